@@ -1,0 +1,18 @@
+"""Sources: one file per kind of raw data. A source turns raw files into a prepared folder:
+`prepare(source_dir, mapping, out_dir, ...) -> counts`."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from medcodi.config import unknown_key
+
+SOURCES = {"folder": "medcodi.data.sources.folder:prepare_folder"}
+
+
+def get_source(name: str) -> Callable[..., dict[str, Any]]:
+    """The prepare function of a source, imported when asked for. Raises ValueError naming the valid sources."""
+    if name not in SOURCES:
+        raise unknown_key(name, SOURCES, "data.source")
+    module, _, function = SOURCES[name].partition(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,85 @@
+"""Reading of image files that may be damaged, huge or outside the source folder. Legend: H W pixels."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
+# what Pillow is known to raise on a damaged file
+DAMAGED = (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error, zlib.error)
+
+
+def safe_path(source: Path, relative: str) -> Path:
+    """The file `relative` of the folder `source`. Raises ValueError when it leaves the folder (.., absolute, link) or
+    is no file."""
+    try:
+        path = (source / relative).resolve()
+        exists, is_file = path.exists(), path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long; a loop of links
+        reason = getattr(error, "strerror", None) or "a loop of links"
+        raise ValueError(f"{relative!r:.120} cannot be followed: {reason}") from None
+    if not path.is_relative_to(source.resolve()):
+        raise ValueError(f"{relative!r} lies outside the source folder")
+    if not exists:
+        raise ValueError(f"{relative!r} does not exist")
+    if not is_file:
+        raise ValueError(f"{relative!r} is not a regular file")
+    return path
+
+
+def read_grey(path: Path, max_value_16bit: int = 65535) -> np.ndarray:
+    """Float32 (H, W) in [0, 1]: EXIF orientation applied, colour to luma (ITU-R 601), 16-bit greys keep their bits
+    (`max_value_16bit` is white, 4095 for 12 bits in a 16-bit file). Raises ValueError with the reason for any
+    unreadable image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                _check_size(image)
+                image.load()
+                return _to_unit(ImageOps.exif_transpose(image), max_value_16bit)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"image is too large: {error}") from None
+    except DAMAGED as error:
+        reason = str(error).replace(str(path), path.name)
+        raise ValueError(f"image cannot be read: {reason or type(error).__name__}") from None
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise ValueError(f"image is empty: {width} x {height} pixels")
+    if Image.MAX_IMAGE_PIXELS is not None and max(width, height) ** 2 > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"image is too large: {width} x {height} pixels, padded to a square over {Image.MAX_IMAGE_PIXELS} pixels"
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"image has {image.n_frames} frames, expected one")
+
+
+def _to_unit(image: Image.Image, max_value_16bit: int) -> np.ndarray:
+    if image.mode.startswith("I"):  # I;16, I;16B, I (32-bit container)
+        pixels = np.asarray(image, np.int64)
+        if pixels.min() < 0 or pixels.max() > max_value_16bit:
+            raise ValueError(f"16-bit pixels must lie in [0, {max_value_16bit}], got {pixels.min()} to {pixels.max()}")
+        return (pixels / max_value_16bit).astype(np.float32)
+    if image.mode == "F":
+        raise ValueError("image holds floating point pixels, expected 8 or 16 bits")
+    return np.asarray(image.convert("L"), np.float32) / 255.0
+
+
+def to_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Centre (H, W) on black in a square, never cropped, and resize to (size, size) with antialiasing."""
+    height, width = image.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side), np.float32)
+    square[top : top + height, left : left + width] = image
+    if side == size:
+        return square
+    resized = Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS)
+    return np.clip(np.asarray(resized, np.float32), 0.0, 1.0)  # Lanczos overshoots at edges

@@ -1,0 +1,160 @@
+"""Storage formats of the prepared dataset: how one value of a modality stands in Arrow. Legend: H W pixels."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from medcodi.config import unknown_key
+from medcodi.data.table import Column, TableSchema
+
+STORAGES = ("image", "text", "table", "vector")
+RESERVED = ("study_id", "patient_id", "truth")
+
+
+@dataclass
+class FieldSpec:
+    """How the values of one modality are stored: image (16-bit greyscale PNG), text, table (a struct, one member per
+    column) or vector (fixed-size float32 list; `shape` is the shape of the array)."""
+
+    name: str
+    storage: str
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.storage not in STORAGES:
+            raise ValueError(f"field {self.name!r}: storage must be one of {STORAGES}, got {self.storage!r}")
+        if self.name in RESERVED or not self.name:
+            raise ValueError(f"a field cannot be named {self.name!r}: {RESERVED} are taken")
+        if (self.storage == "vector") != (self.shape is not None):
+            raise ValueError(
+                f"field {self.name!r}: 'vector' needs a shape, the others have none; got {self.storage!r}, {self.shape}"
+            )
+        self.shape = tuple(self.shape) if self.shape is not None else None
+
+
+def encode_image(image: np.ndarray) -> bytes:
+    """Float (H, W) in [0, 1] -> 16-bit greyscale PNG."""
+    pixels = np.round(np.asarray(image, np.float64) * 65535).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_image(png: bytes) -> np.ndarray:
+    """16-bit greyscale PNG -> float32 (H, W) in [0, 1]."""
+    return np.asarray(Image.open(io.BytesIO(png)), np.float32) / 65535.0
+
+
+def check_cell(column: Column, value: Any) -> Any:
+    """A cell as stored (float, or the category as str). Raises ValueError for a value that the column cannot hold."""
+    if column.is_discrete:
+        if str(value) not in column.categories:
+            raise ValueError(f"{value!r} is not one of {column.categories}")
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    if column.type == "integer" and not number.is_integer():
+        raise ValueError(f"expected an integer, got {value!r}")
+    return number
+
+
+def arrow_feature(spec: FieldSpec, schema: TableSchema | None) -> Any:
+    """The `datasets` feature of a field; `schema` is needed for storage "table"."""
+    if spec.storage == "image":
+        return datasets.Image()
+    if spec.storage == "text":
+        return datasets.Value("string")
+    if spec.storage == "vector":
+        return datasets.List(datasets.Value("float32"), length=math.prod(spec.shape))
+    return {c.name: datasets.Value("string" if c.is_discrete else "float64") for c in schema.columns}
+
+
+def schemas_by_field(
+    fields: list[FieldSpec], schema: TableSchema | dict[str, TableSchema] | None
+) -> dict[str, TableSchema]:
+    """Schema of each table field; checks that names are distinct and that tables have schemas."""
+    names = [spec.name for spec in fields]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"a prepared dataset needs fields with distinct names, got {names}")
+    tables = [spec.name for spec in fields if spec.storage == "table"]
+    if isinstance(schema, TableSchema):
+        schema = dict.fromkeys(tables, schema)
+    schema = schema or {}
+    if set(schema) != set(tables):
+        raise ValueError(
+            f"every table field needs a TableSchema: the table fields are {tables}, got schemas for {sorted(schema)}"
+        )
+    return {name: TableSchema.from_dicts(schema[name].to_dicts()) for name in tables}
+
+
+def to_storage(spec: FieldSpec, value: Any) -> Any:
+    """What Arrow holds for an image, text or vector. Raises ValueError for a value that the storage cannot hold."""
+    if spec.storage == "text":
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"expected a text that is not blank, got {value!r:.80}")
+        return value
+    array = np.asarray(value, np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError("holds a number that is not finite")
+    if spec.storage == "vector":
+        if array.shape != spec.shape:
+            raise ValueError(f"expected an array of shape {spec.shape}, got {array.shape}")
+        return array.reshape(-1)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"expected an image (H, W), got shape {array.shape}")
+    if array.min() < 0 or array.max() > 1:
+        raise ValueError(f"expected pixels in [0, 1], got {array.min():g} to {array.max():g}")
+    return {"bytes": encode_image(array), "path": None}
+
+
+def to_stored_row(
+    schema: TableSchema, row: dict[str, Any], item: str
+) -> tuple[dict[str, Any] | None, list[tuple[str, str]]]:
+    """Cells as stored (None for a row without any value), and (item, reason) of each cell that the schema cannot hold.
+
+    Raises ValueError for a column that the schema does not have.
+    """
+    for key in row:
+        if key not in schema.names:
+            raise unknown_key(key, schema.names, item)
+    cells: dict[str, Any] = dict.fromkeys(schema.names)
+    problems = []
+    for column in schema.columns:
+        value = row.get(column.name)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            continue
+        try:
+            cells[column.name] = check_cell(column, value)
+        except ValueError as error:
+            problems.append((f"{item}.{column.name}", str(error)))
+    if all(value is None for value in cells.values()):
+        return None, [*problems, (item, "every column of the row is missing: the table is absent")]
+    return cells, problems
+
+
+def from_storage(spec: FieldSpec, schema: TableSchema | None, stored: Any) -> Any:
+    """The raw value that `to_storage` (or a stored table row) stands for."""
+    if spec.storage == "image":
+        return decode_image(stored["bytes"])
+    if spec.storage == "vector":
+        return np.asarray(stored, np.float32).reshape(spec.shape)
+    if spec.storage == "table":
+        integers = {c.name for c in schema.columns if c.type == "integer"}
+        return {n: int(cell) if n in integers and cell is not None else cell for n, cell in stored.items()}
+    return stored
+
+
+def json_value(value: Any) -> Any:
+    """`default` of json.dumps: numpy scalars and arrays, and tensors, become plain numbers and lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"truth and notes must be JSON-like, got {type(value).__name__}")

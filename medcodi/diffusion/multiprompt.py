@@ -1,0 +1,80 @@
+"""Multi-prompt (MedCoDi-M section 2.2): draw a subset of the available prompts, fuse it into the context.
+
+Legend: B batch, P prompts in a fixed order, L context tokens, D widths.
+"""
+
+import torch
+from torch import nn
+
+from medcodi.encoders.base import PromptEncoding
+
+FUSIONS = ("mean", "tokens")
+
+
+def draw_subsets(available: torch.Tensor, uniform: torch.Tensor, multi_prompt: bool = True) -> torch.Tensor:
+    """Draw a non-empty subset S of the available prompts of each row, uniformly from the 2^n - 1.
+
+    `available` (B, P) bool, `uniform` (B,) in [0, 1). With `multi_prompt=False` one prompt alone, uniformly (ablation).
+    Returns (B, P) bool; a row with nothing available stays empty.
+    """
+    count = available.sum(dim=1)  # (B,) n
+    if multi_prompt:
+        number = 1 + (uniform.double() * (2.0**count - 1)).floor().long()  # 1 .. 2^n - 1: bits say who is in S
+        position = (available.cumsum(dim=1) - 1).clamp(min=0)  # (B, P) index among the available
+        chosen = (number[:, None] >> position) & 1 == 1
+    else:
+        pick = (uniform.double() * count).floor().long()  # (B,)
+        chosen = available.cumsum(dim=1) - 1 == pick[:, None]
+    return chosen & available
+
+
+class PromptFusion(nn.Module):
+    """Prompts and a keep mask -> context (B, L, D) and its mask, with one learned null token for "no prompt".
+
+    mean (the paper):  c = sum_j alpha_j h_j, sum alpha = 1, as one token
+    tokens (ours):     c = [h_j, tokens_j] + type_j, concatenated, with mask
+    """
+
+    def __init__(self, fusion: str, prompts: dict[str, int], embed_dim: int, context_dim: int) -> None:
+        """`prompts`: name -> width of its tokens, in the order of every keep mask."""
+        super().__init__()
+        if fusion not in FUSIONS:
+            raise ValueError(f"fusion must be one of {FUSIONS}, got {fusion!r}")
+        self.fusion, self.names = fusion, list(prompts)
+        self.null = nn.Parameter(0.02 * torch.randn(1, 1, context_dim))
+        if fusion == "mean":
+            self.projection = nn.Linear(embed_dim, context_dim)
+        else:
+            self.embed_projection = nn.Linear(embed_dim, context_dim)
+            self.token_projections = nn.ModuleDict({n: nn.Linear(d, context_dim) for n, d in prompts.items()})
+            self.types = nn.ParameterDict({n: nn.Parameter(0.02 * torch.randn(context_dim)) for n in prompts})
+
+    def forward(
+        self, prompts: dict[str, PromptEncoding], keep: torch.Tensor, weights: dict[str, float] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`keep` (B, P) bool over `self.names`; a name that is not in `prompts` must not be kept."""
+        names = [n for n in self.names if n in prompts]
+        unknown = sorted(set(prompts) - set(self.names))
+        if unknown:
+            raise ValueError(f"prompt(s) {unknown} cannot stand in the context; valid prompts: {self.names}")
+        kept = keep[:, [self.names.index(n) for n in names]]  # (B, P')
+        null = self.null.expand(keep.shape[0], -1, -1)
+        empty = ~kept.any(dim=1, keepdim=True) if names else keep.new_ones(len(keep), 1)  # (B, 1)
+        if not names:
+            return null, empty
+        if self.fusion == "mean":
+            alpha = torch.stack([kept[:, j].float() * (weights or {}).get(n, 1.0) for j, n in enumerate(names)], dim=1)
+            alpha = alpha / alpha.sum(dim=1, keepdim=True).clamp(min=1e-8)
+            mixed = sum(alpha[:, j, None] * prompts[n].embeds for j, n in enumerate(names))  # (B, D)
+            context = torch.where(empty[:, :, None], null, self.projection(mixed)[:, None])
+            return context, torch.ones_like(empty)
+        parts, masks = [], []
+        for j, name in enumerate(names):
+            encoding = prompts[name]
+            tokens = torch.cat(
+                [self.embed_projection(encoding.embeds)[:, None], self.token_projections[name](encoding.tokens)], dim=1
+            )  # (B, 1 + L_j, D)
+            parts.append(tokens + self.types[name])
+            real = torch.cat([encoding.mask.new_ones(len(kept), 1), encoding.mask], dim=1)
+            masks.append(real & kept[:, j, None])
+        return torch.cat([*parts, null], dim=1), torch.cat([*masks, empty], dim=1)

@@ -1,0 +1,111 @@
+"""The joint sampler: one loop, all outputs step together, each with its own scheduler and guidance scale.
+
+Legend: B batch of studies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from diffusers import SchedulerMixin
+from torch import nn
+
+from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes
+from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.objective import Objective
+from medcodi.encoders.base import PromptEncoding
+
+
+@dataclass
+class Conditions:
+    """What is given. `encodings[name]` holds B rows; `given[name]` (B,) bool says which rows really have the prompt;
+    `clean[name]` holds latents of given values that condition through the coupling at noise level 0."""
+
+    encodings: dict[str, PromptEncoding] = field(default_factory=dict)
+    given: dict[str, torch.Tensor] = field(default_factory=dict)
+    clean: dict[str, torch.Tensor] = field(default_factory=dict)
+    weights: dict[str, float] | None = None
+
+
+def repeat_encoding(encoding: PromptEncoding) -> PromptEncoding:
+    return PromptEncoding(*(torch.cat([x, x]) for x in (encoding.embeds, encoding.tokens, encoding.mask)))
+
+
+def predict(
+    models: dict[str, LatentDiffusion], environments: nn.ModuleDict | None, objective: Objective,
+    latents: dict[str, torch.Tensor], timesteps: dict[str, torch.Tensor], conditions: Conditions,
+    guidance_scale: dict[str, float],
+) -> dict[str, torch.Tensor]:  # fmt: skip
+    """Guided predictions of all outputs at their timesteps (one number each).
+
+    Classifier-free guidance (Ho and Salimans 2022): p = p_null + g (p_prompt - p_null); the null pass sees neither the
+    prompts nor the clean members, but still its noisy partners. g = 1 is the prompt pass alone.
+    """
+    batch = next(iter(latents.values())).shape[0]
+    device = next(iter(latents.values())).device
+    guided = any(guidance_scale[m] != 1.0 for m in latents) and bool(conditions.given)
+    copies = 2 if guided else 1  # rows: [null, prompt]
+    stack = (lambda x: torch.cat([x, x])) if guided else (lambda x: x)
+    prompt_half = torch.ones(copies * batch, dtype=torch.bool, device=device)
+    if guided:
+        prompt_half[:batch] = False
+
+    codes, states = {}, {}
+    if environments is not None and len(latents) + len(conditions.clean) > 1:
+        for name, value in latents.items():
+            level = objective.noise_level(timesteps[name].expand(batch).to(device))
+            states[name] = JointState(value, level, torch.ones(batch, dtype=torch.bool, device=device))
+        for name, value in conditions.clean.items():
+            states[name] = JointState(value, torch.zeros(batch, device=device), conditions.given[name])
+        codes = {name: stack(code) for name, code in environment_codes(environments, states).items()}
+        for name, state in states.items():
+            state.present = stack(state.present) & (prompt_half if name in conditions.clean else True)
+
+    predictions = {}
+    for name, model in models.items():
+        prompts = {n: e for n, e in conditions.encodings.items() if n in model.fusion.names}
+        keep = torch.zeros(copies * batch, len(model.fusion.names), dtype=torch.bool, device=device)
+        for n in prompts:
+            keep[:, model.fusion.names.index(n)] = stack(conditions.given[n]) & prompt_half
+        encodings = {n: repeat_encoding(e) if guided else e for n, e in prompts.items()}
+        coupling, mask = coupling_for(name, codes, states)
+        out = model(
+            stack(latents[name]), timesteps[name].expand(copies * batch).to(device), encodings, keep, coupling, mask,
+            conditions.weights,
+        )  # fmt: skip
+        if guided:
+            null, prompted = out.chunk(2)
+            out = null + guidance_scale[name] * (prompted - null)
+        predictions[name] = out
+    return predictions
+
+
+@torch.no_grad()
+def joint_sample(
+    models: dict[str, LatentDiffusion], environments: nn.ModuleDict | None, objective: Objective,
+    schedulers: dict[str, SchedulerMixin], noise: dict[str, torch.Tensor], conditions: Conditions,
+    guidance_scale: dict[str, float], num_inference_steps: int,
+    callback: Callable[[int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None] | None = None,
+) -> dict[str, torch.Tensor]:  # fmt: skip
+    """From noise to latents of all outputs. `noise[m]` (B, *latent_shape) of unit variance; pass `environments=None`
+    to generate independently. `callback(step, latents)` may return changed latents."""
+    latents = {}
+    for name, scheduler in schedulers.items():
+        scheduler.set_timesteps(num_inference_steps)
+        latents[name] = noise[name] * getattr(scheduler, "init_noise_sigma", 1.0)
+    lengths = {name: len(s.timesteps) for name, s in schedulers.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"jointly sampled outputs must step together, but their schedulers take {lengths} steps")
+    for step in range(next(iter(lengths.values()))):
+        timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}
+        scaled = {
+            name: schedulers[name].scale_model_input(x, timesteps[name])
+            if hasattr(schedulers[name], "scale_model_input") else x
+            for name, x in latents.items()
+        }  # fmt: skip
+        predictions = predict(models, environments, objective, scaled, timesteps, conditions, guidance_scale)
+        for name, scheduler in schedulers.items():
+            latents[name] = scheduler.step(predictions[name], timesteps[name], latents[name]).prev_sample
+        if callback is not None:
+            latents = callback(step, latents) or latents
+    return latents

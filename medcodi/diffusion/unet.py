@@ -1,0 +1,37 @@
+"""Denoiser of image latents: diffusers' UNet2DConditionModel with optional cross-modal attention."""
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from medcodi.diffusion.cross_modal import CrossModalProcessor, add_cross_modal_attention
+
+
+class ImageDenoiser(nn.Module):
+    """Noisy latents (B, C, H, W), timesteps (B,), context (B, L, D) -> prediction (B, C, H, W)."""
+
+    def __init__(self, latent_shape: tuple[int, int, int], context_dim: int, unet: dict[str, Any]) -> None:
+        super().__init__()
+        channels, height, width = latent_shape
+        self.unet = UNet2DConditionModel(
+            sample_size=(height, width), in_channels=channels, out_channels=channels, cross_attention_dim=context_dim,
+            **unet,
+        )  # fmt: skip
+
+    def add_coupling(self, environment_dim: int) -> None:
+        add_cross_modal_attention(self.unet, environment_dim)
+
+    def coupling_parameters(self) -> list[nn.Parameter]:
+        processors = [m for m in self.unet.modules() if isinstance(m, CrossModalProcessor)]
+        return [p for m in processors for p in m.parameters()]
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor, context_mask: torch.Tensor,
+        coupling: torch.Tensor | None = None, coupling_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        kwargs = {"coupling": coupling, "coupling_mask": coupling_mask} if coupling is not None else None
+        return self.unet(
+            latents, timesteps, context, encoder_attention_mask=context_mask, cross_attention_kwargs=kwargs
+        ).sample

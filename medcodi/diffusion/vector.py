@@ -1,0 +1,91 @@
+"""Denoiser of vector latents (reports, table rows, 1-D signals), arranged as N slots of C numbers.
+
+The paper treats a report latent as one vector and runs a U-Net of fully connected residual blocks on it (MedCoDi-M
+section 3.2.2, after Versatile Diffusion). Here the slots are tokens of a small U-shaped transformer (Bao et al. 2023):
+the same skip connections, and attention to every context token at every depth.
+Legend: B batch, N slots, C numbers a slot, W width, L context tokens, K coupling tokens, E environment width.
+"""
+
+import torch
+from torch import nn
+
+from medcodi.nn.attention import Attention, FeedForward
+from medcodi.nn.embedding import TimestepEmbedding
+
+
+class VectorBlock(nn.Module):
+    """Self-attention, attention to the context, cross-modal attention, feed-forward; adaptive norm from the timestep
+    (adaLN-zero, Peebles and Xie 2023)."""
+
+    def __init__(self, width: int, num_heads: int, context_dim: int, skip: bool) -> None:
+        super().__init__()
+        self.skip = nn.Linear(2 * width, width) if skip else None
+        self.norm1, self.norm3 = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.norm2 = nn.LayerNorm(width)
+        self.self_attention = Attention(width, num_heads)
+        self.context_attention = Attention(width, num_heads, context_dim)
+        self.feed_forward = FeedForward(width)
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        nn.init.zeros_(self.modulation[1].weight)
+        nn.init.zeros_(self.modulation[1].bias)
+        self.cross_modal: Attention | None = None
+
+    def forward(
+        self, hidden: torch.Tensor, time: torch.Tensor, context: torch.Tensor, context_mask: torch.Tensor,
+        coupling: torch.Tensor | None, coupling_mask: torch.Tensor | None, skipped: torch.Tensor | None,
+    ) -> torch.Tensor:  # fmt: skip
+        if self.skip is not None:
+            hidden = self.skip(torch.cat([hidden, skipped], dim=-1))
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time)[:, None].chunk(6, dim=-1)
+        hidden = hidden + gate1 * self.self_attention(self.norm1(hidden) * (1 + scale1) + shift1)
+        normed = self.norm2(hidden)
+        hidden = hidden + self.context_attention(normed, context, context_mask)
+        if self.cross_modal is not None and coupling is not None:
+            hidden = hidden + self.cross_modal(normed, coupling, coupling_mask)
+        return hidden + gate2 * self.feed_forward(self.norm3(hidden) * (1 + scale2) + shift2)
+
+
+class VectorDenoiser(nn.Module):
+    """Noisy latents (B, N, C), timesteps (B,), context (B, L, D) -> prediction (B, N, C)."""
+
+    def __init__(
+        self, latent_shape: tuple[int, int], context_dim: int, width: int = 128, depth: int = 5, num_heads: int = 4
+    ) -> None:
+        super().__init__()
+        if depth % 2 == 0:
+            raise ValueError(f"depth must be odd (down, middle, up), got {depth}")
+        slots, channels = latent_shape
+        self.width, self.num_heads = width, num_heads
+        self.input = nn.Linear(channels, width)
+        self.position = nn.Parameter(0.02 * torch.randn(1, slots, width))
+        self.time = TimestepEmbedding(width)
+        half = depth // 2
+        self.blocks = nn.ModuleList(
+            VectorBlock(width, num_heads, context_dim, skip=index > half) for index in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, channels)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def add_coupling(self, environment_dim: int) -> None:
+        for block in self.blocks:
+            block.cross_modal = Attention(self.width, self.num_heads, environment_dim, sink=True, zero_init=True)
+
+    def coupling_parameters(self) -> list[nn.Parameter]:
+        return [p for b in self.blocks if b.cross_modal is not None for p in b.cross_modal.parameters()]
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor, context_mask: torch.Tensor,
+        coupling: torch.Tensor | None = None, coupling_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        time = self.time(timesteps)  # (B, W)
+        hidden = self.input(latents) + self.position  # (B, N, W)
+        skips: list[torch.Tensor] = []
+        half = len(self.blocks) // 2
+        for index, block in enumerate(self.blocks):
+            skipped = skips.pop() if index > half else None
+            hidden = block(hidden, time, context, context_mask, coupling, coupling_mask, skipped)
+            if index < half:
+                skips.append(hidden)
+        return self.output(self.norm(hidden))  # (B, N, C)

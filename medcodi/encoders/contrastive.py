@@ -1,0 +1,48 @@
+"""Contrastive losses between two modalities of a bridging pair.
+
+Legend: B batch (global, after gathering), D shared width.
+"""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch.distributed.nn.functional import all_gather
+
+
+def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """Concatenate a (B_local, ...) tensor over all processes, with gradient."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return tensor
+    return torch.cat(all_gather(tensor.contiguous()), dim=0)
+
+
+def positives(keys_a: torch.Tensor, keys_b: torch.Tensor) -> torch.Tensor:
+    """(B, B) bool: rows whose prompt is identical in a or in b, and the diagonal. Keys (B,) int64; equal key = equal
+    prompt, as normal reports that repeat word for word."""
+    same = (keys_a[:, None] == keys_a[None]) | (keys_b[:, None] == keys_b[None])
+    return same | torch.eye(len(keys_a), dtype=torch.bool, device=same.device)
+
+
+def infonce(
+    embeds_a: torch.Tensor, embeds_b: torch.Tensor, logit_scale: torch.Tensor, positive: torch.Tensor
+) -> torch.Tensor:
+    """Symmetric InfoNCE (MedCoDi-M eq. 4, both directions):
+
+        L_ab = 1/2 [ CE(s E_a E_b^T, targets) + CE(s E_b E_a^T, targets) ]
+
+    `embeds_*` (B, D) unit norm, `positive` (B, B) bool; the target of a row is uniform over its positives.
+    """
+    logits = logit_scale * embeds_a @ embeds_b.T  # (B, B)
+    targets = positive.float() / positive.sum(dim=1, keepdim=True)
+    targets_transposed = positive.T.float() / positive.T.sum(dim=1, keepdim=True)
+    return 0.5 * (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets_transposed))
+
+
+def sigmoid_loss(
+    embeds_a: torch.Tensor, embeds_b: torch.Tensor, logit_scale: torch.Tensor, logit_bias: torch.Tensor,
+    positive: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """Pairwise sigmoid loss (Zhai et al. 2023, SigLIP), summed over pairs and divided by B."""
+    logits = logit_scale * embeds_a @ embeds_b.T + logit_bias
+    signs = positive.float() * 2 - 1
+    return -F.logsigmoid(signs * logits).sum() / len(logits)

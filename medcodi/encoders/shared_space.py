@@ -1,0 +1,53 @@
+"""Stage 1: the shared latent space (MedCoDi-M section 2.1): one prompt encoder a group, bridging pairs, one scale."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from medcodi.encoders.base import PromptEncoder, PromptEncoding
+from medcodi.encoders.contrastive import gather_rows, infonce, positives, sigmoid_loss
+
+MAX_LOGIT_SCALE = 100.0
+
+
+class SharedSpace(nn.Module):
+    """Prompt encoders by group; `group_of[name]` tells which encoder a modality uses."""
+
+    def __init__(self, encoders: dict[str, PromptEncoder], group_of: dict[str, str], loss: str = "infonce") -> None:
+        super().__init__()
+        if loss not in ("infonce", "sigmoid"):
+            raise ValueError(f"shared_space.loss must be 'infonce' or 'sigmoid', got {loss!r}")
+        self.encoders, self.group_of, self.loss = nn.ModuleDict(encoders), dict(group_of), loss
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07 if loss == "infonce" else 10.0)))
+        self.logit_bias = nn.Parameter(torch.tensor(-10.0)) if loss == "sigmoid" else None
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """s = exp(logit_scale) <= 100."""
+        return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def encoder(self, name: str) -> PromptEncoder:
+        return self.encoders[self.group_of[name]]
+
+    def encode(self, name: str, values: Any) -> PromptEncoding:
+        return self.encoder(name)(values)
+
+    def pair_loss(
+        self, embeds: tuple[torch.Tensor, torch.Tensor], keys: tuple[torch.Tensor, torch.Tensor], both: torch.Tensor
+    ) -> torch.Tensor:
+        """Loss of one bridging pair over the rows (of all processes) where both sides are present.
+
+        `embeds` two (B, D) tensors and `keys` two (B,) int64 on all local rows; `both` (B,) bool. Rows outside `both`
+        may hold anything. Zero when fewer than two rows have both sides.
+        """
+        a, b = gather_rows(embeds[0]), gather_rows(embeds[1])
+        keep = gather_rows(both.float()).bool()
+        key_a, key_b = (gather_rows(k.double()).long() for k in keys)
+        if int(keep.sum()) < 2:
+            return (a.sum() + b.sum()) * 0.0
+        positive = positives(key_a[keep], key_b[keep])
+        if self.loss == "sigmoid":
+            return sigmoid_loss(a[keep], b[keep], self.scale, self.logit_bias, positive)
+        return infonce(a[keep], b[keep], self.scale, positive)

@@ -1,0 +1,46 @@
+"""From the finished stages of a run to a pipeline folder."""
+
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from medcodi.config import Recipe
+from medcodi.nn.weights import WEIGHTS, load_module
+from medcodi.pipeline import MedCoDiPipeline
+from medcodi.training.run import Run, frozen
+
+
+def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
+    """Pipeline of a run. Without stage 3 (or with `coupled=False`) the outputs are generated independently."""
+    run = Run(recipe)
+    family = run.family
+    space = run.shared_space()
+    components: dict[str, dict[str, nn.Module]] = {
+        "encoder": dict(space.encoders.items()),
+        "autoencoder": {group: run.autoencoder(group) for group in family.groups},
+        "environment": {},
+    }
+    if coupled and (run.folder / "stage3" / "export" / WEIGHTS).is_file():
+        joint = nn.ModuleDict({
+            "diffusions": nn.ModuleDict({n: family.build_diffusion(n, coupled=True) for n in family.names}),
+            "environments": family.build_environments(),
+        })  # fmt: skip
+        frozen(load_module(joint, run.export("stage3")))
+        components["diffusion"] = dict(joint["diffusions"].items())
+        components["environment"] = dict(joint["environments"].items())
+    else:
+        components["diffusion"] = {name: frozen(run.diffusion(name)) for name in family.names}
+    schedulers = {name: family.objective.scheduler() for name in family.names}
+    return MedCoDiPipeline(family, components, schedulers)
+
+
+def assemble(recipe: Recipe) -> Path:
+    """Write runs/NAME/pipeline, through a temporary name."""
+    folder = recipe.run_dir / "pipeline"
+    temporary = folder.with_name("pipeline.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    build_pipeline(recipe).save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    return folder

@@ -1,0 +1,125 @@
+"""A model family: the modalities of a recipe and the networks that it describes."""
+
+import contextlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from medcodi.autoencoders.base import Autoencoder
+from medcodi.config import Recipe, fingerprint, unknown_key
+from medcodi.data.prepared import PreparedDataset
+from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.multiprompt import PromptFusion
+from medcodi.diffusion.objective import Objective
+from medcodi.encoders.shared_space import SharedSpace
+from medcodi.modalities.base import Modality, get_kind
+
+
+class ModelFamily:
+    """Builds every network of a recipe; holds no weights itself.
+
+    `assets` maps a modality name to what `Modality.fit_assets` learned from the training split.
+    """
+
+    def __init__(self, recipe: Recipe, assets: dict[str, dict[str, Any]]) -> None:
+        self.recipe, self.assets = recipe, assets
+        self.modalities: dict[str, Modality] = {}
+        for name, args in recipe.modalities.items():
+            if "kind" not in args:
+                raise ValueError(f"modalities.{name} has no key 'kind'")
+            self.modalities[name] = get_kind(args["kind"])(name, args, assets.get(name))
+        self.groups: dict[str, list[str]] = {}
+        for name, modality in self.modalities.items():
+            self.groups.setdefault(modality.group, []).append(name)
+        for group, names in self.groups.items():
+            if len({self.modalities[n].kind for n in names}) > 1:
+                raise ValueError(f"group {group!r} mixes kinds: {[(n, self.modalities[n].kind) for n in names]}")
+        self.objective = Objective(recipe.diffusion)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.modalities)
+
+    def modality(self, name: str) -> Modality:
+        """ValueError names the modalities of the recipe."""
+        if name not in self.modalities:
+            raise unknown_key(name, self.modalities, f"the modalities of recipe {self.recipe.name!r}")
+        return self.modalities[name]
+
+    def representative(self, group: str) -> Modality:
+        return self.modalities[self.groups[group][0]]
+
+    def prompt_names(self, output: str) -> list[str]:
+        """The prompts of an output: every other modality, never itself (DESIGN section 6.5)."""
+        return [name for name in self.names if name != self.modality(output).name]
+
+    def build_autoencoder(self, group: str) -> Autoencoder:
+        return self.representative(group).build_autoencoder()
+
+    def build_shared_space(self) -> SharedSpace:
+        space = self.recipe.shared_space
+        encoders = {group: self.representative(group).build_prompt_encoder(space) for group in self.groups}
+        return SharedSpace(encoders, {name: m.group for name, m in self.modalities.items()}, space.loss)
+
+    @cache  # noqa: B019  one entry a group, lives as long as the family
+    def latent_shape(self, group: str) -> tuple[int, ...]:
+        with torch.device("meta"):
+            return self.build_autoencoder(group).latent_shape
+
+    @cache  # noqa: B019
+    def token_dims(self) -> dict[str, int]:
+        """Width of the prompt tokens of every modality."""
+        with torch.device("meta"):
+            space = self.build_shared_space()
+        return {name: space.encoder(name).token_dim for name in self.names}
+
+    def build_diffusion(self, name: str, coupled: bool = False) -> LatentDiffusion:
+        diffusion = self.recipe.diffusion
+        prompts = {n: self.token_dims()[n] for n in self.prompt_names(name)}
+        modality = self.modality(name)
+        denoiser = modality.build_denoiser(self.latent_shape(modality.group), diffusion)
+        if coupled:
+            denoiser.add_coupling(diffusion.environment_dim)
+        fusion = PromptFusion(diffusion.fusion, prompts, self.recipe.shared_space.embed_dim, diffusion.context_dim)
+        return LatentDiffusion(fusion, denoiser)
+
+    def build_environment(self, name: str) -> nn.Module:
+        """V_m of one modality (never shared: each follows its own generative process)."""
+        modality = self.modality(name)
+        return modality.build_environment_encoder(self.latent_shape(modality.group), self.recipe.diffusion)
+
+    def build_environments(self) -> nn.ModuleDict:
+        return nn.ModuleDict({name: self.build_environment(name) for name in self.names})
+
+    def fingerprint(self) -> str:
+        """Hash of what fixes the networks: modalities with all defaults, shared space, diffusion, assets."""
+        described = {name: (m.kind, repr(m.args)) for name, m in self.modalities.items()}
+        return fingerprint([described, repr(self.recipe.shared_space), repr(self.recipe.diffusion), self.assets])
+
+
+def fit_assets(recipe: Recipe, dataset: PreparedDataset) -> dict[str, dict[str, Any]]:
+    """Assets of every modality of a recipe, from the training split."""
+    assets = {}
+    for name, args in recipe.modalities.items():
+        modality = get_kind(args.get("kind", ""))(name, args)
+        assets[name] = modality.fit_assets(dataset)
+    return assets
+
+
+def load_assets(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: the run has not been started yet")
+    return json.loads(path.read_text())
+
+
+@contextlib.contextmanager
+def seeded(seed: int):
+    """Build networks under a fixed seed, leaving the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+

@@ -1,0 +1,179 @@
+"""Kind `image`: one-channel radiographs (frontal and lateral are two names of it)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from medcodi.autoencoders.base import Autoencoder
+from medcodi.autoencoders.image_kl import ImageKL
+from medcodi.config import DiffusionConfig, SharedSpaceConfig
+from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.unet import ImageDenoiser
+from medcodi.encoders.base import PromptEncoder
+from medcodi.encoders.image import ImageTower
+from medcodi.modalities.base import Modality, register
+
+
+@dataclass
+class ImageEncoderArgs:
+    """open_clip vision transformer."""
+
+    patch_size: int = 8
+    width: int = 96
+    layers: int = 3
+    heads: int = 4
+    num_tokens: int = 16
+    pooling: str = "grid"
+
+
+@dataclass
+class ImageAutoencoderArgs:
+    """diffusers AutoencoderKL."""
+
+    block_out_channels: list[int] = field(default_factory=lambda: [16, 32, 64, 64])
+    layers_per_block: int = 1
+    latent_channels: int = 4
+    norm_num_groups: int = 16
+    mid_block_add_attention: bool = False
+    kl_weight: float = 1e-4
+    edge_weight: float = 1.0
+    in_channels: int = 1
+
+
+@dataclass
+class ImageDenoiserArgs:
+    """diffusers UNet2DConditionModel. `attention` lists, per level, whether it has cross-attention."""
+
+    block_out_channels: list[int] = field(default_factory=lambda: [64, 128])
+    attention: list[bool] = field(default_factory=lambda: [True, True])
+    layers_per_block: int = 1
+    attention_head_dim: int = 4
+    norm_num_groups: int = 16
+
+
+@dataclass
+class ImageArgs:
+    kind: str = "image"
+    group: str = ""
+    size: int = 64
+    gate: float = 22.0  # least PSNR in dB of the autoencoder before stage 2 may start
+    guidance_scale: float = 1.5
+    encoder: ImageEncoderArgs = field(default_factory=ImageEncoderArgs)
+    autoencoder: ImageAutoencoderArgs = field(default_factory=ImageAutoencoderArgs)
+    denoiser: ImageDenoiserArgs = field(default_factory=ImageDenoiserArgs)
+    environment_depth: int = 1
+    environment_patch: int = 1
+
+
+@register("image")
+class ImageModality(Modality):
+    """Stored value: float32 (H, W) in [0, 1]. Value batch: (B, 1, size, size) in [-1, 1]. User value: PIL image."""
+
+    Args = ImageArgs
+    storage = "image"
+    figure = "psnr"
+
+    def collate(self, values: Sequence[np.ndarray]) -> torch.Tensor:
+        size = self.args.size
+        for value in values:
+            if value.shape != (size, size):
+                raise ValueError(
+                    f"modality {self.name!r}: expected an image of {size} x {size}, got {value.shape}; "
+                    f"prepare the data at this size or set modalities.{self.name}.size"
+                )
+        stacked = torch.from_numpy(np.stack(values).astype(np.float32))
+        if not torch.isfinite(stacked).all():
+            raise ValueError(f"modality {self.name!r}: an image holds NaN or infinite pixels")
+        return stacked[:, None] * 2 - 1  # (B, 1, S, S)
+
+    def build_prompt_encoder(self, space: SharedSpaceConfig) -> PromptEncoder:
+        a = self.args.encoder
+        tower = ImageTower(self.args.size, a.patch_size, a.width, a.layers, a.heads)
+        return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
+
+    def build_autoencoder(self) -> Autoencoder:
+        return ImageKL(self.args.size, **vars(self.args.autoencoder))
+
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> ImageDenoiser:
+        a = self.args.denoiser
+        if len(a.attention) != len(a.block_out_channels):
+            raise ValueError(
+                f"modalities.{self.name}.denoiser: attention has {len(a.attention)} entries, "
+                f"block_out_channels has {len(a.block_out_channels)}"
+            )
+        down = ["CrossAttnDownBlock2D" if on else "DownBlock2D" for on in a.attention]
+        up = ["CrossAttnUpBlock2D" if on else "UpBlock2D" for on in reversed(a.attention)]
+        unet = {
+            "block_out_channels": tuple(a.block_out_channels), "down_block_types": tuple(down),
+            "up_block_types": tuple(up), "layers_per_block": a.layers_per_block,
+            "attention_head_dim": a.attention_head_dim, "norm_num_groups": a.norm_num_groups,
+        }  # fmt: skip
+        return ImageDenoiser(latent_shape, diffusion.context_dim, unet)
+
+    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
+        return EnvironmentEncoder(
+            latent_shape, diffusion.environment_dim, self.args.environment_depth, patch=self.args.environment_patch
+        )
+
+    def from_user(self, values: Any) -> list[np.ndarray | None]:
+        if not isinstance(values, (list, tuple)):
+            values = [values]
+        return [None if v is None else self._to_array(v) for v in values]
+
+    def _to_array(self, value: Any) -> np.ndarray:
+        """PIL image (any size: padded to square and resized) or float array (S, S) in [0, 1] -> stored value."""
+        if isinstance(value, Image.Image):
+            return image_to_array(value, self.args.size)
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().numpy()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2:
+            if value.min() < 0 or value.max() > 1:
+                raise ValueError(
+                    f"modality {self.name!r}: a float image must lie in [0, 1], got [{value.min():g}, {value.max():g}]"
+                )
+            return value.astype(np.float32)
+        raise ValueError(
+            f"modality {self.name!r}: expected a PIL image or a float array (S, S) in [0, 1], got {type(value).__name__}"
+        )
+
+    def to_user(self, values: torch.Tensor) -> list[Image.Image]:
+        array = ((values.float().clamp(-1, 1) + 1) / 2).cpu().numpy()[:, 0]  # (B, S, S)
+        return [Image.fromarray((a * 255).round().astype(np.uint8), mode="L") for a in array]
+
+    def write(self, values: Sequence[Image.Image], folder: Path, stems: Sequence[str]) -> list[str]:
+        names = []
+        for image, stem in zip(values, stems, strict=True):
+            names.append(f"{stem}_{self.name}.png")
+            image.save(folder / names[-1])
+        return names
+
+    def read(self, path: Path) -> list[Any]:
+        try:
+            with Image.open(path) as image:
+                image.load()
+                return [image.copy()]
+        except Exception as error:
+            raise ValueError(f"modality {self.name!r}: {path} is not a readable image: {error}") from error
+
+    def preview(self, values: Image.Image) -> np.ndarray:
+        return np.asarray(values, dtype=np.float32) / 255
+
+
+def image_to_array(image: Image.Image, size: int) -> np.ndarray:
+    """Grey, zero-padded to square, resized with antialiasing: float32 (size, size) in [0, 1]. 16-bit keeps its bits."""
+    deep = image.mode.startswith("I;16") or image.mode == "I"
+    array = np.asarray(image if deep else image.convert("L"), dtype=np.float32) / (65535.0 if deep else 255.0)
+    height, width = array.shape
+    side = max(height, width)
+    square = np.zeros((side, side), dtype=np.float32)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = array
+    if side == size:
+        return square
+    resized = Image.fromarray(square, mode="F").resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(resized, dtype=np.float32).clip(0, 1)

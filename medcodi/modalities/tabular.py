@@ -1,0 +1,129 @@
+"""Kind `tabular`: one row of clinical variables, missing values as a state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from medcodi.autoencoders.base import Autoencoder
+from medcodi.autoencoders.tabular_vae import TabularVAE, TabularVAEConfig
+from medcodi.config import DiffusionConfig, SharedSpaceConfig, unknown_key
+from medcodi.data.prepared import PreparedDataset
+from medcodi.data.table import TableSchema
+from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.vector import VectorDenoiser
+from medcodi.encoders.base import PromptEncoder
+from medcodi.encoders.tabular import TabularTower
+from medcodi.modalities.base import Modality, register
+from medcodi.modalities.report import VectorDenoiserArgs
+
+
+@dataclass
+class TabularEncoderArgs:
+    """Feature-tokenizer transformer."""
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    num_tokens: int = 8
+    pooling: str = "attention"
+
+
+@dataclass
+class TabularArgs:
+    kind: str = "tabular"
+    group: str = ""
+    gate: float = 0.9  # least mean share of discrete cells that the autoencoder returns before stage 2 may start
+    guidance_scale: float = 1.0
+    encoder: TabularEncoderArgs = field(default_factory=TabularEncoderArgs)
+    autoencoder: TabularVAEConfig = field(default_factory=TabularVAEConfig)
+    denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
+    environment_depth: int = 1
+
+
+@register("tabular")
+class TabularModality(Modality):
+    """Stored value: dict column -> value. Value batch: (B, F) of `TableSchema.encode`. User value: DataFrame."""
+
+    Args = TabularArgs
+    storage = "table"
+    figure = "accuracy"
+
+    def fit_assets(self, dataset: PreparedDataset) -> dict[str, Any]:
+        """The schema, as fitted on the training split."""
+        return {"schema": dataset.schemas[self.name].to_dicts()}
+
+    @property
+    def schema(self) -> TableSchema:
+        return TableSchema.from_dicts(self.assets["schema"])
+
+    def collate(self, values: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+        return self.schema.encode([dict(v) for v in values])  # (B, F)
+
+    def build_prompt_encoder(self, space: SharedSpaceConfig) -> PromptEncoder:
+        a = self.args.encoder
+        tower = TabularTower(self.schema, a.width, a.layers, a.heads)
+        return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
+
+    def build_autoencoder(self) -> Autoencoder:
+        return TabularVAE(self.args.autoencoder, self.schema)
+
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser:
+        return VectorDenoiser(latent_shape, diffusion.context_dim, **vars(self.args.denoiser))
+
+    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
+        return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)
+
+    def decode(self, autoencoder: Autoencoder, latents: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
+        """Cells are drawn from their likelihoods, each row by its own generator."""
+        return autoencoder.decode(latents, generator=generators)
+
+    def from_user(self, values: Any) -> list[dict[str, Any] | None]:
+        """A DataFrame, a dict (one row) or a list of dicts; missing columns and NaN are missing values."""
+        if isinstance(values, pd.DataFrame):
+            values = values.astype(object).where(values.notna(), None).to_dict("records")
+        if isinstance(values, Mapping):
+            values = [values]
+        if not isinstance(values, (list, tuple)):
+            raise ValueError(
+                f"modality {self.name!r}: expected a DataFrame, a dict or a list of dicts, got {type(values).__name__}"
+            )
+        known = self.schema.names
+        for row in values:
+            for key in row or {}:
+                if key not in known:
+                    raise unknown_key(key, known, f"a row of {self.name!r}")
+        return [None if row is None or all(v is None for v in row.values()) else dict(row) for row in values]
+
+    def to_user(self, values: torch.Tensor) -> pd.DataFrame:
+        return pd.DataFrame(self.schema.decode(values.cpu()), columns=self.schema.names)
+
+    def to_previewable(self, values: torch.Tensor) -> list[dict[str, Any]]:
+        return self.schema.decode(values.cpu())
+
+    def preview(self, values: Mapping[str, Any]) -> str:
+        return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+
+    def write(self, values: pd.DataFrame, folder: Path, stems: Sequence[str]) -> list[str]:
+        names = []
+        for index, stem in enumerate(stems):
+            names.append(f"{stem}_{self.name}.csv")
+            values.iloc[[index]].to_csv(folder / names[-1], index=False)
+        return names
+
+    def read(self, path: Path) -> list[dict[str, Any] | None]:
+        """A csv file with the schema's columns (any subset), one row a prompt."""
+        # strings stay strings ("NA" may be a category); an empty cell is missing
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        rows = [{k: v for k, v in row.items() if v != ""} for row in frame.to_dict("records")]
+        return self.from_user(rows)
+
+    def parse(self, text: str) -> list[dict[str, Any] | None]:
+        """The path of a csv file, or `column=value;column=value`."""
+        if "=" not in text:
+            return super().parse(text)
+        pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+        return self.from_user([{key.strip(): value.strip() for key, _, value in pairs}])

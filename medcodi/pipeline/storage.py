@@ -1,0 +1,101 @@
+"""Pipelines on disk: `model_index.json` (the family) and one folder a component.
+
+    pipeline/
+      model_index.json        recipe parts, fitted assets, scheduler classes, weights hash of every component
+      encoder/GROUP/          prompt encoder          autoencoder/GROUP/
+      diffusion/NAME/         fusion and denoiser     environment/NAME/
+      scheduler/NAME/         a diffusers scheduler
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+from torch import nn
+
+import medcodi
+from medcodi.config import recipe_from_dict, to_dict
+from medcodi.modalities.family import ModelFamily
+from medcodi.nn.weights import load_module, save_module, weights_hash
+
+INDEX = "model_index.json"
+RECIPE_PARTS = ("name", "seed", "modalities", "shared_space", "diffusion")
+COMPONENTS = ("encoder", "autoencoder", "diffusion", "environment")
+
+
+def save_components(
+    folder: Path, family: ModelFamily, components: dict[str, dict[str, nn.Module]], schedulers: dict[str, Any]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for kind, modules in components.items():
+        for name, module in modules.items():
+            save_module(module, folder / kind / name, {"component": kind, "name": name})
+            hashes[f"{kind}/{name}"] = weights_hash(folder / kind / name)
+    for name, scheduler in schedulers.items():
+        scheduler.save_pretrained(folder / "scheduler" / name)
+    recipe = to_dict(family.recipe)
+    index = {
+        "_class_name": "MedCoDiPipeline", "_medcodi_version": medcodi.__version__,
+        "recipe": {part: recipe[part] for part in RECIPE_PARTS}, "assets": family.assets, "weights": hashes,
+        "schedulers": {name: type(s).__name__ for name, s in schedulers.items()},
+    }  # fmt: skip
+    (folder / INDEX).write_text(json.dumps(index, indent=1))
+
+
+def load_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} is no medcodi pipeline: {INDEX} is missing. Train one (`medcodi quickstart`, or the scripts in "
+            "train/) or pass the folder that save_pretrained wrote"
+        )
+    index = json.loads(path.read_text())
+    if index.get("_class_name") != "MedCoDiPipeline":
+        raise ValueError(f"{path} describes a {index.get('_class_name')!r}, expected 'MedCoDiPipeline'")
+    return index
+
+
+def family_of(index: dict[str, Any]) -> ModelFamily:
+    return ModelFamily(recipe_from_dict(index["recipe"], INDEX), index["assets"])
+
+
+def load_components(
+    folder: Path, index: dict[str, Any], family: ModelFamily, names: Iterable[str]
+) -> tuple[dict[str, dict[str, nn.Module]], dict[str, Any]]:
+    """Components of the modalities `names`, strictly loaded and checked against the hashes of the index."""
+    names = list(names)
+    groups = list(dict.fromkeys(family.modality(n).group for n in names))
+    coupled = any(key.startswith("environment/") for key in index["weights"])
+    space = family.recipe.shared_space
+    build = {
+        "encoder": lambda group: family.representative(group).build_prompt_encoder(space),
+        "autoencoder": family.build_autoencoder,
+        "diffusion": lambda name: family.build_diffusion(name, coupled=coupled),
+        "environment": lambda name: family.build_environment(name),
+    }
+    components: dict[str, dict[str, nn.Module]] = {kind: {} for kind in COMPONENTS}
+    for kind in COMPONENTS:
+        for name in groups if kind in ("encoder", "autoencoder") else names:
+            key = f"{kind}/{name}"
+            if key not in index["weights"]:
+                continue
+            module = load_module(build[kind](name), folder / key)
+            if weights_hash(folder / key) != index["weights"][key]:
+                raise ValueError(f"{folder / key} is not what {INDEX} describes: its weights hash differs")
+            components[kind][name] = module.eval().requires_grad_(False)
+    schedulers = {}
+    for name in names:
+        scheduler_class = getattr(diffusers, index["schedulers"][name])
+        schedulers[name] = scheduler_class.from_pretrained(folder / "scheduler" / name)
+    return components, schedulers
+
+
+def model_hash(index: dict[str, Any]) -> str:
+    """One hash for the whole pipeline, for manifests."""
+    return hashlib.sha256(json.dumps(index["weights"], sort_keys=True).encode()).hexdigest()[:16]
+
+

@@ -1,0 +1,80 @@
+"""Random numbers and data order of a training step, independent of the number of processes.
+
+Every number of step s is drawn for the GLOBAL batch from (seed, s) on the CPU; a process keeps the rows that are its own.
+Legend: G global batch, B local rows.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+from medcodi.nn.seeding import derive_generator, derive_seed
+
+
+class Draws:
+    """Draws of one micro-batch: `rows` are its positions in the global batch of `global_batch` rows."""
+
+    def __init__(self, seed: int, label: str, step: int, global_batch: int, rows: range) -> None:
+        self.global_batch, self.rows = global_batch, rows
+        self.generator = derive_generator(seed, label, step)
+        self.local_generator = derive_generator(seed, label, step, rows.start)
+
+    def _keep(self, drawn: torch.Tensor) -> torch.Tensor:
+        return drawn[self.rows.start : self.rows.stop]
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """(B, *shape) standard normal."""
+        return self._keep(torch.randn(self.global_batch, *shape, generator=self.generator))
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """(B, *shape) in [0, 1)."""
+        return self._keep(torch.rand(self.global_batch, *shape, generator=self.generator))
+
+
+class StepSampler(Sampler[list[int]]):
+    """Yields the dataset indices of this process, micro-batch by micro-batch, from `first_step` to `num_steps`.
+
+    The order is a permutation by (seed, epoch); position step * G continues across epochs, so that a resumed run sees
+    exactly what the uninterrupted run would have seen.
+    """
+
+    def __init__(
+        self, num_rows: int, seed: int, global_batch: int, micro_rows: list[range], first_step: int, num_steps: int
+    ) -> None:
+        if num_rows == 0:
+            raise ValueError("the training split has no row for this stage")
+        self.num_rows, self.seed, self.global_batch = num_rows, seed, global_batch
+        self.micro_rows, self.first_step, self.num_steps = micro_rows, first_step, num_steps
+        self._permutations: dict[int, np.ndarray] = {}
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if epoch not in self._permutations:
+            self._permutations = {e: p for e, p in self._permutations.items() if e >= epoch - 1}
+            generator = np.random.Generator(np.random.Philox(derive_seed(self.seed, "order", epoch)))
+            self._permutations[epoch] = generator.permutation(self.num_rows)
+        return self._permutations[epoch]
+
+    def indices(self, step: int, rows: range) -> list[int]:
+        positions = range(step * self.global_batch + rows.start, step * self.global_batch + rows.stop)
+        return [int(self._permutation(p // self.num_rows)[p % self.num_rows]) for p in positions]
+
+    def __len__(self) -> int:
+        return (self.num_steps - self.first_step) * len(self.micro_rows)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first_step, self.num_steps):
+            for rows in self.micro_rows:
+                yield self.indices(step, rows)
+
+
+def micro_batch_rows(global_batch: int, accumulation: int, world_size: int, rank: int) -> list[range]:
+    """Positions in the global batch of each micro-batch of this process. ValueError if it does not divide."""
+    if global_batch % (accumulation * world_size):
+        raise ValueError(
+            f"batch_size {global_batch} (global) is not divisible by {world_size} processes x {accumulation} "
+            "gradient_accumulation_steps"
+        )
+    size = global_batch // (accumulation * world_size)
+    return [range((a * world_size + rank) * size, (a * world_size + rank + 1) * size) for a in range(accumulation)]

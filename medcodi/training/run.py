@@ -1,0 +1,77 @@
+"""The run folder of a recipe: where stages export to, and how later stages load what earlier ones made."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from medcodi.autoencoders.base import Autoencoder
+from medcodi.config import Recipe
+from medcodi.data.prepared import PreparedDataset
+from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.encoders.shared_space import SharedSpace
+from medcodi.modalities.family import ModelFamily, fit_assets, load_assets
+from medcodi.nn.weights import WEIGHTS, load_config, load_module, weights_hash
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """`runs/NAME`: the family (with its assets), the prepared data and the exports of the stages."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.folder = recipe, recipe.run_dir
+        self.family = ModelFamily(recipe, self._assets())
+
+    def _assets(self) -> dict[str, dict[str, Any]]:
+        """Tokenizers and schemas: fitted once on the training split, then kept with the run."""
+        path = self.folder / "assets.json"
+        if not path.is_file():
+            assets = fit_assets(self.recipe, self.data("train", list(self.recipe.modalities)))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".tmp").write_text(json.dumps(assets))
+            path.with_suffix(".tmp").replace(path)
+        return load_assets(path)
+
+    def data(self, split: str, names: list[str]) -> PreparedDataset:
+        if not self.recipe.data.prepared:
+            raise ValueError("data.prepared is empty: give the folder that `medcodi prepare` wrote, "
+                             "for example data.prepared=data/my_hospital")  # fmt: skip
+        return PreparedDataset.load(self.recipe.data.prepared, split, names)
+
+    def export(self, label: str) -> Path:
+        """Export folder of a finished stage. FileNotFoundError names the stage to train first."""
+        folder = self.folder / label / "export"
+        if not (folder / WEIGHTS).is_file():
+            raise FileNotFoundError(f"{folder} has no weights: train {label!r} of recipe {self.recipe.name!r} first")
+        return folder
+
+    def autoencoder(self, group: str) -> Autoencoder:
+        return frozen(load_module(self.family.build_autoencoder(group), self.export(f"autoencoder/{group}")))
+
+    def shared_space(self) -> SharedSpace:
+        return frozen(load_module(self.family.build_shared_space(), self.export("stage1")))
+
+    def diffusion(self, name: str) -> LatentDiffusion:
+        return load_module(self.family.build_diffusion(name), self.export(f"stage2/{name}"))
+
+    def hash(self, label: str) -> str:
+        return weights_hash(self.export(label))
+
+    def check_reconstruction(self, group: str) -> None:
+        """Gate before stage 2: ValueError with the figure when the autoencoder cannot reconstruct."""
+        modality = self.family.representative(group)
+        figures = load_config(self.export(f"autoencoder/{group}"))["reconstruction"]
+        value, least = figures[modality.figure], modality.args.gate
+        if value < least:
+            raise ValueError(
+                f"the autoencoder of group {group!r} reconstructs with {modality.figure} {value:.4g}, the gate is "
+                f"{least:g}: train it longer (autoencoder.num_steps), or lower modalities.{modality.name}.gate knowingly"
+            )
+
+
+def frozen(module: nn.Module) -> Any:
+    """Eval mode, no gradients."""
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,33 @@
+"""The stages as tasks, and how a stage of a recipe is trained."""
+
+from medcodi.config import STAGES, Recipe, for_modality
+from medcodi.training.loop import fit
+from medcodi.training.run import Run
+from medcodi.training.task import Task
+from medcodi.training.tasks.autoencoder import AutoencoderTask
+from medcodi.training.tasks.stage1 import Stage1Task
+from medcodi.training.tasks.stage2 import Stage2Task
+from medcodi.training.tasks.stage3 import Stage3Task
+
+
+def tasks_of(run: Run, stage: str) -> list[tuple[str, type[Task], tuple]]:
+    """(modality name or group representative, class, arguments) of each task of a stage, in order.
+
+    `STAGE.modality` in the recipe restricts autoencoder and stage2 to one modality.
+    """
+    family, chosen = run.family, getattr(run.recipe, stage).modality
+    if stage == "autoencoder":
+        groups = [family.modality(chosen).group] if chosen else list(family.groups)
+        return [(family.groups[g][0], AutoencoderTask, (run, g)) for g in groups]
+    if stage == "stage2":
+        return [(name, Stage2Task, (run, name)) for name in ([chosen] if chosen else family.names)]
+    return [("", {"stage1": Stage1Task, "stage3": Stage3Task}[stage], (run,))]
+
+
+def train_stage(recipe: Recipe, stage: str) -> None:
+    """Train every task of a stage of a recipe, one after the other. Finished ones are skipped."""
+    if stage not in STAGES:
+        raise ValueError(f"unknown stage {stage!r}. Stages: {', '.join(STAGES)}")
+    run = Run(recipe)
+    for name, task_class, arguments in tasks_of(run, stage):
+        fit(task_class(*arguments), for_modality(getattr(recipe, stage), name), recipe)

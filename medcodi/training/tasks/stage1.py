@@ -1,0 +1,109 @@
+"""Stage 1: the shared latent space, by bridging pairs (MedCoDi-M section 2.1)."""
+
+import functools
+from typing import Any
+
+import torch
+
+from medcodi.config import StageConfig
+from medcodi.data.collate import StudyBatch, collate
+from medcodi.data.prepared import PreparedDataset
+from medcodi.modalities.family import seeded
+from medcodi.nn.seeding import derive_seed
+from medcodi.nn.weights import save_module
+from medcodi.training.draws import Draws
+from medcodi.training.run import Run
+from medcodi.training.task import Task, to_device
+
+KEY_BITS = 52  # an int64 key survives a float64 gather
+
+
+class Studies:
+    """Rows of a split that have both sides of at least one bridging pair, as StudyBatch."""
+
+    def __init__(self, data: PreparedDataset, run: Run, pairs: list[list[str]]) -> None:
+        present = data.present
+        both = [present[:, data.names.index(a)] & present[:, data.names.index(b)] for a, b in pairs]
+        self.data = data.select(functools.reduce(lambda x, y: x | y, both).nonzero()[0])
+        self.collate_fns = {name: run.family.modality(name).collate for name in data.names}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, indices: list[int]) -> StudyBatch:
+        return collate(self.data.batch(indices), self.collate_fns)
+
+
+class Stage1Task(Task):
+    """StudyBatch -> mean contrastive loss over the bridging pairs. Trains all prompt encoders."""
+
+    label = "stage1"
+    find_unused_parameters = True
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run, self.pairs = run, run.recipe.shared_space.bridging_pairs
+        if not self.pairs:
+            raise ValueError("shared_space.bridging_pairs is empty: name at least one pair, such as [[image, report]]")
+        self.names = list(dict.fromkeys(name for pair in self.pairs for name in pair))
+        unbridged = sorted(set(run.family.names) - set(self.names))
+        if unbridged:
+            raise ValueError(f"modalities {unbridged} stand in no bridging pair: their encoders would never train")
+        with seeded(run.recipe.seed):
+            self.space = run.family.build_shared_space()
+
+    def dependencies(self) -> Any:
+        return self.run.family.fingerprint()
+
+    def dataset(self, split: str) -> Studies:
+        return Studies(self.run.data(split, self.names), self.run, self.pairs)
+
+    def embed(self, batch: StudyBatch) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """name -> embeds (B, D) on all rows (anything where absent) and keys (B,) int64."""
+        identity = [derive_seed(i) % 2**KEY_BITS for i in batch.study_ids]
+        out = {}
+        for name, values in batch.values.items():
+            rows = batch.rows(name).to(self.device)
+            encoded = self.space.encode(name, values).embeds
+            embeds = encoded.new_zeros(len(batch), encoded.shape[1]).index_copy(0, rows, encoded)
+            keys = torch.tensor(identity, device=self.device)
+            own = self.run.family.modality(name).keys(values)
+            if own is not None and self.run.recipe.shared_space.identical_are_positive:
+                keys[rows] = own.to(self.device)
+            out[name] = (embeds, keys)
+        return out
+
+    def forward(self, batch: StudyBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
+        embedded = self.embed(batch)
+        width = self.run.recipe.shared_space.embed_dim
+        absent = (torch.zeros(len(batch), width, device=self.device), torch.zeros(len(batch), device=self.device).long())
+        losses = {}
+        for a, b in self.pairs:
+            both = batch.present[:, batch.names.index(a)] & batch.present[:, batch.names.index(b)]
+            (embeds_a, keys_a), (embeds_b, keys_b) = embedded.get(a, absent), embedded.get(b, absent)
+            losses[f"{a}-{b}"] = self.space.pair_loss((embeds_a, embeds_b), (keys_a, keys_b), both.to(self.device))
+        total = torch.stack(list(losses.values())).mean()
+        return {"loss": total, **{k: v.detach() for k, v in losses.items()}, "logit_scale": self.space.scale.detach()}
+
+    def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
+        """Median rank (0 to 1, chance 0.5) of the true partner among the validation rows, per pair."""
+        data = self.dataset("validation")
+        batch = to_device(data[list(range(min(len(data), 256)))], self.device)
+        embedded = self.embed(batch)
+        ranks = {}
+        for a, b in self.pairs:
+            both = (batch.present[:, batch.names.index(a)] & batch.present[:, batch.names.index(b)]).to(self.device)
+            if int(both.sum()) < 2:
+                continue
+            similarity = embedded[a][0][both] @ embedded[b][0][both].T
+            true = similarity.diagonal()[:, None]
+            rank = (similarity > true).sum(dim=1).float() / (len(similarity) - 1)
+            ranks[f"median_rank/{a}-{b}"] = float(rank.median())
+            ranks[f"mean_rank/{a}-{b}"] = float(rank.mean())
+        return ranks
+
+    def finalize(self) -> dict[str, Any]:
+        return {"validation": self.validate(self.run.recipe.stage1, self.run.recipe.seed)}
+
+    def export(self, folder: Any, config: dict[str, Any]) -> None:
+        save_module(self.space, folder, config)

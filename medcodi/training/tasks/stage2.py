@@ -1,0 +1,81 @@
+"""Stage 2: one latent diffusion model a modality, multi-prompt (MedCoDi-M section 2.2)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medcodi.diffusion.multiprompt import draw_subsets
+from medcodi.diffusion.sampler import Conditions, joint_sample
+from medcodi.modalities.family import seeded
+from medcodi.modalities.sheet import contact_sheet
+from medcodi.nn.weights import save_module
+from medcodi.training.cached import CachedBatch, CachedStudies, cache_key
+from medcodi.training.draws import Draws
+from medcodi.training.run import Run
+from medcodi.training.task import Task, to_device
+
+PREVIEW_ROWS, PREVIEW_STEPS = 8, 25
+
+
+class Stage2Task(Task):
+    """CachedBatch -> L = || target - f_theta(z_t, t, c) ||^2 (eq. 2). Trains fusion and denoiser of one output."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        super().__init__()
+        modality = run.family.modality(name)
+        self.run, self.name, self.label = run, name, f"stage2/{name}"
+        self.objective, self.config = run.family.objective, run.recipe.diffusion
+        run.check_reconstruction(modality.group)
+        with seeded(run.recipe.seed):
+            self.diffusion = run.family.build_diffusion(name)
+
+    def dependencies(self) -> Any:
+        keys = {n: cache_key(self.run, n) for n in self.run.family.names}
+        return [self.run.family.fingerprint(), keys]
+
+    def dataset(self, split: str) -> CachedStudies:
+        return CachedStudies(self.run, split, [self.name], self.diffusion.fusion.names)
+
+    def draw_prompts(self, batch: CachedBatch, draws: Draws) -> torch.Tensor:
+        """Which prompts each row keeps, (B, P) bool; none with probability `null_prompt_probability`."""
+        names = self.diffusion.fusion.names
+        available = torch.stack([batch.present[n] for n in names], dim=1)  # (B, P)
+        uniform, null = draws.uniform().to(available.device), draws.uniform().to(available.device)
+        keep = draw_subsets(available, uniform, self.config.multi_prompt)
+        return keep & (null >= self.config.null_prompt_probability)[:, None]
+
+    def forward(self, batch: CachedBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
+        latents = batch.latents[self.name]
+        timesteps = self.objective.timesteps(draws.uniform().to(latents.device))
+        noise = draws.normal(*latents.shape[1:]).to(latents)
+        keep = self.draw_prompts(batch, draws)
+        noisy = self.objective.add_noise(latents, noise, timesteps)
+        prediction = self.diffusion(noisy, timesteps, batch.encodings, keep).float()
+        error = (prediction - self.objective.target(latents, noise, timesteps)).square()
+        loss = (self.objective.weight(timesteps) * error.flatten(1).mean(dim=1)).mean()
+        return {"loss": loss}
+
+    def preview(self, folder: Path, step: int) -> None:
+        """Real validation rows above samples prompted by all their other modalities."""
+        data = self.dataset("validation")
+        batch = to_device(data[list(range(min(PREVIEW_ROWS, len(data))))], self.device)
+        modality = self.run.family.modality(self.name)
+        autoencoder = self.run.autoencoder(modality.group).to(self.device)
+        real = batch.latents[self.name]
+        generator = torch.Generator().manual_seed(self.run.recipe.seed)
+        conditions = Conditions(batch.encodings, {n: batch.present[n] for n in batch.encodings})
+        sampled = joint_sample(
+            {self.name: self.diffusion}, None, self.objective, {self.name: self.objective.scheduler()},
+            {self.name: torch.randn(real.shape, generator=generator).to(real)}, conditions,
+            {self.name: modality.args.guidance_scale}, PREVIEW_STEPS,
+        )[self.name]  # fmt: skip
+        rows = [[modality.preview(v) for v in modality.to_previewable(autoencoder.decode(x))] for x in (real, sampled)]
+        contact_sheet(rows, ["real (decoded)", "generated"]).save(folder / f"step_{step}.png")
+
+    def finalize(self) -> dict[str, Any]:
+        stage = self.run.recipe.stage2
+        return {"validation": self.validate(stage, self.run.recipe.seed)}
+
+    def export(self, folder: Path, config: dict[str, Any]) -> None:
+        save_module(self.diffusion, folder, config)
