@@ -118,7 +118,7 @@ def unknown_key(key: str, valid: typing.Iterable[str], where: str) -> ValueError
     """The error for a key that nobody reads: names the place, the near miss and all valid names."""
     valid = sorted(valid)
     near = difflib.get_close_matches(key, valid, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return ValueError(f"unknown key {key!r} in {where}{hint} Valid keys: {', '.join(valid)}")
 
 
@@ -162,12 +162,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be a mapping, got {value!r}")
         return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a string
+    if hint is float:  # YAML 1.1 reads 1e-4 as a string
         try:
-            return float(value)
-        except ValueError:
+            return float(None if isinstance(value, bool) else value)
+        except (TypeError, ValueError):
             raise ValueError(f"{where} must be a number, got {value!r}") from None
     if hint in (int, str, bool) and type(value) is not hint:
         raise ValueError(f"{where} must be of type {hint.__name__}, got {value!r}")
@@ -208,15 +206,22 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     if len(names) < 2:
         raise ValueError(f"{where}: a recipe needs at least two modalities, got {sorted(names)}")
     for pair in recipe.shared_space.bridging_pairs:
-        for name in pair:
-            if name not in names:
-                raise unknown_key(name, names, f"{where}.shared_space.bridging_pairs")
+        _check_names(pair, names, f"{where}.shared_space.bridging_pairs")
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise ValueError(f"{where}.shared_space.bridging_pairs: a pair is two different modalities, got {pair}")
     for stage in STAGES:
         section = getattr(recipe, stage)
-        for name in [section.modality] if section.modality else []:
-            if name not in names:
-                raise unknown_key(name, names, f"{where}.{stage}.modality")
+        _check_names([section.modality] if section.modality else [], names, f"{where}.{stage}.modality")
+        _check_names(section.per_modality, names, f"{where}.{stage}.per_modality")
+        for name in section.per_modality:
+            for_modality(section, name)
     return recipe
+
+
+def _check_names(used: typing.Iterable[str], names: set[str], where: str) -> None:
+    for name in used:
+        if name not in names:
+            raise unknown_key(name, names, where)
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

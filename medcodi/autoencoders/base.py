@@ -126,7 +126,7 @@ def kl_with_free_bits(mean: Tensor, logvar: Tensor, free_bits: float) -> Tensor:
     """Sum over dimensions of max(free_bits, batch mean of KL_i): scalar, nats a sample.
 
     A dimension below `free_bits` nats costs nothing more, so that the posterior does not collapse
-    (Kingma et al. 2016, equation 15; Optimus section 3.2 uses the same hinge).
+    (Kingma et al. 2016; Optimus uses the same hinge).
     """
     kl = kl_per_dimension(mean, logvar).mean(dim=0)  # (*latent_shape)
     return kl.clamp(min=free_bits).sum()
@@ -135,7 +135,7 @@ def kl_with_free_bits(mean: Tensor, logvar: Tensor, free_bits: float) -> Tensor:
 def cyclical_beta(
     progress: float, max_beta: float, num_cycles: int = 4, zero: float = 0.5, ramp: float = 0.25
 ) -> float:
-    """Cyclical KL weight (Fu et al. 2019; Optimus section 4.1).
+    """Cyclical KL weight (Fu et al. 2019; used by Optimus).
 
     Each cycle holds 0 for the share `zero`, rises linearly to `max_beta` in the share `ramp`, and stays there.
 

@@ -6,14 +6,23 @@ Legend: B batch (global, after gathering), D shared width.
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch.distributed.nn.functional import all_gather
 
 
 def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """Concatenate a (B_local, ...) tensor over all processes, with gradient."""
+    """Concatenate a (B_local, ...) tensor over all processes, for a loss that every process computes on all rows.
+
+    The gradient reaches the local rows only, times the number of processes, which averaging over processes takes back.
+    Nothing is communicated in the backward pass: a process whose rows lack a modality has none to wait for.
+    """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return tensor
-    return torch.cat(all_gather(tensor.contiguous()), dim=0)
+    gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, tensor.detach().contiguous())
+    local = tensor.view_as(tensor)
+    if local.requires_grad:
+        local.register_hook(lambda gradient: gradient * len(gathered))
+    gathered[dist.get_rank()] = local
+    return torch.cat(gathered, dim=0)
 
 
 def positives(keys_a: torch.Tensor, keys_b: torch.Tensor) -> torch.Tensor:

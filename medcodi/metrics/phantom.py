@@ -10,14 +10,16 @@ Legend: N studies, H W pixels.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from medcodi.data.phantom import read_report
 from medcodi.data.phantom.anatomy import HEART_GRADES
+from medcodi.metrics import statistics
 from medcodi.metrics.oracle import LABELS, SITES, PhantomReader, label_table
-from medcodi.metrics.statistics import Estimate, auc, bootstrap, f1, kappa, macro_f1, paired_difference, pearson, spearman
+from medcodi.metrics.statistics import Estimate, auc, f1, kappa, macro_f1, pearson, spearman
 
 Reading = dict[str, np.ndarray]  # what is read from N outputs: name -> (N,) float
 
@@ -32,10 +34,6 @@ NUMERIC_COLUMNS = {"oxygen_saturation": -1, "respiratory_rate": 1, "length_of_st
 NUM_SHUFFLES = 20
 
 
-def _side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.asarray(left, float) - np.asarray(right, float)
-
-
 def _consolidation_side(site: str | None) -> float:
     """+1 left, -1 right, 0 none or behind the heart."""
     return 0.0 if not site else float(site.startswith("left")) - float(site.startswith("right"))
@@ -47,7 +45,7 @@ def truth_reading(truths: Sequence[Mapping[str, Any]]) -> Reading:
     read = dict(zip(LABELS, label_table(list(truths)).T.astype(float), strict=True))
     read |= {key: np.array([float(t[key]) for t in truths]) for key in ("central_line", "endotracheal_tube", "ctr")}
     read["risk"] = np.array([t["outcome_probability"] for t in truths])
-    read["effusion_side"] = _side(read["effusion_left"], read["effusion_right"])
+    read["effusion_side"] = read["effusion_left"] - read["effusion_right"]
     read["consolidation_side"] = np.array([_consolidation_side(t["consolidation"]) for t in truths])
     return read
 
@@ -55,9 +53,9 @@ def truth_reading(truths: Sequence[Mapping[str, Any]]) -> Reading:
 def image_reading(reader: PhantomReader, images: np.ndarray) -> Reading:
     """Images (N, H, W) in [0, 1] -> probabilities of the findings, sides as differences of them, and `ctr`."""
     read = dict(reader.read(images))
-    read["effusion_side"] = _side(read["effusion_left"], read["effusion_right"])
+    read["effusion_side"] = read["effusion_left"] - read["effusion_right"]
     sites = {side: sum(read[f"consolidation_{s}"] for s in SITES if s.startswith(side)) for side in ("left", "right")}
-    read["consolidation_side"] = _side(sites["left"], sites["right"])
+    read["consolidation_side"] = sites["left"] - sites["right"]
     return read
 
 
@@ -67,7 +65,7 @@ def report_reading(texts: Sequence[str]) -> Reading:
     read = {k: np.array([s[k] not in (None, "none", False) for s in stated], float) for k in REPORT_FINDINGS}
     grades = [name for _, name in HEART_GRADES]
     read["ctr"] = np.array([grades.index(s["heart"] or "normal") for s in stated], float)
-    read["effusion_side"] = _side(read["effusion_left"], read["effusion_right"])
+    read["effusion_side"] = read["effusion_left"] - read["effusion_right"]
     read["consolidation_side"] = np.array([_consolidation_side(s["consolidation"]) for s in stated])
     return read
 
@@ -84,9 +82,9 @@ def table_reading(rows: Sequence[Mapping[str, Any]]) -> Reading:
 
 @dataclass(frozen=True)
 class Metric:
-    """`function(read, truth) -> value`, more is better. `rows(truth)` (N,) bool restricts the studies; `constant(truth)`
-    is the value of the best output that ignores its prompt (None: it is computed from a constant output);
-    `positives(read, truth)` counts the smaller evidence behind an AUC or F1."""
+    """`function(read, truth) -> value`, more is better. `constant(truth)` is the value of the best output that ignores
+    its prompt (None: it is computed from a constant output); `rows(truth)` (N,) bool restricts the studies;
+    `positives(read, truth)` counts the positive cases that an AUC or F1 rests on."""
 
     name: str
     function: Callable[[Reading, Reading], float]
@@ -115,7 +113,7 @@ IMAGE_METRICS = (
     *(_auc_of(key, f"{key.replace('_', ', ')}: AUC") for key in KEY_FINDINGS),
     _auc_of("effusion_side", "side of a one-sided effusion: AUC", _one_sided("effusion_side")),
     _auc_of("consolidation_side", "side of a consolidation: AUC", _one_sided("consolidation_side")),
-    Metric("cardiothoracic ratio: Pearson r", lambda read, truth: pearson(read["ctr"], truth["ctr"]), lambda truth: 0.0),
+    Metric("cardiothoracic ratio: Pearson r", lambda r, t: pearson(r["ctr"], t["ctr"]), lambda truth: 0.0),
 )
 
 
@@ -160,27 +158,24 @@ def _risk_auc(column: str) -> Callable[[Reading, Reading], float]:
 
 
 def _mean_risk_auc(read: Reading, truth: Reading) -> float:
-    return float(np.nanmean([np.nan, *(_risk_auc(column)(read, truth) for column in BINARY_COLUMNS)]))
+    """Over the columns in which both answers occur."""
+    values = [_risk_auc(column)(read, truth) for column in BINARY_COLUMNS]
+    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
 
 
 TABLE_METRICS = (
-    Metric("mean AUC of the four outcomes", lambda r, t: _mean_or_nan(r, t), lambda truth: 0.5),
+    Metric("mean AUC of the four outcomes", _mean_risk_auc, lambda truth: 0.5),
     *(
-        Metric(f"{column} by true risk: AUC", _risk_auc(column), lambda truth: 0.5, None,
+        Metric(f"{column.replace('_', ' ')} by true risk: AUC", _risk_auc(column), lambda truth: 0.5, None,
                lambda read, truth, c=column: np.nansum(read[c]))
         for column in BINARY_COLUMNS
     ),
     *(
-        Metric(f"{'-' if sign < 0 else ''}{column} with true risk: Spearman",
+        Metric(f"{'low ' if sign < 0 else ''}{column.replace('_', ' ')} with true risk: Spearman",
                lambda read, truth, c=column, s=sign: s * spearman(read[c], truth["risk"]), lambda truth: 0.0)
         for column, sign in NUMERIC_COLUMNS.items()
     ),
 )  # fmt: skip
-
-
-def _mean_or_nan(read: Reading, truth: Reading) -> float:
-    values = [_risk_auc(column)(read, truth) for column in BINARY_COLUMNS]
-    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
 
 
 @dataclass(frozen=True)
@@ -205,33 +200,49 @@ def follow_figures(
     """One figure a metric: {route, metric, value, interval, n, positives, floors, ceiling, above_chance, note}.
 
     `floors.shuffled` is the mean over permutations of the outputs among the prompts. `above_chance` says whether the
-    lower end of the interval lies above the shuffled and the constant floor.
+    lower end of the interval lies above the shuffled and the constant floor. `groups` (N,) are the patients.
     """
-    orders = [np.random.default_rng([seed, i]).permutation(len(truth["ctr"])) for i in range(NUM_SHUFFLES)]
+    num_studies = len(truth["ctr"])
+    shuffled = [take(outputs.generated, order) for order in _orders(num_studies, seed)]
     figures = []
     for metric in metrics:
-        rows = np.arange(len(truth["ctr"])) if metric.rows is None else np.flatnonzero(metric.rows(truth))
-        true = take(truth, rows)
-
-        def value(read: Reading, metric: Metric = metric, rows: np.ndarray = rows, true: Reading = true) -> float:
-            return metric.function(take(read, rows), true) if len(rows) else math.nan
-
-        def resampled(at: np.ndarray, metric: Metric = metric, rows: np.ndarray = rows, true: Reading = true) -> float:
-            return metric.function(take(outputs.generated, rows[at]), take(true, at))
-
-        grouped = None if groups is None else [groups[i] for i in rows]
-        estimate = bootstrap(resampled, len(rows), grouped, num_resamples, seed)
-        shuffled = [value(take(outputs.generated, order)) for order in orders]
-        constant = value(outputs.constant) if metric.constant is None else metric.constant(true)
-        floors = {"shuffled": _mean(shuffled), "nearest_neighbour": value(outputs.nearest), "constant": constant}
-        positives = metric.positives(take(outputs.generated, rows), true) if metric.positives else None
-        figures.append({
-            "route": route, "metric": metric.name, **_estimate(estimate), "n": len(rows),
-            "positives": None if positives is None else int(positives), "floors": floors, "ceiling": value(outputs.real),
-            "above_chance": bool(estimate.low > np.nanmax([floors["shuffled"], floors["constant"], -math.inf])),
-            "note": "not defined on these studies (one class only, or a constant)" if math.isnan(estimate.value) else "",
-        })  # fmt: skip
+        rows = np.arange(num_studies) if metric.rows is None else np.flatnonzero(metric.rows(truth))
+        estimate = statistics.bootstrap(
+            partial(_value, metric, outputs.generated, truth, rows), len(rows),
+            None if groups is None else [groups[i] for i in rows], num_resamples, seed,
+        )  # fmt: skip
+        figures.append({"route": route, "metric": metric.name, **_estimate(estimate), "n": len(rows)}
+                       | _context(metric, truth, outputs, shuffled, rows, estimate))  # fmt: skip
     return figures
+
+
+def _orders(num_rows: int, seed: int) -> list[np.ndarray]:
+    return [np.random.default_rng([seed, i]).permutation(num_rows) for i in range(NUM_SHUFFLES)]
+
+
+def _value(metric: Metric, read: Reading, truth: Reading, rows: np.ndarray, at: np.ndarray | None = None) -> float:
+    """The metric over `rows` of the studies, or over the resample `at` of these rows."""
+    chosen = rows if at is None else rows[at]
+    return metric.function(take(read, chosen), take(truth, chosen)) if len(chosen) else math.nan
+
+
+def _context(
+    metric: Metric, truth: Reading, outputs: Outputs, shuffled: list[Reading], rows: np.ndarray, estimate: Estimate
+) -> dict[str, Any]:
+    """What stands beside a value: evidence, floors, ceiling."""
+    true = take(truth, rows)
+    constant = _value(metric, outputs.constant, truth, rows) if metric.constant is None else metric.constant(true)
+    floors = {
+        "shuffled": _mean([_value(metric, read, truth, rows) for read in shuffled]),
+        "nearest_neighbour": _value(metric, outputs.nearest, truth, rows), "constant": constant,
+    }  # fmt: skip
+    highest = np.nanmax([floors["shuffled"], floors["constant"], -math.inf])
+    positives = metric.positives(take(outputs.generated, rows), true) if metric.positives else None
+    return {
+        "positives": None if positives is None else int(positives), "floors": floors,
+        "ceiling": _value(metric, outputs.real, truth, rows), "above_chance": bool(estimate.low > highest),
+        "note": "not defined here: one class only, or a constant" if math.isnan(estimate.value) else "",
+    }  # fmt: skip
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -270,19 +281,19 @@ def coherence_figures(
     ceiling}; the difference is paired by sample. `floors.shuffled` pairs joint outputs of different samples.
     """
     n = len(joint[0]["ctr"])
-    orders = [np.random.default_rng([seed, i]).permutation(n) for i in range(NUM_SHUFFLES)]
     figures = []
     for name, function in PAIR_METRICS.items():
-
-        def of(values: Pair, function: Callable[[Reading, Reading], float] = function) -> Callable[[np.ndarray], float]:
-            return lambda rows: function(take(values[0], rows), take(values[1], rows))
-
-        shuffled = [function(joint[0], take(joint[1], order)) for order in orders]
+        first, second = partial(_pair_value, function, joint), partial(_pair_value, function, independent)
+        shuffled = [function(joint[0], take(joint[1], order)) for order in _orders(n, seed)]
         figures.append({
             "setting": setting, "pair": pair, "metric": name, "n": n,
-            "joint": _estimate(bootstrap(of(joint), n, None, num_resamples, seed)),
-            "independent": _estimate(bootstrap(of(independent), n, None, num_resamples, seed)),
-            "difference": _estimate(paired_difference(of(joint), of(independent), n, None, num_resamples, seed)),
+            "joint": _estimate(statistics.bootstrap(first, n, None, num_resamples, seed)),
+            "independent": _estimate(statistics.bootstrap(second, n, None, num_resamples, seed)),
+            "difference": _estimate(statistics.paired_difference(first, second, n, None, num_resamples, seed)),
             "floors": {"shuffled": _mean(shuffled)}, "ceiling": function(*real),
         })  # fmt: skip
     return figures
+
+
+def _pair_value(function: Callable[[Reading, Reading], float], pair: Pair, rows: np.ndarray) -> float:
+    return function(take(pair[0], rows), take(pair[1], rows))

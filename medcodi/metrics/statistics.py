@@ -136,3 +136,28 @@ def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
     if not len(first) or not len(second):
         return float("nan")
     return float(stats.ks_2samp(first, second, method="asymp").statistic)
+
+
+def column_marginals(
+    real: Sequence[dict[str, Any]], generated: Sequence[dict[str, Any]], reference: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Distance of each column's distribution, generated to real, beside its floor, other real rows (`reference`) to
+    real: total variation for categories, Kolmogorov-Smirnov for numbers. Also mean and sd, or the shares."""
+    figures = []
+    for column in real[0] if real else ():
+        known = [[row[column] for row in rows if row.get(column) is not None] for rows in (real, generated, reference)]
+        numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for values in known for v in values)
+        distance = kolmogorov_smirnov if numeric else total_variation
+        figures.append({
+            "column": column, "distance": "Kolmogorov-Smirnov" if numeric else "total variation",
+            "value": distance(known[1], known[0]), "real_vs_real": distance(known[2], known[0]),
+            "real": _summary(known[0], numeric), "generated": _summary(known[1], numeric),
+            "n": [len(values) for values in known],
+        })  # fmt: skip
+    return figures
+
+
+def _summary(values: Sequence[Any], numeric: bool) -> dict[str, float]:
+    if numeric:
+        return {"mean": float(np.mean(values)), "sd": float(np.std(values))} if values else {}
+    return {str(c): sum(v == c for v in values) / len(values) for c in sorted(set(values), key=str)}

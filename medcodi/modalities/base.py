@@ -3,6 +3,7 @@
 The pipeline, the training stages and the command line know modalities only through this class.
 """
 
+import dataclasses
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from medcodi.data.prepared import FieldSpec, PreparedDataset
 from medcodi.encoders.base import PromptEncoder
 
 REGISTRY: dict[str, type["Modality"]] = {}
+NETWORK_PARTS = ("encoder", "autoencoder", "denoiser", "environment")
 
 
 def register(kind: str):
@@ -53,6 +55,13 @@ class Modality(ABC):
     def group(self) -> str:
         """Names of one group share the prompt encoder and the autoencoder; never the denoiser."""
         return self.args.group or self.name
+
+    def described(self, *parts: str) -> dict[str, Any]:
+        """Arguments that fix the networks of `parts` (prefixes of argument names, such as "encoder"), for fingerprints:
+        those of other parts and of sampling are left out."""
+        arguments = dataclasses.asdict(self.args)
+        other = tuple(part for part in NETWORK_PARTS if part not in parts)
+        return {k: v for k, v in arguments.items() if not k.startswith(other) and k not in ("gate", "guidance_scale")}
 
     def field(self) -> FieldSpec:
         """How the prepared dataset stores this modality."""
@@ -132,6 +141,6 @@ def get_kind(kind: str) -> type[Modality]:
     """Class of a kind. ValueError names the registered kinds."""
     if kind not in REGISTRY:
         near = difflib.get_close_matches(kind, REGISTRY, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"unknown modality kind {kind!r}{hint} Registered kinds: {', '.join(sorted(REGISTRY))}")
     return REGISTRY[kind]

@@ -95,10 +95,12 @@ class ModelFamily:
     def build_environments(self) -> nn.ModuleDict:
         return nn.ModuleDict({name: self.build_environment(name) for name in self.names})
 
-    def fingerprint(self) -> str:
-        """Hash of what fixes the networks: modalities with all defaults, shared space, diffusion, assets."""
-        described = {name: (m.kind, repr(m.args)) for name, m in self.modalities.items()}
-        return fingerprint([described, repr(self.recipe.shared_space), repr(self.recipe.diffusion), self.assets])
+    def fingerprint(self, *parts: str) -> str:
+        """Hash of what fixes some networks of the family: `parts` of the modalities' arguments ("encoder",
+        "autoencoder", "denoiser", "environment"), the shared space, the assets; with "denoiser" also the diffusion."""
+        described = [{name: m.described(*parts) for name, m in self.modalities.items()}, self.assets,
+                     repr(self.recipe.shared_space)]  # fmt: skip
+        return fingerprint([*described, repr(self.recipe.diffusion) if "denoiser" in parts else None])
 
 
 def fit_assets(recipe: Recipe, dataset: PreparedDataset) -> dict[str, dict[str, Any]]:

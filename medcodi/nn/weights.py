@@ -14,20 +14,26 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -> None:
-    """Write the state and `config` of a module to `folder`, through a temporary name."""
+    """Write the state and `config` of a module to `folder`, through a temporary name: a save that fails leaves what was
+    there before."""
     folder = Path(folder)
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary, previous = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".previous")
+    for leftover in (temporary, previous):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
         save_file(state, temporary / WEIGHTS)
         (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True))
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, previous)
         os.replace(temporary, folder)
-    except OSError:
+    except BaseException:
+        if previous.exists() and not folder.exists():
+            os.replace(previous, folder)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def load_module(module: nn.Module, folder: str | Path) -> nn.Module:

@@ -16,8 +16,24 @@ from medcodi.training.ema import EMA
 logger = logging.getLogger(__name__)
 
 
+# what torch.save (its zip writer loses the errno) and safetensors say when a write comes short
+WRITE_FAILED = ("file write failed", "unexpected pos", "No space left on device", "File too large", "quota exceeded")
+
+
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written; the previous one is untouched."""
+    """A checkpoint or an export could not be written; the previous checkpoint is untouched."""
+
+
+def write_error(path: Path, error: Exception, folder: Path) -> CheckpointError:
+    """The CheckpointError for `error` while writing `path`; `folder` holds the checkpoints."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = full or any(text in str(error) for text in WRITE_FAILED)
+    kept = checkpoints(folder)
+    return CheckpointError(
+        f"could not write {path}: {'the disk is full (or a quota is reached)' if full else error}. "
+        f"The last good checkpoint is {kept[-1].name if kept else 'none'}; free space and rerun the same command to "
+        "go on."
+    )
 
 
 def trainable_state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -45,13 +61,8 @@ def save_checkpoint(
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
     except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
         shutil.rmtree(temporary, ignore_errors=True)
-        kept = checkpoints(folder)
-        raise CheckpointError(
-            f"could not write checkpoint {final}: {'the disk is full' if full else error}. "
-            f"The last good one is {kept[-1].name if kept else 'none'}; free space and rerun the same command to go on."
-        ) from error
+        raise write_error(final, error, folder) from error
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final

@@ -25,6 +25,6 @@ def main(stage: str, arguments: list[str] | None = None) -> None:
     except TrainingInterrupted as stop:
         logging.warning("%s", stop)
         sys.exit(INTERRUPTED)
-    except (ValueError, FileNotFoundError, NonFiniteLossError, CheckpointError) as error:
+    except (ValueError, OSError, NonFiniteLossError, CheckpointError) as error:
         logging.error("%s", error)
         sys.exit(FAILED)

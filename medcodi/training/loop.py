@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 
 from medcodi.config import OptimConfig, Recipe, StageConfig, fingerprint, save_yaml, to_dict
 from medcodi.nn.seeding import derive_seed
-from medcodi.training.checkpoint import load_checkpoint, save_checkpoint
+from medcodi.training.checkpoint import load_checkpoint, save_checkpoint, write_error
 from medcodi.training.draws import Draws, StepSampler, micro_batch_rows
 from medcodi.training.ema import EMA
 from medcodi.training.task import Task, to_device
@@ -87,6 +89,7 @@ def fit(task: Task, config: StageConfig, recipe: Recipe) -> Path:
     """
     folder = recipe.run_dir / task.label
     kwargs = [DistributedDataParallelKwargs(find_unused_parameters=task.find_unused_parameters)]
+    AcceleratorState._reset_state()  # accelerate keeps the precision of the first stage of a process for all others
     accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=kwargs)
     key = run_fingerprint(task, config, recipe.seed)
     done = folder / "export" / DONE
@@ -118,7 +121,9 @@ def _train(
     micro_rows = micro_batch_rows(
         config.batch_size, config.gradient_accumulation_steps, accelerator.num_processes, accelerator.process_index
     )
-    data = task.dataset("train")
+    with accelerator.main_process_first():  # it fills the caches that the others read
+        data = task.dataset("train")
+        task.dataset("validation")
     sampler = StepSampler(len(data), derive_seed(recipe.seed, task.label), config.batch_size, micro_rows, step,
                           config.num_steps)  # fmt: skip
     loader = iter(
@@ -156,7 +161,7 @@ def _train(
                 _preview(task, ema, folder / "previews", step)
             if step % config.log_every == 0 or step == config.num_steps:
                 clock, clock_step = time.perf_counter(), step
-            if signals["stop"]:
+            if _anywhere(signals["stop"], accelerator):
                 save()
                 raise TrainingInterrupted(f"{task.label} stopped at step {step}; rerun the same command to go on")
             if step % config.checkpoint_every == 0 and step < config.num_steps:
@@ -196,6 +201,13 @@ def _step(
     return totals
 
 
+def _anywhere(flag: bool, accelerator: Accelerator) -> bool:
+    """Whether any process was told to stop: they leave after the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum"))
+
+
 def _due(step: int, every: int, num_steps: int) -> bool:
     return bool(every) and (step % every == 0 or step == num_steps)
 
@@ -220,5 +232,8 @@ def _export(task: Task, ema: EMA, folder: Path, key: str, step: int) -> None:
     task.eval()
     with ema.applied(task):
         config = {"fingerprint": key, "step": step, **task.finalize()}
-        task.export(folder / "export", config)
-    (folder / "export" / DONE).write_text(json.dumps({"fingerprint": key, "step": step}))
+        try:
+            task.export(folder / "export", config)
+            (folder / "export" / DONE).write_text(json.dumps({"fingerprint": key, "step": step}))
+        except (OSError, SafetensorError) as error:
+            raise write_error(folder / "export", error, folder / "checkpoints") from error

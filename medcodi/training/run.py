@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ class Run:
         if not path.is_file():
             assets = fit_assets(self.recipe, self.data("train", list(self.recipe.modalities)))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".tmp").write_text(json.dumps(assets))
-            path.with_suffix(".tmp").replace(path)
+            temporary = path.with_suffix(f".tmp-{os.getpid()}")  # every process of a first run fits the same assets
+            temporary.write_text(json.dumps(assets))
+            temporary.replace(path)
         return load_assets(path)
 
     def data(self, split: str, names: list[str]) -> PreparedDataset:

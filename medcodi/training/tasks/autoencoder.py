@@ -50,7 +50,7 @@ class AutoencoderTask(Task):
             self.autoencoder = self.modality.build_autoencoder()
 
     def dependencies(self) -> Any:
-        return [repr(self.modality.args), self.run.family.assets.get(self.modality.name)]
+        return [self.modality.described("autoencoder"), self.run.family.assets.get(self.modality.name)]
 
     def dataset(self, split: str) -> GroupRows:
         names = self.run.family.groups[self.group]

@@ -53,7 +53,7 @@ class Stage1Task(Task):
             self.space = run.family.build_shared_space()
 
     def dependencies(self) -> Any:
-        return self.run.family.fingerprint()
+        return self.run.family.fingerprint("encoder")
 
     def dataset(self, split: str) -> Studies:
         return Studies(self.run.data(split, self.names), self.run, self.pairs)

@@ -76,7 +76,8 @@ class Stage3Task(Task):
         self.diffusions = nn.ModuleDict(diffusions)
 
     def dependencies(self) -> Any:
-        return [self.run.family.fingerprint(), {n: self.run.hash(f"stage2/{n}") for n in self.names}]
+        parts = self.run.family.fingerprint("denoiser", "environment")
+        return [parts, {n: self.run.hash(f"stage2/{n}") for n in self.names}]
 
     def dataset(self, split: str) -> CachedStudies:
         return CachedStudies(self.run, split, self.names, self.names, least=2)
@@ -125,7 +126,7 @@ class Stage3Task(Task):
         model = self.diffusions[name]
         count = torch.tensor(float(len(rows)), device=self.device)
         world = 1
-        if dist.is_available() and dist.is_initialized():
+        if self.training and dist.is_available() and dist.is_initialized():  # validation is the same on every process
             dist.all_reduce(count)
             world = dist.get_world_size()
         if len(rows) == 0:

@@ -1,0 +1,66 @@
+"""`medcodi quickstart`: phantom, all stages, pipeline, measured generation, one page."""
+
+import json
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from medcodi.config import STAGES, Recipe, load_recipe
+from medcodi.data.sources.phantom import prepare_phantom
+from medcodi.export import assemble
+from medcodi.pipeline import MedCoDiPipeline
+from medcodi.quickstart.evaluate import evaluate_phantom
+from medcodi.quickstart.page import build_page
+from medcodi.training.tasks import train_stage
+
+
+class Stopwatch:
+    """Seconds of each part, announced as it runs."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.seconds = console, {}
+
+    def run(self, label: str, function: Callable[[], Any]) -> Any:
+        self.console.rule(label)
+        start = time.perf_counter()
+        result = function()
+        self.seconds[label] = time.perf_counter() - start
+        return result
+
+
+def prepare(recipe: Recipe) -> None:
+    """The recipe's phantom, unless it is there already."""
+    folder = Path(recipe.data.prepared)
+    if recipe.data.source != "phantom":
+        raise ValueError(f"the quickstart runs on source 'phantom', the recipe says {recipe.data.source!r}")
+    if not folder.exists():
+        prepare_phantom(folder, **recipe.data.source_args)
+
+
+def run_quickstart(config: Path, overrides: Sequence[str], num_evaluated: int, console: Console) -> Path:
+    """Run everything (finished parts are skipped) and return the page."""
+    if not config.is_file():
+        raise FileNotFoundError(f"recipe {config} not found: run from the repository root or pass --config")
+    recipe = load_recipe(config, overrides)
+    watch = Stopwatch(console)
+    watch.run("phantom", lambda: prepare(recipe))
+    for stage in STAGES:
+        watch.run(stage, lambda stage=stage: train_stage(recipe, stage))
+    folder = watch.run("pipeline", lambda: assemble(recipe))
+    pipe = MedCoDiPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    figures = watch.run(
+        "evaluation", lambda: evaluate_phantom(pipe, recipe.data.prepared, num_evaluated, recipe.seed)
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures["timing"] = {"seconds": watch.seconds, "total": sum(watch.seconds.values()), "peak_memory_gib": peak}
+    (recipe.run_dir / "figures.json").write_text(json.dumps(figures, indent=1, default=float))
+    page = build_page(recipe.run_dir, figures)
+    console.print(f"{sum(watch.seconds.values()):.0f} s, peak memory {peak:.2f} GiB. Open {page}")
+    return page
+
+

@@ -1,0 +1,56 @@
+"""Samples for the contact sheets, as JSON-like values: images are PNG data URIs, reports texts, table rows dicts."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from medcodi.data.study import Study
+
+
+def png_uri(image: np.ndarray) -> str:
+    """Float image (H, W) in [0, 1] -> data URI of an 8-bit PNG."""
+    buffer = io.BytesIO()
+    pixels = (np.clip(np.asarray(image, np.float32), 0, 1) * 255).round().astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def truth_text(truth: Mapping[str, Any]) -> str:
+    """What was rendered, in a few words: "CTR 0.56, large left effusion, right upper consolidation"."""
+    sizes = {side: truth[f"effusion_{side}"] for side in ("left", "right")}
+    words = [f"CTR {truth['ctr']:.2f}"]
+    words += [f"{side} effusion {size:.2f}" for side, size in sizes.items() if size > 0]
+    if truth["consolidation"] != "none":
+        words.append(f"{truth['consolidation'].replace('_', ' ')} consolidation")
+    if truth["edema"] > 0:
+        words.append(f"{truth['edema_grade']} edema")
+    return ", ".join(words)
+
+
+def sheet(
+    title: str, note: str, studies: Sequence[Study], prompts: dict[str, list[Any]], generated: dict[str, list[Any]],
+    real: dict[str, list[Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """One contact sheet: {title, note, columns: [{name, truth}], rows: [{label, role, kind, values}]}.
+
+    `studies` is empty for unconditional samples. Rows come in the order prompts, then each output with the real one.
+    """
+    rows = [_row(name, "prompt", values) for name, values in prompts.items()]
+    for name, values in generated.items():
+        rows.append(_row(name, "generated", values))
+        if name in real:
+            rows.append(_row(name, "real", real[name]))
+    columns = [{"name": study.study_id, "truth": truth_text(study.truth)} for study in studies]
+    columns = columns or [{"name": f"sample {i + 1}", "truth": ""} for i in range(len(rows[0]["values"]))]
+    return {"title": title, "note": note, "columns": columns, "rows": rows}
+
+
+def _row(label: str, role: str, values: list[Any]) -> dict[str, Any]:
+    first = values[0]
+    kind = "image" if isinstance(first, np.ndarray) else "text" if isinstance(first, str) else "row"
+    shown = [png_uri(value) for value in values] if kind == "image" else values
+    return {"label": label, "role": role, "kind": kind, "values": shown}

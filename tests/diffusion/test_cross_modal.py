@@ -1,0 +1,188 @@
+"""Coupling of jointly generated outputs: it starts at exactly nothing, then every output depends on every other one."""
+
+import pytest
+import torch
+from torch import nn
+
+from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes
+from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.nn.attention import Attention
+from tests.networks import (
+    CONTEXT,
+    ENVIRONMENT,
+    SHAPES,
+    denoiser,
+    encoding,
+    environments,
+    generator,
+    normal,
+    wake,
+)
+
+KINDS = sorted(SHAPES)
+STEPS = torch.tensor([5.0, 800.0])
+CONTEXTS, MASK = normal(2, 5, CONTEXT, seed=3), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+CODES, CODE_MASK = normal(2, 4, ENVIRONMENT, seed=4), torch.tensor([[True, False, True, True], [False] * 4])
+
+
+def other(kind: str) -> str:
+    return next(k for k in KINDS if k != kind)
+
+
+def coupled(kind: str, opened: bool = False) -> nn.Module:
+    net = denoiser(kind)
+    net.add_coupling(ENVIRONMENT)
+    if opened:
+        wake(net, seed=1)
+    return net
+
+
+def run(net: nn.Module, kind: str, *coupling) -> torch.Tensor:
+    return net(normal(2, *SHAPES[kind]), STEPS, CONTEXTS, MASK, *coupling)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_coupling_equals_independent_generation_exactly(kind):
+    net = coupled(kind)
+    alone = run(denoiser(kind), kind)
+    assert torch.equal(run(net, kind), alone)
+    assert torch.equal(run(net, kind, CODES, CODE_MASK), alone)
+    assert alone.std() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_coupling_parameters_are_all_that_coupling_adds(kind):
+    before, net = dict(denoiser(kind).named_parameters()), coupled(kind)
+    added = {n: p for n, p in net.named_parameters() if n not in before}
+    assert added and {id(p) for p in added.values()} == {id(p) for p in net.coupling_parameters()}
+    assert all(torch.equal(dict(net.named_parameters())[n], p) for n, p in before.items())
+    assert all(p.any() != n.endswith("to_out.weight") for n, p in added.items())  # only the output projections are zero
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_attention_level_has_a_branch_that_is_used(kind):
+    net = coupled(kind)
+    levels = sum(n.endswith(("attn2", "context_attention")) for n, _ in net.named_modules())
+    branches = [m for n, m in net.named_modules() if n.endswith("cross_modal")]
+    assert len(branches) == levels >= 3
+    run(net, kind, CODES, CODE_MASK).square().sum().backward()
+    assert all(b.to_out.weight.grad.any() for b in branches)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masked_coupling_adds_exactly_zero(kind):
+    net = coupled(kind, opened=True)
+    nothing = torch.zeros_like(CODE_MASK)
+    assert torch.equal(run(net, kind, CODES, nothing), run(net, kind))
+    both = run(net, kind, CODES, CODE_MASK)
+    assert not torch.allclose(both[0], run(net, kind)[0], atol=1e-3)  # row 0 sees three codes
+    assert torch.allclose(both[1], run(net, kind)[1], atol=1e-6)  # row 1 sees none
+    changed = CODES.clone()
+    changed[0, 1] += 100.0
+    assert torch.allclose(run(net, kind, changed, CODE_MASK), both, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joint_generation_is_joint(kind):
+    """DESIGN 6.1: d(out_a)/d(x_b) is not zero with coupling, and exactly zero without."""
+    codes_of = environments()
+    for opened in (False, True):
+        net = coupled(kind, opened)
+        mine = normal(2, *SHAPES[kind]).requires_grad_(True)
+        partner = normal(2, *SHAPES[other(kind)], seed=7).requires_grad_(True)
+        here = torch.ones(2, dtype=torch.bool)
+        states = {kind: JointState(mine, torch.full((2,), 0.5), here),
+                  other(kind): JointState(partner, torch.full((2,), 0.3), here)}  # fmt: skip
+        tokens, mask = coupling_for(kind, environment_codes(codes_of, states), states)
+        out = net(mine, STEPS, CONTEXTS, MASK, tokens, mask)
+        (gradient,) = torch.autograd.grad(out.square().sum(), partner)
+        assert (gradient.flatten(1).abs().sum(1) > 1e-4).all() if opened else not gradient.any()
+        alone = net(mine, STEPS, CONTEXTS, MASK)
+        assert torch.autograd.grad(alone.sum(), partner, allow_unused=True)[0] is None
+
+
+def states_of(*names: str) -> dict[str, JointState]:
+    return {n: JointState(torch.zeros(3, 1), torch.zeros(3), torch.tensor([True, i % 2 == 0, False]))
+            for i, n in enumerate(names)}  # fmt: skip
+
+
+def test_an_output_attends_to_the_others_only():
+    states = states_of("a", "b", "c")
+    codes = {n: torch.full((3, k, 2), float(k)) for n, k in (("a", 1), ("b", 2), ("c", 3))}
+    for name, expected in (("a", [2, 2, 3, 3, 3]), ("b", [1, 3, 3, 3]), ("c", [1, 2, 2])):
+        tokens, mask = coupling_for(name, codes, states)
+        assert tokens[0, :, 0].tolist() == expected
+        assert mask[0].all() and not mask[2].any()
+    assert coupling_for("b", codes, states)[1][1].tolist() == [True, True, True, True]  # a and c are present in row 1
+    assert coupling_for("a", codes, states)[1][1].tolist() == [False, False, True, True, True]
+
+
+def test_one_output_alone_has_no_coupling():
+    assert coupling_for("a", {"a": torch.zeros(3, 1, 2)}, states_of("a")) == (None, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_coupled_forward_changes_nothing_that_it_was_given(kind):
+    """DESIGN 6.6: skip connections are read as they were written, inputs stay, and a second pass gives the same."""
+    net = coupled(kind, opened=True)
+    written: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def record(_module, _inputs, out):
+        for value in out if isinstance(out, tuple) else (out,):
+            for tensor in value if isinstance(value, tuple) else (value,):
+                written.append((tensor, tensor.clone()))
+
+    hooked = [m for n, m in net.named_modules() if "." in n and n.count(".") < 3]
+    handles = [m.register_forward_hook(record) for m in hooked if not isinstance(m, (nn.ModuleList, nn.ModuleDict))]
+    inputs = [normal(2, *SHAPES[kind]), STEPS.clone(), CONTEXTS.clone(), MASK.clone(), CODES.clone(), CODE_MASK.clone()]
+    before = [x.clone() for x in inputs]
+    with torch.no_grad():
+        first = net(*inputs)
+        assert len(written) > 10
+        assert all(torch.equal(tensor, copy) for tensor, copy in written)
+        for handle in handles:
+            handle.remove()
+        assert torch.equal(net(*inputs), first)
+    assert all(torch.equal(a, b) for a, b in zip(inputs, before, strict=True))
+
+
+# environment encoders
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_environment_codes_depend_on_every_latent_and_on_the_noise_level(kind):
+    encoder = environments()[kind]
+    latents = normal(2, *SHAPES[kind]).requires_grad_(True)
+    codes = encoder(latents, torch.tensor([0.0, 1.0]))
+    assert codes.shape == (2, encoder.num_tokens, ENVIRONMENT)
+    codes[:, 0].square().sum().backward()
+    assert (latents.grad.abs().flatten(2).sum(2 if kind == "slots" else 1) > 0).all()
+    same = latents.detach()[:1].expand(2, *SHAPES[kind])
+    clean, noisy = encoder(same, torch.tensor([0.0, 1.0]))
+    assert not torch.allclose(clean, noisy, atol=1e-3)
+
+
+def test_patches_make_fewer_tokens_and_must_divide_the_grid():
+    assert EnvironmentEncoder((2, 4, 4), 8, patch=2).num_tokens == 4
+    with pytest.raises(ValueError, match="4x4 is not divisible by patch 3"):
+        EnvironmentEncoder((2, 4, 4), 8, patch=3)
+
+
+# the attention underneath
+
+
+def test_a_sink_adds_nothing_where_nothing_may_be_attended_to():
+    torch.manual_seed(0)
+    attention = Attention(8, 2, context_dim=6, sink=True)
+    hidden, context = normal(2, 3, 8), normal(2, 4, 6, seed=1)
+    out = attention(hidden, context, torch.tensor([[False] * 4, [True, True, False, False]]))
+    assert not out[0].any() and out[1].abs().sum() > 0
+    assert torch.allclose(out[1:], attention(hidden[1:], context[1:, :2]), atol=1e-6)
+    with pytest.raises(ValueError, match="width 8 is not divisible by 3 heads"):
+        Attention(8, 3)
+
+
+def test_encodings_move_and_slice_together():
+    rows = encoding(4)[torch.tensor([2, 0])]
+    assert torch.equal(rows.embeds, encoding(4).embeds[[2, 0]]) and rows.tokens.shape[0] == rows.mask.shape[0] == 2
+    assert rows.to("meta").tokens.is_meta and generator().device.type == "cpu"

@@ -1,0 +1,198 @@
+"""The joint sampler: guidance, schedulers, clean members, and rows that do not know each other."""
+
+import copy
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+
+from medcodi.diffusion.sampler import Conditions, joint_sample, predict, repeat_encoding
+from tests.networks import SHAPES, diffusion, encoding, environments, normal, objective, wake
+
+BATCH, STEPS = 3, 4
+GIVEN = {"p": torch.tensor([True, True, False]), "q": torch.tensor([True, False, False])}
+
+
+def conditions(rows=slice(None), **changes) -> Conditions:
+    values = {"encodings": {n: encoding(BATCH, i)[rows] for i, n in enumerate(GIVEN)},
+              "given": {n: g[rows] for n, g in GIVEN.items()}}  # fmt: skip
+    return Conditions(**(values | changes))
+
+
+def noise(rows=slice(None)) -> dict[str, torch.Tensor]:
+    return {name: normal(BATCH, *shape, seed=i)[rows] for i, (name, shape) in enumerate(SHAPES.items())}
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Coupled, with open coupling."""
+    return {name: wake(diffusion(name, coupled=True, seed=i), seed=i) for i, name in enumerate(SHAPES)}
+
+
+@pytest.fixture(scope="module")
+def codes_of():
+    return environments()
+
+
+def sample(models, codes_of=None, given=None, guidance=1.0, names=tuple(SHAPES), kind="flow", rows=slice(None),
+           schedulers=None, **kwargs):  # fmt: skip
+    of_type = objective(kind)
+    return joint_sample(
+        {n: models[n] for n in names}, codes_of, of_type, schedulers or {n: of_type.scheduler() for n in names},
+        {n: x for n, x in noise(rows).items() if n in names}, given or conditions(rows),
+        guidance if isinstance(guidance, dict) else dict.fromkeys(names, guidance), STEPS, **kwargs,
+    )  # fmt: skip
+
+
+def close(a, b, atol=1e-5) -> bool:
+    return all(torch.allclose(a[n], b[n], atol=atol) for n in a)
+
+
+def one_prediction(models, given, guidance, codes_of=None):
+    latents, steps = {n: noise()[n] for n in models}, dict.fromkeys(models, torch.tensor(600.0))
+    with torch.no_grad():
+        return predict(models, codes_of, objective(), latents, steps, given, dict.fromkeys(models, guidance))
+
+
+def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models):
+    keep = torch.stack(list(GIVEN.values()), 1)
+    steps = torch.full((BATCH,), 600.0)
+    for name, model in models.items():
+        with torch.no_grad():
+            prompted = model(noise()[name], steps, conditions().encodings, keep)
+            null = model(noise()[name], steps, {}, torch.zeros_like(keep))
+        assert torch.equal(one_prediction(models, conditions(), 1.0)[name], prompted)
+        assert torch.allclose(one_prediction(models, conditions(), 0.0)[name], null, atol=1e-5)
+        expected = null + 2.5 * (prompted - null)  # Ho and Salimans 2022
+        assert torch.allclose(one_prediction(models, conditions(), 2.5)[name], expected, atol=1e-5)
+        assert not torch.allclose(prompted[0], null[0], atol=1e-3)
+        assert torch.allclose(prompted[2], null[2], atol=1e-5)  # row 2 has no prompt
+
+
+def test_no_prompts_with_guidance_is_unconditional(models, codes_of):
+    """DESIGN 6.9: an empty prompt works, and so does guidance 1 without a prompt."""
+    for environment in (None, codes_of):
+        plain = sample(models, environment, Conditions(), 1.0)
+        assert close(sample(models, environment, Conditions(), 4.0), plain)
+        absent = conditions(given=dict.fromkeys(GIVEN, torch.zeros(BATCH, dtype=torch.bool)))
+        assert close(sample(models, environment, absent, 4.0), plain, atol=1e-4)
+        assert not close(sample(models, environment, conditions(), 4.0), plain, atol=1e-2)
+
+
+def test_every_output_has_its_own_guidance(models):
+    both = sample(models, guidance={"grid": 1.0, "slots": 3.0})
+    assert torch.allclose(both["grid"], sample(models, guidance=1.0)["grid"], atol=1e-4)
+    assert torch.allclose(both["slots"], sample(models, guidance=3.0)["slots"], atol=1e-5)
+    assert not torch.allclose(both["slots"], sample(models, guidance=1.0)["slots"], atol=1e-2)
+
+
+def test_joint_generation_of_one_output_is_single_generation(models, codes_of):
+    for name in SHAPES:
+        alone = sample(models, codes_of, names=(name,))
+        assert torch.equal(alone[name], sample(models, None, names=(name,))[name])
+        assert torch.allclose(alone[name], sample(models, None)[name], atol=1e-6)  # side by side, not coupled
+        assert not torch.allclose(alone[name], sample(models, codes_of)[name], atol=1e-3)
+
+
+def test_new_coupling_samples_as_independent_generation_does(codes_of):
+    fresh = {name: diffusion(name, coupled=True, seed=i) for i, name in enumerate(SHAPES)}
+    together, apart = sample(fresh, codes_of, guidance=2.0), sample(fresh, None, guidance=2.0)
+    assert all(torch.equal(together[n], apart[n]) for n in SHAPES)
+
+
+SWAPS = [("epsilon", c) for c in (DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)]
+SWAPS += [("v_prediction", c) for _, c in SWAPS] + [("flow", FlowMatchEulerDiscreteScheduler)]
+
+
+@pytest.mark.parametrize(("kind", "scheduler"), SWAPS, ids=lambda x: getattr(x, "__name__", x))
+def test_schedulers_swap(models, codes_of, kind, scheduler):
+    """Each takes the default's config, one instance an output, and integrates the same trajectory."""
+    of_type = objective(kind)
+    built = {n: scheduler.from_config(of_type.scheduler().config) for n in SHAPES}
+    out = sample(models, codes_of, kind=kind, schedulers=built)
+    assert all(torch.isfinite(x).all() and x.std() > 0 for x in out.values())
+    default = sample(models, codes_of, kind=kind)
+    assert close(out, default) == (type(of_type.scheduler()) is scheduler)
+    mixed = sample(models, codes_of, kind=kind, schedulers={"grid": built["grid"], "slots": of_type.scheduler()})
+    assert all(torch.isfinite(x).all() for x in mixed.values())
+
+
+def test_a_used_scheduler_can_be_used_again(models):
+    schedulers = {n: UniPCMultistepScheduler.from_config(objective("epsilon").scheduler().config) for n in SHAPES}
+    first = sample(models, kind="epsilon", schedulers=schedulers)
+    assert close(sample(models, kind="epsilon", schedulers=schedulers), first)
+
+
+def test_outputs_must_step_together(models):
+    default = objective("epsilon").scheduler()
+    schedulers = {"grid": default, "slots": HeunDiscreteScheduler.from_config(default.config)}
+    with pytest.raises(ValueError, match=r"must step together, .* take \{'grid': 4, 'slots': 7\} steps"):
+        sample(models, kind="epsilon", schedulers=schedulers)
+
+
+def test_clean_members_condition_with_their_latent(models, codes_of):
+    """A given value conditions through the coupling; its latent matters where the row has it, and only there."""
+    given = {"clean": {"slots": noise()["slots"]}, "given": GIVEN | {"slots": torch.tensor([True, False, True])}}
+    changed = given | {"clean": {"slots": noise()["slots"] + 1.0}}
+    out, other = (sample(models, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed))
+    difference = (out - other).abs().flatten(1).amax(1)
+    assert difference[0] > 1e-3 and difference[2] > 1e-3 and difference[1] < 1e-5
+    assert torch.allclose(out[1], sample(models, None, names=("grid",))["grid"][1], atol=1e-5)
+    closed = {"grid": diffusion("grid", coupled=True)}
+    out, other = (sample(closed, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed))
+    assert torch.equal(out, other)
+
+
+def test_the_null_pass_of_guidance_does_not_see_clean_members(models, codes_of):
+    single = {"grid": models["grid"]}
+    given = conditions(clean={"slots": noise()["slots"]}, given=GIVEN | {"slots": torch.ones(BATCH, dtype=torch.bool)})
+    null = one_prediction(single, given, 0.0, codes_of)["grid"]
+    assert torch.allclose(null, one_prediction(single, Conditions(), 1.0)["grid"], atol=1e-5)
+    prompted = one_prediction(single, given, 1.0, codes_of)["grid"]
+    assert not torch.allclose(prompted, one_prediction(single, given, 1.0)["grid"], atol=1e-3)  # the prompt pass does
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_row_does_not_depend_on_its_batch(models, codes_of, guidance):
+    present = torch.tensor([True, False, True])
+    with_clean = lambda rows: conditions(  # noqa: E731
+        rows, given={n: g[rows] for n, g in GIVEN.items()} | {"slots": present[rows]},
+        clean={"slots": noise()["slots"][rows]},
+    )  # fmt: skip
+    for names, given in ((tuple(SHAPES), conditions), (("grid",), with_clean)):
+        together = sample(models, codes_of, given(slice(None)), guidance, names)
+        for row in range(BATCH):
+            rows = slice(row, row + 1)
+            alone = sample(models, codes_of, given(rows), guidance, names, rows=rows)
+            assert close(alone, {n: x[rows] for n, x in together.items()}, atol=1e-4)
+
+
+def test_the_callback_sees_every_step_and_may_change_latents(models):
+    seen = []
+    plain = sample(models)
+    assert close(sample(models, callback=lambda step, latents: seen.append(step)), plain)
+    assert seen == list(range(STEPS))
+    zeroed = sample(models, callback=lambda step, x: {n: v * 0 for n, v in x.items()} if step == STEPS - 1 else None)
+    assert all(not x.any() for x in zeroed.values())
+
+
+def test_inputs_are_not_changed(models, codes_of):
+    given, start = conditions(), noise()
+    before, start_before = copy.deepcopy(given), copy.deepcopy(start)
+    of_type = objective()
+    joint_sample(models, codes_of, of_type, {n: of_type.scheduler() for n in SHAPES}, start, given,
+                 dict.fromkeys(SHAPES, 2.0), STEPS)  # fmt: skip
+    assert close(start, start_before, atol=0)
+    assert all(torch.equal(given.encodings[n].tokens, before.encodings[n].tokens) for n in GIVEN)
+    assert all(torch.equal(given.given[n], before.given[n]) for n in GIVEN)
+
+
+def test_repeated_encodings_are_two_copies():
+    twice = repeat_encoding(encoding(2))
+    assert torch.equal(twice.embeds[:2], twice.embeds[2:]) and twice.mask.shape[0] == twice.tokens.shape[0] == 4

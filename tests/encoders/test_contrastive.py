@@ -1,0 +1,206 @@
+"""Stage 1 losses against hand computation, the shared space, and the contract of a prompt encoder."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from medcodi.encoders.base import GridPool, PromptEncoder
+from medcodi.encoders.contrastive import infonce, positives, sigmoid_loss
+from medcodi.encoders.shared_space import SharedSpace
+from tests.networks import REPORTS, generator, normal, tiny_family
+
+SIZE, ROWS = 16, 6
+
+
+def unit(rows: int, width: int, seed: int) -> torch.Tensor:
+    return F.normalize(normal(rows, width, seed=seed), dim=-1)
+
+
+def own(rows: int) -> torch.Tensor:
+    return torch.eye(rows, dtype=torch.bool)
+
+
+def cross_entropy(logits: torch.Tensor, targets: list[list[float]]) -> float:
+    """Mean over rows of -sum_j t_ij log softmax(logits_i)_j, in plain Python."""
+    total = 0.0
+    for row, target in zip(logits.tolist(), targets, strict=True):
+        normaliser = math.log(sum(math.exp(x) for x in row))
+        total -= sum(t * (x - normaliser) for x, t in zip(row, target, strict=True))
+    return total / len(targets)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 16])
+def test_constant_embeddings_give_log_b(rows):
+    same = F.normalize(torch.ones(rows, 4), dim=-1)
+    assert float(infonce(same, same, torch.tensor(14.0), own(rows))) == pytest.approx(math.log(rows), rel=1e-6)
+
+
+def test_both_directions_count():
+    """DESIGN 6.11: an asymmetric case, so that one direction twice would show."""
+    a, b = torch.eye(2)[[0, 1, 1]], torch.eye(2)[[0, 0, 0]]
+    logits, identity = 3.0 * a @ b.T, torch.eye(3).tolist()
+    forward, backward = cross_entropy(logits, identity), cross_entropy(logits.T, identity)
+    assert forward == pytest.approx(math.log(3)) and backward > forward + 0.5
+    loss = float(infonce(a, b, torch.tensor(3.0), own(3)))
+    assert loss == pytest.approx((forward + backward) / 2, rel=1e-6)
+    assert float(infonce(b, a, torch.tensor(3.0), own(3))) == pytest.approx(loss, rel=1e-6)
+
+
+def test_perfect_alignment_with_a_large_scale_costs_nothing_and_a_wrong_one_much():
+    a = torch.eye(4)
+    assert float(infonce(a, a, torch.tensor(100.0), own(4))) < 1e-6
+    assert float(infonce(a, a.roll(1, 0), torch.tensor(100.0), own(4))) > 50
+
+
+def test_identical_prompts_are_positives():
+    keys_a, keys_b = torch.tensor([1, 2, 1, 4]), torch.tensor([7, 8, 9, 8])
+    assert positives(keys_a, keys_b).tolist() == [
+        [True, False, True, False], [False, True, False, True], [True, False, True, False], [False, True, False, True],
+    ]  # fmt: skip
+    assert torch.equal(positives(torch.arange(3), torch.arange(3)), own(3))
+    # rows 0 and 1 say the same in b: pulling them apart is not asked for, and a perfect model pays only log 2
+    b = torch.eye(3)[[0, 0, 1]]
+    positive = positives(torch.arange(3), torch.tensor([5, 5, 6]))
+    loss = float(infonce(b, b, torch.tensor(100.0), positive))
+    assert loss == pytest.approx(2 / 3 * math.log(2), abs=1e-5)
+    targets = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+    a = unit(3, 3, seed=1)
+    logits = 5.0 * a @ b.T
+    expected = (cross_entropy(logits, targets) + cross_entropy(logits.T, targets)) / 2
+    assert float(infonce(a, b, torch.tensor(5.0), positive)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sigmoid_loss_by_hand():
+    a, b, scale, bias = unit(4, 3, 1), unit(4, 3, 2), 10.0, -2.0
+    positive = positives(torch.tensor([1, 2, 1, 4]), torch.arange(4))
+    expected = 0.0
+    for i in range(4):
+        for j in range(4):
+            sign = 1 if positive[i, j] else -1
+            expected += math.log(1 + math.exp(-sign * (scale * float(a[i] @ b[j]) + bias))) / 4
+    loss = sigmoid_loss(a, b, torch.tensor(scale), torch.tensor(bias), positive)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+# the shared space
+
+
+@pytest.fixture(scope="module")
+def family():
+    return tiny_family()
+
+
+@pytest.fixture
+def space(family):
+    torch.manual_seed(0)
+    return family.build_shared_space()
+
+
+@pytest.fixture(scope="module")
+def values(family):
+    """Value batches of six rows."""
+    table = torch.full((ROWS, len(family.modality("tabular").schema.columns)), float("nan"))
+    table[:, 0] = torch.tensor([0.0, 1.0] * 3)
+    images = torch.rand(ROWS, 1, SIZE, SIZE, generator=generator()) * 2 - 1
+    return {"frontal": images, "lateral": -images, "report": REPORTS * 2, "tabular": table}
+
+
+def pair(space, both, seed=1, keys=None):
+    keys = (torch.arange(ROWS), torch.arange(ROWS)) if keys is None else keys
+    return space.pair_loss((unit(ROWS, 4, seed), unit(ROWS, 4, seed + 1)), keys, torch.tensor(both, dtype=torch.bool))
+
+
+def test_rows_without_both_sides_are_ignored(space):
+    both = [1, 1, 0, 1, 0, 1]
+    rows = [i for i, b in enumerate(both) if b]
+    expected = infonce(unit(ROWS, 4, 1)[rows], unit(ROWS, 4, 2)[rows], space.scale, own(4))
+    assert torch.equal(pair(space, both), expected)
+    embeds = unit(ROWS, 4, 1)
+    embeds[2] = float("nan")
+    loss = space.pair_loss((embeds, unit(ROWS, 4, 2)), (torch.arange(ROWS),) * 2, torch.tensor(both, dtype=torch.bool))
+    assert torch.equal(loss, expected)
+
+
+def test_fewer_than_two_rows_say_nothing(space):
+    assert float(pair(space, [0] * ROWS)) == 0 and float(pair(space, [0, 1, 0, 0, 0, 0])) == 0
+    assert pair(space, [0, 1, 0, 0, 1, 0]) > 0
+
+
+def test_keys_reach_the_loss(space):
+    assert not torch.equal(pair(space, [1] * ROWS), pair(space, [1] * ROWS, keys=(torch.zeros(ROWS).long(),) * 2))
+
+
+def test_the_scale_is_learned_and_capped(space):
+    assert space.scale.item() == pytest.approx(1 / 0.07, rel=1e-5)
+    pair(space, [1] * ROWS).backward()
+    assert space.logit_scale.grad.abs() > 0
+    with torch.no_grad():
+        space.logit_scale.fill_(9.0)
+    assert space.scale.item() == 100.0
+
+
+def test_the_sigmoid_space_has_a_bias_and_the_loss_is_checked(family):
+    space = SharedSpace({}, {}, "sigmoid")
+    expected = sigmoid_loss(unit(ROWS, 4, 1), unit(ROWS, 4, 2), space.scale, space.logit_bias, own(ROWS))
+    assert torch.equal(pair(space, [1] * ROWS), expected)
+    pair(space, [1] * ROWS).backward()
+    assert space.logit_bias.grad.abs() > 0 and space.logit_scale.grad.abs() > 0
+    assert SharedSpace({}, {}).logit_bias is None
+    with pytest.raises(ValueError, match="must be 'infonce' or 'sigmoid', got 'clip'"):
+        SharedSpace({}, {}, "clip")
+
+
+# prompt encoders
+
+
+@pytest.mark.parametrize("name", ["frontal", "report", "tabular"])
+def test_encodings_have_unit_norm_and_a_fixed_number_of_tokens(space, values, name):
+    encoder = space.encoder(name).eval()
+    encoding = encoder(values[name])
+    assert torch.allclose(encoding.embeds.norm(dim=-1), torch.ones(ROWS), atol=1e-5)
+    assert encoding.tokens.shape == (ROWS, encoder.num_tokens, encoder.token_dim) and encoder.num_tokens <= 32
+    assert encoding.mask.shape == (ROWS, encoder.num_tokens) and encoding.mask.all()
+    first = values[name][:1]
+    alone = encoder(first)
+    assert torch.allclose(alone.tokens, encoding.tokens[:1], atol=1e-5)  # a row does not depend on its batch
+    assert not torch.allclose(encoding.embeds[0], encoding.embeds[1], atol=1e-4)
+
+
+def test_names_of_a_group_share_their_encoder(space, values):
+    assert space.encoder("frontal") is space.encoder("lateral") is not space.encoder("report")
+    assert set(space.encoders) == {"radiograph", "report", "tabular"}
+    with torch.no_grad():
+        first = space.encode("frontal", values["frontal"]).embeds
+        assert torch.equal(first, space.encode("lateral", values["frontal"]).embeds)
+
+
+def test_the_contrastive_loss_trains_encoders_of_the_pair_only(space, values):
+    embeds = tuple(space.encode(n, values[n]).embeds for n in ("frontal", "report"))
+    space.pair_loss(embeds, (torch.arange(ROWS),) * 2, torch.ones(ROWS, dtype=torch.bool)).backward()
+    trained = {n: all(p.grad is not None for p in e.parameters()) for n, e in space.encoders.items()}
+    assert trained == {"radiograph": True, "report": True, "tabular": False}
+    assert all(p.grad is None for p in space.encoders["tabular"].parameters())
+
+
+def test_grid_pooling_keeps_where_things_are():
+    tokens = torch.arange(16.0).view(1, 16, 1)
+    assert GridPool(4)(tokens).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    with pytest.raises(ValueError, match="square number of tokens, got 5"):
+        GridPool(5)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "pooling", "message"),
+    [
+        (33, "attention", r"num_tokens must be in 1\.\.32, got 33"),
+        (0, "grid", r"in 1\.\.32"),
+        (4, "mean", r"pooling must be one of \['attention', 'grid'\], got 'mean'"),
+    ],
+)
+def test_user_errors_are_named(space, values, tokens, pooling, message):
+    with pytest.raises(ValueError, match=message):
+        PromptEncoder(torch.nn.Identity(), 8, 4, tokens, pooling)
+    with pytest.raises(ValueError, match=r"expected images \(B, 1, 16, 16\), got \(6, 1, 16, 8\)"):
+        space.encode("frontal", values["frontal"][..., :8])

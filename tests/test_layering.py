@@ -1,0 +1,160 @@
+"""The structure of the package, by ast: layers, no modality names below `modalities/`, sizes, safe loading."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "medcodi"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# What each layer may import of medcodi, ARCHITECTURE.md: layers on one line do not import each other.
+BOTTOM = {"config", "nn"}
+ENCODING = BOTTOM | {"data"}
+DIFFUSION = ENCODING | {"encoders", "autoencoders"}
+MODALITIES = DIFFUSION | {"diffusion"}
+TRAINING = MODALITIES | {"modalities"}
+ALLOWED = {
+    "config": set(), "nn": set(), "data": BOTTOM, "encoders": ENCODING, "autoencoders": ENCODING,
+    "diffusion": DIFFUSION, "modalities": MODALITIES, "training": TRAINING, "pipeline": TRAINING, "metrics": TRAINING,
+    "privacy": TRAINING | {"metrics", "pipeline"}, "baselines": TRAINING | {"metrics"},
+}  # fmt: skip
+
+NAMES = {"frontal", "lateral", "report", "tabular"}
+KINDS = {"image", "report", "tabular"}
+BELOW_MODALITIES = ("nn", "data", "encoders", "autoencoders", "diffusion", "training", "pipeline")
+PHANTOM = ("data/phantom/", "data/sources/phantom.py")  # the phantom renders these four: here they are born
+STORAGE_WORDS = ("data/storage.py", "data/sources/mapping.py")  # "image" is a storage word of the data layer there
+
+# Over 300 lines a file, or 60 a function, with the reason.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS = {"training/loop.py:_train": "the one training loop, read from top to bottom"}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_layers(module: ast.Module) -> set[str]:
+    """Layers of medcodi that a module imports, also inside functions; relative imports are refused."""
+    found = set()
+    for node in ast.walk(module):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            names = [node.module]
+            if node.module == "medcodi":
+                names = [f"medcodi.{alias.name}" for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("medcodi.")}
+    return found
+
+
+def literals(module: ast.Module) -> list[tuple[str, int]]:
+    """String constants with their lines, without docstrings (and other strings that are statements)."""
+    statements = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
+    return [
+        (node.value, node.lineno) for node in ast.walk(module)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements
+    ]  # fmt: skip
+
+
+def forbidden_literals(words: set[str], exempt: tuple[str, ...]) -> list[str]:
+    return [
+        f"{relative(path)}:{line}: {text!r}"
+        for path in FILES
+        if layer(path) in BELOW_MODALITIES and not relative(path).startswith(exempt)
+        for text, line in literals(tree(path))
+        if text in words
+    ]
+
+
+def test_the_checks_see_what_they_look_for():
+    """The detectors themselves, on source that breaks each rule."""
+    bad = ast.parse('"""frontal"""\nfrom medcodi.training import loop\nimport medcodi.cli\nx = {"frontal": 1}\n')
+    assert imported_layers(bad) == {"training", "cli"}
+    assert literals(bad) == [("frontal", 4)]
+    assert imported_layers(ast.parse("def f():\n    from medcodi import pipeline")) == {"pipeline"}
+    assert unsafe(ast.parse("import pickle\ntorch.load(p)\nm.load_state_dict(s, strict=False)")) == [
+        "line 1: pickle", "line 2: torch.load without weights_only=True", "line 3: strict=False",
+    ]  # fmt: skip
+    assert not unsafe(ast.parse("torch.load(p, weights_only=True)\nzip(a, b, strict=False)"))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if layer(p) in ALLOWED], ids=relative)
+def test_imports_go_one_way(path):
+    allowed = ALLOWED[layer(path)] | {layer(path)}
+    above = imported_layers(tree(path)) - allowed
+    assert not above, f"{relative(path)} imports {sorted(above)}; it may import {sorted(allowed)}"
+
+
+def test_every_folder_has_its_layer():
+    """A new folder says where it stands; what is not in ALLOWED stands on top and may import everything."""
+    top = {"quickstart", "cli", "export", "generate", "__init__"}
+    assert {layer(path) for path in FILES} <= set(ALLOWED) | top
+
+
+def test_scripts_use_the_package_and_nobody_uses_the_scripts():
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module.split(".")[0] not in {"train", "eval", "scripts", "tests"}, relative(path)
+
+
+def test_no_modality_name_below_modalities():
+    assert forbidden_literals(NAMES, PHANTOM) == []
+
+
+def test_no_modality_kind_below_modalities():
+    assert forbidden_literals(KINDS, PHANTOM + STORAGE_WORDS) == []
+
+
+def unsafe(module: ast.Module) -> list[str]:
+    """Pickled code, and weights that load although they do not fit."""
+    found = []
+    for node in ast.walk(module):
+        imported = [a.name for a in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if "pickle" in imported or getattr(node, "module", None) == "pickle":
+            found.append(f"line {node.lineno}: pickle")
+        if not isinstance(node, ast.Call):
+            continue
+        keywords = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+        called = ast.unparse(node.func)
+        if called == "torch.load" and keywords.get("weights_only") is not True:
+            found.append(f"line {node.lineno}: torch.load without weights_only=True")
+        if keywords.get("strict") is False and called != "zip":
+            found.append(f"line {node.lineno}: strict=False")
+    return found
+
+
+def test_loads_are_strict_and_nothing_is_unpickled():
+    scripts = [p for folder in ("train", "eval", "scripts") for p in sorted((ROOT / folder).rglob("*.py"))]
+    assert {p.name: unsafe(tree(p)) for p in FILES + scripts if unsafe(tree(p))} == {}
+
+
+def test_files_and_functions_stay_small():
+    files = {relative(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 300}
+    functions = {
+        f"{relative(path)}:{node.name}": node.end_lineno - node.lineno + 1
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno - node.lineno + 1 > 60
+    }
+    assert set(files) <= set(LONG_FILES), files
+    assert set(functions) <= set(LONG_FUNCTIONS), functions
+
+
+def test_no_print_outside_command_lines():
+    for path in FILES:
+        calls = [n.lineno for n in ast.walk(tree(path)) if isinstance(n, ast.Call) and ast.unparse(n.func) == "print"]
+        assert not calls, f"{relative(path)}, lines {calls}: log instead of print"
