@@ -26,7 +26,7 @@ def tiny_prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_prepared):
-    """Recipe of a finished run: all stages trained for three steps, pipeline assembled. Only read it, or `copy_run` it."""
+    """Recipe of a finished run: all stages trained for three steps, pipeline assembled. Read it, or `copy_run` it."""
     recipe = tiny_recipe(tiny_prepared.parent)
     train_all(recipe)
     assemble(recipe)

@@ -41,7 +41,7 @@ def encode_image(image: np.ndarray) -> bytes:
     """Float (H, W) in [0, 1] -> 16-bit greyscale PNG."""
     pixels = np.round(np.asarray(image, np.float64) * 65535).astype(np.uint16)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

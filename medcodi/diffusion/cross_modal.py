@@ -13,6 +13,17 @@ from torch import nn
 from medcodi.nn.attention import Attention
 
 
+def start_from_context_attention(cross_modal: Attention, to_q: nn.Linear, to_k: nn.Linear, to_v: nn.Linear) -> None:
+    """Queries, keys and values start as those of the denoiser's trained attention to its prompts, where the widths are
+    equal: the environment encoders then only have to speak the language of the prompts. The output stays zero."""
+    if cross_modal.to_q.weight.shape != to_q.weight.shape:
+        return
+    with torch.no_grad():
+        cross_modal.to_q.weight.copy_(to_q.weight)
+        if cross_modal.to_kv.in_features == to_k.in_features:
+            cross_modal.to_kv.weight.copy_(torch.cat([to_k.weight, to_v.weight]))
+
+
 class SelfAttentionProcessor(AttnProcessor2_0):
     """diffusers passes the same keyword arguments to every processor; self-attention has no use for the coupling."""
 
@@ -46,7 +57,9 @@ def add_cross_modal_attention(unet: UNet2DConditionModel, environment_dim: int) 
             continue
         if module.is_cross_attention:
             heads = module.heads
-            processors[f"{name}.processor"] = CrossModalProcessor(module.query_dim, environment_dim, heads)
+            processor = CrossModalProcessor(module.query_dim, environment_dim, heads)
+            start_from_context_attention(processor.cross_modal, module.to_q, module.to_k, module.to_v)
+            processors[f"{name}.processor"] = processor
         else:
             processors[f"{name}.processor"] = SelfAttentionProcessor()
     unet.set_attn_processor(processors)

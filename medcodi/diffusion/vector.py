@@ -71,6 +71,10 @@ class VectorDenoiser(nn.Module):
     def add_coupling(self, environment_dim: int) -> None:
         for block in self.blocks:
             block.cross_modal = Attention(self.width, self.num_heads, environment_dim, sink=True, zero_init=True)
+            with torch.no_grad():  # as in cross_modal.start_from_context_attention
+                block.cross_modal.to_q.weight.copy_(block.context_attention.to_q.weight)
+                if block.cross_modal.to_kv.weight.shape == block.context_attention.to_kv.weight.shape:
+                    block.cross_modal.to_kv.weight.copy_(block.context_attention.to_kv.weight)
 
     def coupling_parameters(self) -> list[nn.Parameter]:
         return [p for b in self.blocks if b.cross_modal is not None for p in b.cross_modal.parameters()]

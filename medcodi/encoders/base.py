@@ -39,24 +39,55 @@ class GridPool(nn.Module):
         if self.side**2 != num_tokens:
             raise ValueError(f"grid pooling needs a square number of tokens, got {num_tokens}")
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, W), all real -> (B, L, W), (B, L) all True."""
         grid_side = round(tokens.shape[1] ** 0.5)
         grid = tokens.transpose(1, 2).unflatten(2, (grid_side, grid_side))  # (B, W, T^.5, T^.5)
-        return F.adaptive_avg_pool2d(grid, self.side).flatten(2).transpose(1, 2)  # (B, L, W)
+        pooled = F.adaptive_avg_pool2d(grid, self.side).flatten(2).transpose(1, 2)  # (B, L, W)
+        return pooled, mask.new_ones(pooled.shape[:2])
+
+
+class QueryPool(AttentionPool):
+    """L learned queries (DESIGN: attention pooling): (B, T, W), (B, T) -> (B, L, W), (B, L) all True."""
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled = super().forward(tokens, mask)
+        return pooled, mask.new_ones(pooled.shape[:2])
+
+
+class SpanPool(nn.Module):
+    """A sequence of T tokens -> at most L: as it is when it has L real tokens or fewer, else the means of L contiguous
+    spans. Has no parameters and keeps order and detail (which side, which lobe) that a learned pool must first find."""
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__()
+        self.num_tokens = num_tokens
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, W), (B, T) with real tokens first -> (B, L, W), (B, L)."""
+        count = mask.sum(dim=1, keepdim=True)  # (B, 1)
+        position = torch.arange(mask.shape[1], device=mask.device)[None]  # (1, T)
+        span = torch.where(count > self.num_tokens, position * self.num_tokens // count.clamp(min=1), position)
+        span = torch.where(mask, span, self.num_tokens)  # (B, T), padding goes to one slot more
+        assigned = F.one_hot(span, self.num_tokens + 1)[:, :, : self.num_tokens].to(tokens.dtype)  # (B, T, L)
+        size = assigned.sum(dim=1)  # (B, L)
+        return assigned.transpose(1, 2) @ tokens / size.clamp(min=1)[..., None], size > 0
 
 
 class PromptEncoder(nn.Module):
     """Tower, token pooling, projection: the embedding is the projected mean of the pooled tokens, so that the
     contrastive loss trains the tokens too.
 
-    `tower(values) -> (tokens (B, T, W), mask (B, T) bool)`; `pooling` is "grid" (images) or "attention".
+    `tower(values) -> (tokens (B, T, W), mask (B, T) bool)`; `pooling` is "grid" (images), "spans" (sequences) or
+    "attention" (learned queries).
     """
 
     def __init__(self, tower: nn.Module, width: int, embed_dim: int, num_tokens: int, pooling: str) -> None:
         super().__init__()
         if not 1 <= num_tokens <= MAX_PROMPT_TOKENS:
             raise ValueError(f"num_tokens must be in 1..{MAX_PROMPT_TOKENS}, got {num_tokens}")
-        pools = {"grid": lambda: GridPool(num_tokens), "attention": lambda: AttentionPool(width, 4, num_tokens)}
+        pools = {"grid": lambda: GridPool(num_tokens), "spans": lambda: SpanPool(num_tokens),
+                 "attention": lambda: QueryPool(width, 4, num_tokens)}  # fmt: skip
         if pooling not in pools:
             raise ValueError(f"pooling must be one of {sorted(pools)}, got {pooling!r}")
         self.tower, self.pool = tower, pools[pooling]()
@@ -66,6 +97,9 @@ class PromptEncoder(nn.Module):
 
     def forward(self, values: Any) -> PromptEncoding:
         hidden, mask = self.tower(values)  # (B, T, W), (B, T)
-        tokens = self.norm(self.pool(hidden, mask))  # (B, L, W)
-        embeds = F.normalize(self.projection(tokens.mean(dim=1)).float(), dim=-1)  # (B, D)
-        return PromptEncoding(embeds, tokens, tokens.new_ones(tokens.shape[:2], dtype=torch.bool))
+        pooled, real = self.pool(hidden, mask)
+        tokens = self.norm(pooled)  # (B, L, W)
+        weight = real.to(tokens.dtype) / real.sum(dim=1, keepdim=True).clamp(min=1)  # (B, L)
+        mean = (weight[..., None] * tokens).sum(dim=1)  # (B, W)
+        embeds = F.normalize(self.projection(mean).float(), dim=-1)  # (B, D)
+        return PromptEncoding(embeds, tokens, real)

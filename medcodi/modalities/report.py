@@ -1,7 +1,7 @@
 """Kind `report`: free text, with Optimus as autoencoder and open_clip's text transformer as prompt encoder."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class ReportEncoderArgs:
     width: int = 96
     layers: int = 3
     heads: int = 4
-    num_tokens: int = 16
-    pooling: str = "attention"
+    num_tokens: int = 32
+    pooling: str = "spans"
 
 
 @dataclass
@@ -111,7 +111,7 @@ class ReportModality(Modality):
         return [values[i] for i in rows]
 
     def from_user(self, values: Any) -> list[str | None]:
-        values = [values] if isinstance(values, str) or values is None else list(values)
+        values = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
         for value in values:
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise ValueError(f"modality {self.name!r}: expected a non-empty text, got {value!r}")

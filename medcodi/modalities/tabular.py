@@ -28,8 +28,8 @@ class TabularEncoderArgs:
     width: int = 64
     layers: int = 2
     heads: int = 4
-    num_tokens: int = 8
-    pooling: str = "attention"
+    num_tokens: int = 16
+    pooling: str = "spans"
 
 
 @dataclass
@@ -85,7 +85,7 @@ class TabularModality(Modality):
         """A DataFrame, a dict (one row) or a list of dicts; missing columns and NaN are missing values."""
         if isinstance(values, pd.DataFrame):
             values = values.astype(object).where(values.notna(), None).to_dict("records")
-        if isinstance(values, Mapping):
+        if isinstance(values, Mapping) or values is None:
             values = [values]
         if not isinstance(values, (list, tuple)):
             raise ValueError(

@@ -122,6 +122,11 @@ class MedCoDiPipeline:
         Returns:
             MedCoDiOutput with N samples, the samples of a prompt row next to each other.
         """
+        counts = {"num_inference_steps": num_inference_steps, "num_images_per_prompt": num_images_per_prompt,
+                  "batch_size": batch_size}  # fmt: skip
+        for setting, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{setting} must be at least 1, got {count}")
         prompts = self._check_prompts(prompts or {})
         outputs = self._check_outputs(outputs, prompts)
         guidance = self._check_guidance(guidance_scale, outputs)

@@ -34,7 +34,7 @@ ROUTES = (
     ((REPORT,), FRONTAL), ((REPORT,), LATERAL), ((FRONTAL,), LATERAL), ((FRONTAL,), REPORT),
     ((FRONTAL, LATERAL), REPORT), ((FRONTAL, REPORT), TABULAR),
 )  # fmt: skip
-COHERENCE_SETTINGS = {"unconditional": (), "from the table row": (TABULAR,)}
+COHERENCE_SETTINGS: dict[str, tuple[str, ...]] = {"unconditional": ()}
 PAIRS = ((FRONTAL, LATERAL), (FRONTAL, REPORT))
 NUM_SHOWN = 8
 FIGURES = "figures.json"

@@ -67,7 +67,7 @@ class Run:
         modality = self.family.representative(group)
         figures = load_config(self.export(f"autoencoder/{group}"))["reconstruction"]
         value, least = figures[modality.figure], modality.args.gate
-        if value < least:
+        if not value >= least:  # also when it is NaN
             raise ValueError(
                 f"the autoencoder of group {group!r} reconstructs with {modality.figure} {value:.4g}, the gate is "
                 f"{least:g}: train it longer (autoencoder.num_steps), or lower modalities.{modality.name}.gate knowingly"

@@ -99,7 +99,7 @@ class SignalModality(Modality):
     def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser:
         return VectorDenoiser(latent_shape, diffusion.context_dim, WIDTH, depth=3, num_heads=4)
 
-    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
+    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> nn.Module:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, 1)
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:
@@ -119,7 +119,7 @@ class SignalModality(Modality):
         return names
 
     def read(self, path: Path) -> list[np.ndarray]:
-        return self.from_user(np.loadtxt(path))
+        return [np.loadtxt(path)]
 
     def preview(self, values: np.ndarray) -> np.ndarray:
         levels = np.linspace(1.5, -1.5, 24)[:, None]

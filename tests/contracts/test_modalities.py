@@ -28,7 +28,8 @@ def modality(request, run):
 @pytest.fixture
 def stored(run, modality):
     """Raw values of the first four studies that have the modality."""
-    return [study.values[modality.name] for study in run.data("train", [modality.name]).having(modality.name).batch(range(4))]
+    data = run.data("train", [modality.name]).having(modality.name)
+    return [study.values[modality.name] for study in data.batch(range(4))]
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def test_select_and_concat_are_inverse(modality, values):
 
 
 def test_values_of_absent_rows_are_nowhere(run, modality):
-    studies = run.data("train", run.family.names).batch(range(40))
+    data = run.data("train", run.family.names)
+    studies = data.batch(range(len(data)))
     batch = collate(studies, {name: m.collate for name, m in run.family.modalities.items()})
     has = [modality.name in study.values for study in studies]
     assert batch.rows(modality.name).tolist() == [i for i, there in enumerate(has) if there]
@@ -111,19 +113,14 @@ def test_what_is_written_can_be_read(modality, values, tmp_path):
     assert len(set(names)) == 4 and all(modality.name in name for name in names)
     read = [modality.read(tmp_path / name) for name in names]
     assert all(len(rows) == 1 for rows in read)
-    parsed = [modality.parse(str(tmp_path / name)) for name in names]
-    assert len(parsed) == 4
-    given = modality.from_user([row for rows in read for row in rows] if not isinstance(shown, pd.DataFrame) else shown)
-    assert len(given) == 4
-    present = [value for value in given if value is not None]
-    again = modality.collate(present)
-    if isinstance(decoded, torch.Tensor) and len(present) == 4:
-        rounded = decoded.clamp(-1, 1) if modality.kind == "image" else decoded
-        atol = 1 / 127 if modality.kind == "image" else 1e-3
-        if modality.kind != "tabular":  # cells are clipped to their range and rounded to what a person reads
-            torch.testing.assert_close(again, rounded, rtol=1e-3, atol=atol)
-    elif isinstance(decoded, list):
-        assert again == decoded
+    assert all(len(modality.parse(str(tmp_path / name))) == 1 for name in names)
+    given, expected = (modality.from_user(value) for value in ([rows[0] for rows in read], shown))
+    assert [value is None for value in given] == [value is None for value in expected]
+    given, expected = (modality.collate([v for v in values if v is not None]) for values in (given, expected))
+    if isinstance(given, torch.Tensor):
+        torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+    else:
+        assert given == expected == decoded
 
 
 def test_user_values_become_prompts(modality, values):
@@ -144,7 +141,8 @@ def test_user_values_become_prompts(modality, values):
 def test_previews_are_pictures_or_words(modality, values):
     for value in modality.to_previewable(values):
         shown = modality.preview(value)
-        assert isinstance(shown, str) or (isinstance(shown, np.ndarray) and shown.ndim == 2 and 0 <= shown.min() and shown.max() <= 1)
+        picture = isinstance(shown, np.ndarray) and shown.ndim == 2 and shown.min() >= 0 and shown.max() <= 1
+        assert picture or isinstance(shown, str)
 
 
 def test_keys_tell_equal_prompts(modality, values):
@@ -174,6 +172,9 @@ def test_prompt_encoder(run, modality, values):
 def test_denoiser(run, modality):
     diffusion, shape = run.recipe.diffusion, run.family.latent_shape(modality.group)
     denoiser = modality.build_denoiser(shape, diffusion).eval()
+    with torch.no_grad():
+        for parameter in denoiser.parameters():  # as if trained: some outputs start at zero
+            parameter.add_(0.1 * torch.randn_like(parameter))
     latents, context = torch.randn(3, *shape), torch.randn(3, 5, diffusion.context_dim)
     mask = torch.tensor([[True] * 5, [True, False, False, False, False], [True, True, False, False, False]])
     timesteps = torch.tensor([10.0, 500.0, 990.0])
@@ -183,7 +184,6 @@ def test_denoiser(run, modality):
         changed[~mask] = 7.0
         torch.testing.assert_close(denoiser(latents, timesteps, changed, mask), before)  # masked tokens are not read
         denoiser.add_coupling(diffusion.environment_dim)
-        denoiser.eval()
         coupling = torch.randn(3, 6, diffusion.environment_dim)
         coupled = denoiser(latents, timesteps, context, mask, coupling, torch.ones(3, 6, dtype=torch.bool))
         assert before.shape == latents.shape and torch.equal(coupled, before)  # the coupling starts at zero, exactly

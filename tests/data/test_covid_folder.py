@@ -1,4 +1,4 @@
-"""A real source (the COVID-19 image data collection): a subset through `medcodi prepare`, all stages and the pipeline."""
+"""A real source, the COVID-19 image data collection: a subset through `medcodi prepare`, all stages, the pipeline."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ MAPPING, RECIPE = REPOSITORY / "configs" / "sources" / "covid_cxr.yaml", REPOSIT
 NUMBERS = ["temperature", "pO2_saturation", "neutrophil_count", "lymphocyte_count"]
 SIZE = 64
 
-pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"{SOURCE} is not here: the data does not ship with medcodi")
+pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"{SOURCE} is not here: it does not ship with medcodi")
 
 
 @pytest.fixture(scope="module")
@@ -70,4 +70,5 @@ def test_all_stages_of_the_recipe(prepared, tmp_path):
         train_stage(recipe, stage)
     pipe = MedCoDiPipeline.from_pretrained(assemble(recipe))
     out = pipe({"report": "Bilateral ground-glass opacities."}, num_inference_steps=2)
-    assert out.frontal[0].size == (SIZE, SIZE) and list(out.tabular.columns) == pipe.family.modality("tabular").schema.names
+    assert out.frontal[0].size == (SIZE, SIZE)
+    assert list(out.tabular.columns) == pipe.family.modality("tabular").schema.names

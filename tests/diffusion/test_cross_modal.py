@@ -64,7 +64,7 @@ def test_every_attention_level_has_a_branch_that_is_used(kind):
     net = coupled(kind)
     levels = sum(n.endswith(("attn2", "context_attention")) for n, _ in net.named_modules())
     branches = [m for n, m in net.named_modules() if n.endswith("cross_modal")]
-    assert len(branches) == levels >= 3
+    assert len(branches) == levels >= 3 and all(b.sink for b in branches)
     run(net, kind, CODES, CODE_MASK).square().sum().backward()
     assert all(b.to_out.weight.grad.any() for b in branches)
 
@@ -178,6 +178,8 @@ def test_a_sink_adds_nothing_where_nothing_may_be_attended_to():
     out = attention(hidden, context, torch.tensor([[False] * 4, [True, True, False, False]]))
     assert not out[0].any() and out[1].abs().sum() > 0
     assert torch.allclose(out[1:], attention(hidden[1:], context[1:, :2]), atol=1e-6)
+    one, twice = (attention(hidden, context[:, :1].expand(-1, n, -1)) for n in (1, 2))
+    assert not torch.allclose(one, twice, atol=1e-3)  # a key can also be left alone: the sink takes the rest
     with pytest.raises(ValueError, match="width 8 is not divisible by 3 heads"):
         Attention(8, 3)
 

@@ -85,6 +85,16 @@ def test_no_prompts_with_guidance_is_unconditional(models, codes_of):
         assert not close(sample(models, environment, conditions(), 4.0), plain, atol=1e-2)
 
 
+def test_without_a_prompt_there_is_no_second_pass(models):
+    rows = []
+    handles = [m.register_forward_pre_hook(lambda _m, args: rows.append(len(args[0]))) for m in models.values()]
+    for given in (Conditions(), conditions()):
+        one_prediction(models, given, 4.0)
+    for handle in handles:
+        handle.remove()
+    assert rows == [BATCH, BATCH, 2 * BATCH, 2 * BATCH]
+
+
 def test_every_output_has_its_own_guidance(models):
     both = sample(models, guidance={"grid": 1.0, "slots": 3.0})
     assert torch.allclose(both["grid"], sample(models, guidance=1.0)["grid"], atol=1e-4)
@@ -147,6 +157,16 @@ def test_clean_members_condition_with_their_latent(models, codes_of):
     closed = {"grid": diffusion("grid", coupled=True)}
     out, other = (sample(closed, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed))
     assert torch.equal(out, other)
+
+
+def test_clean_members_are_encoded_at_noise_level_zero(models, codes_of):
+    clean, here = noise()["slots"], torch.ones(BATCH, dtype=torch.bool)
+    given = conditions(clean={"slots": clean}, given=GIVEN | {"slots": here})
+    with torch.no_grad():
+        tokens = codes_of["slots"](clean, torch.zeros(BATCH))
+        keep, mask = torch.stack(list(GIVEN.values()), 1), torch.ones(tokens.shape[:2], dtype=torch.bool)
+        expected = models["grid"](noise()["grid"], torch.full((BATCH,), 600.0), given.encodings, keep, tokens, mask)
+    assert torch.allclose(one_prediction({"grid": models["grid"]}, given, 1.0, codes_of)["grid"], expected, atol=1e-6)
 
 
 def test_the_null_pass_of_guidance_does_not_see_clean_members(models, codes_of):

@@ -48,7 +48,8 @@ def test_files_and_manifest(tiny_run, generated):
             assert hashlib.sha256((folder / described["path"]).read_bytes()).hexdigest() == described["sha256"]
     assert {path.name for path in folder.iterdir()} == listed
     assert Image.open(folder / "sample_00000_frontal.png").size == (SIZE, SIZE)
-    assert list(pd.read_csv(folder / "sample_00001_tabular.csv").columns) == pipe.family.modality("tabular").schema.names
+    columns = pipe.family.modality("tabular").schema.names
+    assert list(pd.read_csv(folder / "sample_00001_tabular.csv").columns) == columns
 
 
 def test_same_seed_same_files_and_written_files_are_prompts(tiny_run, generated, tmp_path):

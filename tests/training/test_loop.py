@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -207,7 +206,8 @@ def little_disk():
 def test_full_disk_keeps_the_last_checkpoint(tiny_run, tmp_path, little_disk):
     recipe = stage2_recipe(tiny_run, tmp_path, checkpoint_every=2)
     folder = recipe.run_dir / "stage2" / "tabular" / "checkpoints"
-    with pytest.raises(CheckpointError, match=r"step_4: the disk is full .*The last good checkpoint is step_2; free space"):
+    match = r"step_4: the disk is full .*The last good checkpoint is step_2; free space"
+    with pytest.raises(CheckpointError, match=match):
         fit_stage2(recipe, Hooked(Run(recipe), "tabular", 3, little_disk))
     assert [p.name for p in folder.iterdir()] == ["step_2"]
     assert torch.load(folder / "step_2" / "state.pt", weights_only=True)["model"]
@@ -280,6 +280,10 @@ def test_gate_refuses_stage2_with_the_figure(tiny_run, tmp_path):
     recipe = copy_run(tiny_run, tmp_path, without=LATER, modalities=gated, stage2={"modality": "tabular"})
     with pytest.raises(ValueError, match=r"group 'tabular' reconstructs with accuracy 0\.\d+, the gate is 1.5"):
         train_stage(recipe, "stage2")
+    path = recipe.run_dir / "autoencoder" / "tabular" / "export" / "config.json"
+    path.write_text(json.dumps({"reconstruction": {"accuracy": float("nan")}}))
+    with pytest.raises(ValueError, match="reconstructs with accuracy nan"):
+        train_stage(recipe, "stage2")
 
 
 def test_stages_in_the_wrong_order_are_refused(tiny_prepared, tmp_path):
@@ -287,7 +291,7 @@ def test_stages_in_the_wrong_order_are_refused(tiny_prepared, tmp_path):
     for stage, first in (("stage2", "autoencoder/radiograph"), ("stage3", "stage2/frontal")):
         with pytest.raises(FileNotFoundError, match=f"train '{first}' of recipe 'tiny' first"):
             train_stage(recipe, stage)
-    with pytest.raises(ValueError, match="unknown stage 'stage4'. Stages: autoencoder, stage1, stage2, stage3"):
+    with pytest.raises(ValueError, match=r"unknown stage 'stage4'\. Stages: autoencoder, stage1, stage2, stage3"):
         train_stage(recipe, "stage4")
     with pytest.raises(ValueError, match=r"data.prepared is empty: .*data.prepared=data/my_hospital"):
         train_stage(tiny_recipe(tmp_path / "b", data={"prepared": ""}), "autoencoder")

@@ -1,7 +1,6 @@
 """Two processes equal one at the same global batch: `torchrun` with gloo on the CPU, as DEPENDENCIES.md tells."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +21,12 @@ def torchrun(stage, config, num_processes=2):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_processes),
                str(REPOSITORY / "train" / f"{stage}.py"), "--config", str(config)]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
-            return process.wait(60), process.stderr.read()
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)  # the workers with it
+            said = process.communicate(timeout=240)[1]
+            return process.returncode, said
+        except BaseException:
+            process.terminate()  # it ends its workers, SIGKILL would leave them
             raise
 
 
