@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 
 @dataclass
@@ -188,7 +190,7 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), stage: s
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"recipe {path} does not exist")
-    loaded = OmegaConf.load(path)
+    loaded = _load(path)
     pairs = []
     for text in overrides:
         key, separator, value = text.partition("=")
@@ -234,7 +236,18 @@ def save_yaml(values: dict[str, Any], path: str | Path) -> None:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    return OmegaConf.to_container(_load(Path(path)), resolve=True)
+
+
+def _load(path: Path) -> DictConfig:
+    """ValueError names the file when it is no YAML mapping."""
+    try:
+        loaded = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(loaded, DictConfig):
+        raise ValueError(f"{path} must hold a mapping of keys, got a {type(loaded).__name__}")
+    return loaded
 
 
 def for_modality(stage: StageConfig, name: str) -> StageConfig:

@@ -38,6 +38,11 @@ class ModelFamily:
         for group, names in self.groups.items():
             if len({self.modalities[n].kind for n in names}) > 1:
                 raise ValueError(f"group {group!r} mixes kinds: {[(n, self.modalities[n].kind) for n in names]}")
+            shared = [self.modalities[n].described("encoder", "autoencoder") for n in names]
+            if any(other != shared[0] for other in shared[1:]):
+                raise ValueError(
+                    f"group {group!r} shares one encoder and one autoencoder, but {names} have different arguments for them"
+                )
         self.objective = Objective(recipe.diffusion)
 
     @property

@@ -128,6 +128,7 @@ class MedCoDiPipeline:
             if count < 1:
                 raise ValueError(f"{setting} must be at least 1, got {count}")
         prompts = self._check_prompts(prompts or {})
+        self._check_weights(prompt_weights, prompts)
         outputs = self._check_outputs(outputs, prompts)
         guidance = self._check_guidance(guidance_scale, outputs)
         num_rows = len(next(iter(prompts.values()))) if prompts else 1
@@ -240,6 +241,15 @@ class MedCoDiPipeline:
                     raise unknown_key(name, outputs, "guidance_scale (outputs of this call)")
             return default | {name: float(value) for name, value in scale.items()}
         return dict.fromkeys(outputs, float(scale))
+
+    def _check_weights(self, weights: dict[str, float] | None, prompts: dict[str, Any]) -> None:
+        if weights is None:
+            return
+        if self.family.recipe.diffusion.fusion != "mean":
+            raise ValueError("prompt_weights are the alpha of fusion 'mean'; this pipeline was trained with fusion 'tokens'")
+        for name in weights:
+            if name not in prompts:
+                raise unknown_key(name, prompts, "prompt_weights (prompts of this call)")
 
     @staticmethod
     def _seeds(

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import json
 import logging
+import math
 import platform
 import subprocess
 import sys
@@ -33,17 +34,25 @@ def environment(device: torch.device, num_processes: int) -> dict[str, Any]:
 
 
 class MetricsFile:
-    """metrics.jsonl: one JSON object a line, appended; rows after `resume_step` are cut, so that none repeats."""
+    """metrics.jsonl: one JSON object a line, appended; rows after `resume_step`, and one that a kill or a full disk cut
+    short, are dropped, so that none repeats."""
 
     def __init__(self, path: Path, resume_step: int) -> None:
         self.path = path
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= resume_step]
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= resume_step]
             path.write_text("".join(line + "\n" for line in kept))
 
     def write(self, row: dict[str, Any]) -> None:
         with open(self.path, "a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -132,6 +132,8 @@ def test_every_stage_resumes_after_a_kill(tiny_run, tmp_path, stage, monkeypatch
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
     assert [p.name for p in checkpoints(broken.run_dir / label / "checkpoints")] == ["step_2", "step_4"]
     assert losses(broken, label)[-1][0] == 5
+    with open(broken.run_dir / label / "metrics.jsonl", "a") as file:
+        file.write('{"step": 6, "spl')  # a row that the kill cut short
     train_stage(broken, stage)
     assert_same_weights(exported(whole, label), exported(broken, label))
     assert losses(whole, label) == losses(broken, label)
