@@ -51,6 +51,7 @@ class DiffusionConfig:
     timestep_sampling: str = "uniform"  # uniform | logit_normal
     fusion: str = "tokens"  # mean (the paper) | tokens (ours)
     multi_prompt: bool = True
+    prompt_latents: bool = False  # fusion tokens: a prompt also conditions with the latents of its autoencoder
     context_dim: int = 64
     null_prompt_probability: float = 0.1
     environment_dim: int = 64

@@ -32,11 +32,18 @@ class PromptFusion(nn.Module):
     """Prompts and a keep mask -> context (B, L, D) and its mask, with one learned null token for "no prompt".
 
     mean (the paper):  c = sum_j alpha_j h_j, sum alpha = 1, as one token
-    tokens (ours):     c = [h_j, tokens_j] + type_j, concatenated, with mask
+    tokens (ours):     c = [h_j, tokens_j, V'_j(z_j)] + type_j, concatenated, with mask
+
+    V'_j(z_j) are tokens of the prompt's own latents (optional): the contrastive embedding keeps what modalities share in
+    a batch, the latents keep everything, such as which side a report names.
     """
 
-    def __init__(self, fusion: str, prompts: dict[str, int], embed_dim: int, context_dim: int) -> None:
-        """`prompts`: name -> width of its tokens, in the order of every keep mask."""
+    def __init__(
+        self, fusion: str, prompts: dict[str, int], embed_dim: int, context_dim: int,
+        latent_encoders: dict[str, nn.Module] | None = None,
+    ) -> None:  # fmt: skip
+        """`prompts`: name -> width of its tokens, in the order of every keep mask. `latent_encoders`: name -> network
+        (latents, noise level (B,)) -> (B, K, context_dim)."""
         super().__init__()
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {FUSIONS}, got {fusion!r}")
@@ -48,6 +55,9 @@ class PromptFusion(nn.Module):
             self.embed_projection = nn.Linear(embed_dim, context_dim)
             self.token_projections = nn.ModuleDict({n: nn.Linear(d, context_dim) for n, d in prompts.items()})
             self.types = nn.ParameterDict({n: nn.Parameter(0.02 * torch.randn(context_dim)) for n in prompts})
+        if latent_encoders and fusion == "mean":
+            raise ValueError("prompt_latents needs fusion 'tokens'; fusion 'mean' has the embeddings alone")
+        self.latent_encoders = nn.ModuleDict(latent_encoders or {})
 
     def forward(
         self, prompts: dict[str, PromptEncoding], keep: torch.Tensor, weights: dict[str, float] | None = None
@@ -71,10 +81,12 @@ class PromptFusion(nn.Module):
         parts, masks = [], []
         for j, name in enumerate(names):
             encoding = prompts[name]
-            tokens = torch.cat(
-                [self.embed_projection(encoding.embeds)[:, None], self.token_projections[name](encoding.tokens)], dim=1
-            )  # (B, 1 + L_j, D)
-            parts.append(tokens + self.types[name])
-            real = torch.cat([encoding.mask.new_ones(len(kept), 1), encoding.mask], dim=1)
-            masks.append(real & kept[:, j, None])
+            tokens = [self.embed_projection(encoding.embeds)[:, None], self.token_projections[name](encoding.tokens)]
+            real = [encoding.mask.new_ones(len(kept), 1), encoding.mask]
+            if name in self.latent_encoders:
+                clean = torch.zeros(len(kept), device=keep.device)  # noise level
+                tokens.append(self.latent_encoders[name](encoding.latents, clean))
+                real.append(encoding.mask.new_ones(tokens[-1].shape[:2]))
+            parts.append(torch.cat(tokens, dim=1) + self.types[name])  # (B, 1 + L_j + K_j, D)
+            masks.append(torch.cat(real, dim=1) & kept[:, j, None])
         return torch.cat([*parts, null], dim=1), torch.cat([*masks, empty], dim=1)

@@ -27,10 +27,6 @@ class Conditions:
     weights: dict[str, float] | None = None
 
 
-def repeat_encoding(encoding: PromptEncoding) -> PromptEncoding:
-    return PromptEncoding(*(torch.cat([x, x]) for x in (encoding.embeds, encoding.tokens, encoding.mask)))
-
-
 def predict(
     models: dict[str, LatentDiffusion], environments: nn.ModuleDict | None, objective: Objective,
     latents: dict[str, torch.Tensor], timesteps: dict[str, torch.Tensor], conditions: Conditions,
@@ -67,7 +63,7 @@ def predict(
         keep = torch.zeros(copies * batch, len(model.fusion.names), dtype=torch.bool, device=device)
         for n in prompts:
             keep[:, model.fusion.names.index(n)] = stack(conditions.given[n]) & prompt_half
-        encodings = {n: repeat_encoding(e) if guided else e for n, e in prompts.items()}
+        encodings = {n: e.map(stack) for n, e in prompts.items()}
         coupling, mask = coupling_for(name, codes, states)
         out = model(
             stack(latents[name]), timesteps[name].expand(copies * batch).to(device), encodings, keep, coupling, mask,

@@ -3,6 +3,7 @@
 Legend: B batch, T tower tokens, L prompt tokens (fixed per encoder, at most 32), W tower width, D shared width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +18,24 @@ MAX_PROMPT_TOKENS = 32
 
 @dataclass
 class PromptEncoding:
-    """`embeds` (B, D) of unit norm, `tokens` (B, L, W), `mask` (B, L) bool with True = real token."""
+    """`embeds` (B, D) of unit norm, `tokens` (B, L, W), `mask` (B, L) bool with True = real token; `latents`
+    (B, *latent_shape) of the value's own autoencoder, where the context uses them (`diffusion.prompt_latents`)."""
 
     embeds: torch.Tensor
     tokens: torch.Tensor
     mask: torch.Tensor
+    latents: torch.Tensor | None = None
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "PromptEncoding":
+        """Apply `function` to every tensor."""
+        tensors = (self.embeds, self.tokens, self.mask, self.latents)
+        return PromptEncoding(*(None if x is None else function(x) for x in tensors))
 
     def to(self, device: torch.device | str) -> "PromptEncoding":
-        return PromptEncoding(self.embeds.to(device), self.tokens.to(device), self.mask.to(device))
+        return self.map(lambda x: x.to(device))
 
     def __getitem__(self, rows: Any) -> "PromptEncoding":
-        return PromptEncoding(self.embeds[rows], self.tokens[rows], self.mask[rows])
+        return self.map(lambda x: x[rows])
 
 
 class GridPool(nn.Module):

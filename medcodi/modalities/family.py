@@ -1,6 +1,7 @@
 """A model family: the modalities of a recipe and the networks that it describes."""
 
 import contextlib
+import dataclasses
 import json
 from functools import cache
 from pathlib import Path
@@ -89,13 +90,20 @@ class ModelFamily:
         denoiser = modality.build_denoiser(self.latent_shape(modality.group), diffusion)
         if coupled:
             denoiser.add_coupling(diffusion.environment_dim)
-        fusion = PromptFusion(diffusion.fusion, prompts, self.recipe.shared_space.embed_dim, diffusion.context_dim)
+        latent_encoders = None
+        if diffusion.prompt_latents:
+            latent_encoders = {n: self.build_environment(n, diffusion.context_dim) for n in prompts}
+        fusion = PromptFusion(
+            diffusion.fusion, prompts, self.recipe.shared_space.embed_dim, diffusion.context_dim, latent_encoders
+        )
         return LatentDiffusion(fusion, denoiser)
 
-    def build_environment(self, name: str) -> nn.Module:
-        """V_m of one modality (never shared: each follows its own generative process)."""
-        modality = self.modality(name)
-        return modality.build_environment_encoder(self.latent_shape(modality.group), self.recipe.diffusion)
+    def build_environment(self, name: str, dim: int | None = None) -> nn.Module:
+        """V_m of one modality, to tokens of width `dim` (never shared: each follows its own generative process)."""
+        modality, diffusion = self.modality(name), self.recipe.diffusion
+        if dim is not None:
+            diffusion = dataclasses.replace(diffusion, environment_dim=dim)
+        return modality.build_environment_encoder(self.latent_shape(modality.group), diffusion)
 
     def build_environments(self) -> nn.ModuleDict:
         return nn.ModuleDict({name: self.build_environment(name) for name in self.names})

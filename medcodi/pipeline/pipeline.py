@@ -197,12 +197,15 @@ class MedCoDiPipeline:
             batch = modality.collate([v for v in stored if v is not None])
             batch = batch.to(self.device) if isinstance(batch, torch.Tensor) else batch
             encoding = self.encoders[modality.group](batch)
-            spread = [_spread(x, given) for x in (encoding.embeds, encoding.tokens, encoding.mask)]
-            conditions.encodings[name] = PromptEncoding(spread[0].to(self.dtype), spread[1].to(self.dtype), spread[2])
             conditions.given[name] = given
-            if with_latents and self.environments is not None:
-                latents = self.autoencoders[modality.group].encode(batch).to(self.dtype)
-                conditions.clean[name] = _spread(latents, given)
+            as_clean = with_latents and self.environments is not None
+            if as_clean or self.family.recipe.diffusion.prompt_latents:
+                encoding.latents = self.autoencoders[modality.group].encode(batch)
+            encoding = encoding.map(lambda x, given=given: _spread(x, given))
+            encoding = encoding.map(lambda x: x if x.dtype == torch.bool else x.to(self.dtype))
+            conditions.encodings[name] = encoding
+            if as_clean:
+                conditions.clean[name] = encoding.latents
         return conditions
 
     def _modality(self, name: str) -> Any:

@@ -75,6 +75,7 @@ class CachedStudies:
     def __init__(self, run: Run, split: str, outputs: Sequence[str], prompts: Sequence[str], least: int = 1) -> None:
         """Keeps the studies that have at least `least` of the outputs."""
         self.outputs, self.prompts = list(outputs), list(prompts)
+        self.prompt_latents = run.recipe.diffusion.prompt_latents
         names = list(dict.fromkeys([*outputs, *prompts]))
         self.caches = {name: open_cache(run, split, name) for name in names}
         counts = np.sum([self.caches[name].present for name in self.outputs], axis=0)
@@ -96,5 +97,6 @@ class CachedStudies:
         encodings: dict[str, Any] = {}
         for n in self.prompts:
             if self.caches[n].arrays:
-                encodings[n] = PromptEncoding(*(self._rows(n, a, studies) for a in ("embeds", "tokens", "mask")))
+                arrays = ("embeds", "tokens", "mask", "latents") if self.prompt_latents else ("embeds", "tokens", "mask")
+                encodings[n] = PromptEncoding(*(self._rows(n, a, studies) for a in arrays))
         return CachedBatch(latents, encodings, present)

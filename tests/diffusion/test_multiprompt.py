@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
+from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.multiprompt import PromptFusion, draw_subsets
 from medcodi.encoders.base import PromptEncoding
 from tests.networks import EMBED, TOKEN, denoiser, diffusion, encoding, fusion, generator, normal
@@ -150,3 +151,19 @@ def test_user_errors_are_named():
         PromptFusion("sum", {"p": TOKEN}, EMBED, 8)
     with pytest.raises(ValueError, match=r"\['self'\] cannot stand in the context; valid prompts: \['p', 'q'\]"):
         fusion()({"self": encoding(1)}, keep([0, 0]))
+
+
+def test_latents_of_a_prompt_reach_the_context_only_when_it_is_kept():
+    torch.manual_seed(0)
+    encoders = {"p": EnvironmentEncoder((3, 4), 16)}
+    fusion = PromptFusion("tokens", {"p": TOKEN}, EMBED, 16, encoders)
+    prompt, other = encoding(2), encoding(2)
+    prompt.latents, other.latents = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
+    keep = torch.tensor([[True], [False]])
+    (context, mask), (changed, _) = fusion({"p": prompt}, keep), fusion({"p": other}, keep)
+    assert context.shape[1] == 1 + prompt.tokens.shape[1] + 3 + 1
+    seen = mask[:, :, None]
+    assert not torch.equal((context * seen)[0], (changed * seen)[0])
+    assert torch.equal((context * seen)[1], (changed * seen)[1])
+    with pytest.raises(ValueError, match="prompt_latents needs fusion 'tokens'"):
+        PromptFusion("mean", {"p": TOKEN}, EMBED, 16, encoders)

@@ -12,7 +12,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from medcodi.diffusion.sampler import Conditions, joint_sample, predict, repeat_encoding
+from medcodi.diffusion.sampler import Conditions, joint_sample, predict
 from tests.networks import SHAPES, diffusion, encoding, environments, normal, objective, wake
 
 BATCH, STEPS = 3, 4
@@ -211,8 +211,3 @@ def test_inputs_are_not_changed(models, codes_of):
     assert close(start, start_before, atol=0)
     assert all(torch.equal(given.encodings[n].tokens, before.encodings[n].tokens) for n in GIVEN)
     assert all(torch.equal(given.given[n], before.given[n]) for n in GIVEN)
-
-
-def test_repeated_encodings_are_two_copies():
-    twice = repeat_encoding(encoding(2))
-    assert torch.equal(twice.embeds[:2], twice.embeds[2:]) and twice.mask.shape[0] == twice.tokens.shape[0] == 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medcodi.encoders.base import GridPool, PromptEncoder
+from medcodi.encoders.base import GridPool, PromptEncoder, SpanPool
 from medcodi.encoders.contrastive import infonce, positives, sigmoid_loss
 from medcodi.encoders.shared_space import SharedSpace
 from tests.networks import REPORTS, generator, normal, tiny_family
@@ -186,9 +186,19 @@ def test_the_contrastive_loss_trains_encoders_of_the_pair_only(space, values):
 
 def test_grid_pooling_keeps_where_things_are():
     tokens = torch.arange(16.0).view(1, 16, 1)
-    assert GridPool(4)(tokens).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    pooled, real = GridPool(4)(tokens, torch.ones(1, 16, dtype=torch.bool))
+    assert pooled.flatten().tolist() == [2.5, 4.5, 10.5, 12.5] and real.all()
     with pytest.raises(ValueError, match="square number of tokens, got 5"):
         GridPool(5)
+
+
+def test_span_pooling_keeps_short_sequences_and_averages_long_ones():
+    tokens = torch.arange(1.0, 7.0).view(1, 6, 1).expand(2, 6, 1)
+    mask = torch.tensor([[True] * 3 + [False] * 3, [True] * 6])
+    pooled, real = SpanPool(3)(tokens, mask)
+    assert pooled[:, :, 0].tolist() == [[1.0, 2.0, 3.0], [1.5, 3.5, 5.5]] and real.all()
+    pooled, real = SpanPool(4)(tokens[:1], mask[:1])
+    assert real.tolist() == [[True, True, True, False]] and pooled[0, 3] == 0
 
 
 @pytest.mark.parametrize(

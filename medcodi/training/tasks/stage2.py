@@ -32,7 +32,7 @@ class Stage2Task(Task):
 
     def dependencies(self) -> Any:
         keys = {n: cache_key(self.run, n) for n in self.run.family.names}
-        return [self.run.family.fingerprint("denoiser"), keys]
+        return [self.run.family.fingerprint("denoiser", "environment"), keys]
 
     def dataset(self, split: str) -> CachedStudies:
         return CachedStudies(self.run, split, [self.name], self.diffusion.fusion.names)
