@@ -56,7 +56,7 @@ def test_figures_are_strict_json_with_every_route_and_floor(evaluated):
     for row in written["follow"]:
         assert set(row["floors"]) == {"shuffled", "nearest_neighbour", "constant"} and row["n"] <= 8
         assert len(row["interval"]) == 2 and "ceiling" in row
-    assert len(written["coherence"]) == 4 * 6 and all("difference" in row for row in written["coherence"])
+    assert len(written["coherence"]) == 2 * 6 and all("difference" in row for row in written["coherence"])
     assert written["settings"]["num_studies"] == 8
 
 
