@@ -6,10 +6,11 @@ CORE = [
     "matplotlib", "scikit-learn",
 ]
 EXTRAS = {
-    "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"],
+    "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pebble"],
+    "fhir": ["pydicom>=3", "fhir.resources"],
     "eval": ["evaluate", "torchmetrics", "torchxrayvision", "sacrebleu", "lightgbm", "scikit-image"],
     "deepspeed": ["deepspeed"],
-    "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "ruff"],
+    "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "ruff", "mlcroissant"],
 }
 
 setup(

@@ -14,6 +14,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Any-to-any generation of chest X-ray studies. Not for clinical use.")  # fmt: skip
 prepare_app = typer.Typer(no_args_is_help=True, help="Raw data -> prepared folder (Arrow).")
 app.add_typer(prepare_app, name="prepare")
+data_app = typer.Typer(no_args_is_help=True, help="Prepared folders.")
+app.add_typer(data_app, name="data")
 console = Console()
 
 
@@ -42,6 +44,39 @@ def prepare_folder(
     console.print(f"rejected values and their reasons: {output / 'rejects.csv'}")
 
 
+@prepare_app.command("dicom")
+def prepare_dicom(
+    source: Annotated[Path, typer.Argument(help="folder tree with DICOM files, and reports beside them")],
+    output: Annotated[Path, typer.Option(help="prepared folder to write; the same call again reads new files only")],
+    size: Annotated[int, typer.Option(help="pixels of a side of the prepared images")] = 256,
+    window: Annotated[bool, typer.Option(help="apply the VOI LUT or the first window where present")] = True,
+    modalities: Annotated[str, typer.Option(help="values of Modality to take; empty: all")] = "CR,DX,RG,OT",
+    body_parts: Annotated[str, typer.Option(help="values of BodyPartExamined to take; empty: all")] = "CHEST,THORAX,LUNG",
+    sections: Annotated[str, typer.Option(help="concept names of a structured report to take; empty: all")] = "",
+    names: Annotated[str, typer.Option(help="names of the frontal image, lateral image, report")] = "frontal,lateral,report",
+    private: Annotated[Path | None, typer.Option(help="key, state and rejected paths; default: OUTPUT.private")] = None,
+    key: Annotated[Path | None, typer.Option(help="file with the key of the hashes; also MEDCODI_PATIENT_KEY")] = None,
+    num_workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+    timeout: Annotated[float, typer.Option(help="seconds for one file")] = 120.0,
+    overwrite: bool = False,
+) -> None:
+    """Any tree of DICOM files: greyscale chest radiographs and structured or text reports, by StudyInstanceUID."""
+    from medcodi.data.sources import get_source
+
+    fields = [name.strip() for name in names.split(",")]
+    if len(fields) != 3:
+        raise ValueError(f"--names takes three names, got {names!r}")
+    lists = {"modalities": modalities, "body_parts": body_parts, "sections": sections}
+    options = {
+        **dict(zip(("front", "side", "text"), fields, strict=True)), "size": size, "window": window, "timeout": timeout,
+        **{name: [one for one in value.split(",") if one.strip()] for name, value in lists.items()},
+    }  # fmt: skip
+    counts = get_source("dicom")(source, options, output, private, key, num_workers, overwrite=overwrite)
+    _counts(f"prepared {output}", counts)
+    where = private or output.with_name(f"{output.name}.private")
+    console.print(f"rejected files and their reasons: {where / 'rejects.csv'} (with paths: keep it private)")
+
+
 @prepare_app.command("phantom")
 def prepare_phantom(
     output: Annotated[Path, typer.Option(help="prepared folder to write")],
@@ -51,6 +86,23 @@ def prepare_phantom(
     from medcodi.data.sources.phantom import prepare_phantom
 
     _counts(f"prepared {output}", prepare_phantom(output, num_studies, size, seed, num_processes, overwrite=overwrite))
+
+
+@data_app.command("show")
+def data_show(
+    prepared: Annotated[Path, typer.Argument(help="folder that `medcodi prepare` wrote")],
+    page: Annotated[Path | None, typer.Option(help="also write one HTML page with sample images")] = None,
+) -> None:
+    """Counts, missing values, lengths of reports, views and spacings; with --page also sample images."""
+    from medcodi.data.show import describe, write_page
+
+    for title, (head, *rows) in describe(prepared).items():
+        table = Table(*head, title=title)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    if page is not None:
+        console.print(f"page: {write_page(prepared, page)}")
 
 
 @app.command()
@@ -68,26 +120,48 @@ def export(
 @app.command()
 def generate(
     pipeline: Annotated[Path, typer.Option(help="pipeline folder")],
-    output: Annotated[Path, typer.Option(help="folder to write PNG, TXT, CSV and manifest.json to")],
+    output: Annotated[Path, typer.Option(help="folder to write the studies and manifest.json to")],
     prompt: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE: a file, a text, or column=value;column=value; repeatable")
     ] = None,
     outputs: Annotated[str | None, typer.Option(help="comma-separated names; default: all that are not prompts")] = None,
+    format: Annotated[str, typer.Option(help="png, dicom, dicom-dx, imagefolder or fhir")] = "png",
     num_samples: Annotated[int, typer.Option(help="samples for each prompt row")] = 1,
     num_inference_steps: int = 25,
     guidance_scale: Annotated[float | None, typer.Option(help="default: the recipe's, per modality")] = None,
     seed: int = 0,
     batch_size: int = 32,
     device: str = "cpu",
+    shard: Annotated[str, typer.Option(help="K/N: the K-th part (from 0) of N processes that share the folder")] = "0/1",
+    pixel_spacing: Annotated[float | None, typer.Option(help="side of a pixel in mm, for DICOM")] = None,
 ) -> None:
-    """Generate any modalities from any others."""
-    from medcodi.generate import generate_to_folder
+    """Generate any modalities from any others. The same command again continues a run that was stopped."""
+    from medcodi.generate import Request, generate_to_folder, parse_shard
 
-    manifest = generate_to_folder(
-        pipeline, output, prompt or [], outputs.split(",") if outputs else None, num_samples, num_inference_steps,
-        guidance_scale, seed, batch_size, device,
-    )  # fmt: skip
-    console.print(f"{len(manifest['samples'])} samples of {', '.join(manifest['outputs'])} in {output}")
+    manifest = generate_to_folder(Request(
+        pipeline, output, prompt or [], outputs.split(",") if outputs else None, format, num_samples,
+        num_inference_steps, guidance_scale, seed, batch_size, device, parse_shard(shard), pixel_spacing,
+    ))  # fmt: skip
+    if manifest is None:
+        console.print(f"shard {shard} is finished; manifest.json follows when all are")
+    else:
+        console.print(f"{len(manifest['samples'])} samples of {', '.join(manifest['outputs'])} in {output}")
+
+
+@app.command()
+def label(
+    reports: Annotated[Path, typer.Argument(help="csv (UTF-8) with the columns id and text")],
+    output: Annotated[Path, typer.Option(help="csv to write: id, and 1, 0, -1 (uncertain) or empty for each observation")],
+    vocabulary: Annotated[str, typer.Option(help="chexpert, chestxray14 or the path of a YAML file")] = "chexpert",
+) -> None:
+    """Which findings do radiology reports affirm, deny, hedge or not mention?"""
+    from medcodi.metrics.labeler.files import label_file
+
+    counts = label_file(reports, output, vocabulary)
+    _counts(f"labels in {output} (positive / negative / uncertain)", {
+        **{key: counts[key] for key in ("reports", "without_text", "repeated_ids", "blank_ids")},
+        **{name: " / ".join(map(str, found.values())) for name, found in counts["observations"].items()},
+    })  # fmt: skip
 
 
 @app.command()

@@ -49,6 +49,7 @@ class DiffusionConfig:
     num_train_timesteps: int = 1000
     loss_weighting: str = "none"  # none | min_snr
     timestep_sampling: str = "uniform"  # uniform | logit_normal
+    shift: float = 1.0  # flow: above 1, training and sampling spend more of their steps at high noise
     fusion: str = "tokens"  # mean (the paper) | tokens (ours)
     multi_prompt: bool = True
     prompt_latents: bool = False  # fusion tokens: a prompt also conditions with the latents of its autoencoder

@@ -1,18 +1,68 @@
-"""`medcodi generate`: prompts from files or text, outputs as files, one manifest.json."""
+"""`medcodi generate`: prompts from files or text, studies in one of the formats, one manifest.json. Repeat the command
+of a run that was stopped and it goes on."""
 
 import datetime
 import hashlib
-import json
-from collections.abc import Sequence
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
 import medcodi
 from medcodi.pipeline import MedCoDiPipeline
+from medcodi.pipeline.formats import Facts, GeneratedStudy, StudyFormat, get_format
+from medcodi.pipeline.formats.base import hash_prompts, join
+from medcodi.pipeline.ledger import Ledger, read_manifest
 
-MANIFEST = "manifest.json"
+logger = logging.getLogger(__name__)
+
+STUDIES_A_FOLDER = 1000  # larger runs are spread over part_00000, part_00001, ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be generated. `num_samples` counts for each prompt row; `shard` = (k, n) makes the k-th of n about equal
+    parts, for n processes that share `output`; `pixel_spacing` in mm goes into formats that can say it.
+
+    Raises ValueError for numbers out of range.
+    """
+
+    pipeline: Path
+    output: Path
+    prompts: Sequence[str] = ()
+    outputs: Sequence[str] | None = None
+    format: str = "png"
+    num_samples: int = 1
+    num_inference_steps: int = 25
+    guidance_scale: float | None = None
+    seed: int = 0
+    batch_size: int = 32
+    device: str = "cpu"
+    shard: tuple[int, int] = (0, 1)
+    pixel_spacing: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "num_inference_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.pixel_spacing is not None and not 0 < self.pixel_spacing < 100:
+            raise ValueError(f"pixel_spacing must lie between 0 and 100 mm, got {self.pixel_spacing}")
+        if not 0 <= self.shard[0] < self.shard[1]:
+            raise ValueError(f"shard must read K/N with 0 <= K < N, got {self.shard[0]}/{self.shard[1]}")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`K/N` -> (K, N)."""
+    index, separator, count = text.partition("/")
+    if not (separator and index.isdecimal() and count.isdecimal()):
+        raise ValueError(f"shard must read K/N with 0 <= K < N, got {text!r}")
+    return int(index), int(count)
 
 
 def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -28,38 +78,162 @@ def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list
     return prompts
 
 
-def generate_to_folder(
-    pipeline: Path, output: Path, prompt_texts: Sequence[str], outputs: Sequence[str] | None, num_samples: int,
-    num_inference_steps: int, guidance_scale: float | None, seed: int, batch_size: int, device: str,
-) -> dict[str, Any]:  # fmt: skip
-    """Generate and write; returns the manifest. ValueError when `output` holds a manifest already."""
-    if (output / MANIFEST).exists():
-        raise ValueError(f"{output} already holds a {MANIFEST}: choose another folder")
-    pipe = MedCoDiPipeline.from_pretrained(pipeline).to(device)
-    prompts = parse_prompts(pipe, prompt_texts)
-    generator = torch.Generator().manual_seed(seed)
-    out = pipe(
-        prompts, outputs, num_inference_steps, guidance_scale, generator, num_images_per_prompt=num_samples,
-        batch_size=batch_size,
-    )  # fmt: skip
-    output.mkdir(parents=True, exist_ok=True)
-    stems = [f"sample_{i:05d}" for i in range(len(out))]
-    files = {name: pipe.family.modality(name).write(values, output, stems) for name, values in out.values.items()}
-    samples = [
-        {"id": stem, "seed": out.seeds[i], "prompt_row": out.prompt_index[i],
-         "files": {name: {"path": names[i], "sha256": file_hash(output / names[i])} for name, names in files.items()}}
-        for i, stem in enumerate(stems)
-    ]  # fmt: skip
-    manifest = {
+def generate_to_folder(request: Request) -> dict[str, Any] | None:
+    """Generate and write. Returns the manifest, None where other shards are not finished.
+
+    Raises ValueError when `output` holds another run, RuntimeError when it cannot be written to.
+    """
+    format_class = get_format(request.format)
+    pipe = MedCoDiPipeline.from_pretrained(request.pipeline).to(request.device)
+    pipe.set_progress_bar_config(disable=True)
+    prompts = parse_prompts(pipe, request.prompts)
+    stored = pipe.check_prompts(prompts)
+    outputs = pipe.check_outputs(request.outputs, stored)
+    num_rows = len(next(iter(stored.values()))) if stored else 1
+    hashes = [hash_prompts({name: values[row] for name, values in stored.items()}) for row in range(num_rows)]
+    header = describe(request, pipe, outputs, hashes)
+    finished = read_manifest(request.output, header)
+    if finished is not None:
+        logger.info("%s is finished already", request.output)
+        return finished
+    ledger = Ledger(request.output, header, request.shard)
+    try:
+        facts = Facts(
+            pipe.family.recipe.name, pipe.model_hash, medcodi.__version__, header["created"],
+            {**header["settings"], "outputs": outputs}, request.pixel_spacing,
+        )  # fmt: skip
+        writer = format_class([pipe.family.modality(name) for name in outputs], facts)
+        run = GenerationRun(request, pipe, prompts, outputs, hashes, writer, ledger)
+        run.make_studies()
+        return run.finish()
+    except OSError as error:
+        raise RuntimeError(
+            f"{request.output} cannot be written to: {error.strerror or error}. What is finished is safe; repeat the "
+            "command to go on"
+        ) from error
+    finally:
+        ledger.close()
+
+
+def describe(request: Request, pipe: MedCoDiPipeline, outputs: list[str], hashes: list[str]) -> dict[str, Any]:
+    """Everything in the manifest but its files; `settings` are those that change what is generated."""
+    return {
         "synthetic": True, "clinical_use": False, "medcodi_version": medcodi.__version__,
-        "model": {"path": pipeline.name, "hash": pipe.model_hash}, "created": datetime.date.today().isoformat(),
-        "seed": seed, "prompts": list(prompt_texts), "outputs": list(out.values),
-        "settings": {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale,
-                     "num_samples": num_samples},
-        "samples": samples,
+        "model": {"name": pipe.family.recipe.name, "path": request.pipeline.name, "hash": pipe.model_hash},
+        "created": today(), "format": request.format, "seed": request.seed,
+        "prompts": list(request.prompts), "prompt_hashes": hashes, "outputs": outputs,
+        "settings": {"num_inference_steps": request.num_inference_steps, "guidance_scale": request.guidance_scale},
+        "num_samples": request.num_samples, "pixel_spacing": request.pixel_spacing, "batch_size": request.batch_size,
     }  # fmt: skip
-    (output / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    return manifest
+
+
+def today() -> str:
+    """YYYY-MM-DD; SOURCE_DATE_EPOCH (seconds since 1970, reproducible-builds.org) stands for today where it is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return datetime.date.today().isoformat()
+    if not epoch.isdecimal():
+        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {epoch!r}")
+    return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
+
+
+@dataclass
+class GenerationRun:
+    """One process's part of a run. Sample i belongs to prompt row i // num_samples and to its own seed."""
+
+    request: Request
+    pipe: MedCoDiPipeline
+    prompts: dict[str, list[Any]]
+    outputs: list[str]
+    prompt_hashes: list[str]
+    writer: StudyFormat
+    ledger: Ledger
+
+    def __post_init__(self) -> None:
+        self.total = len(self.prompt_hashes) * self.request.num_samples
+        generator = torch.Generator().manual_seed(self.request.seed)
+        self.seeds = self.pipe.draw_seeds(generator, None, self.total)
+        self.digits = max(5, len(str(self.total - 1)))
+        k, n = self.request.shard
+        self.own = range(k * self.total // n, (k + 1) * self.total // n)
+        self.stage = self.request.output / f".partial_{k}_of_{n}"
+
+    def stem(self, index: int) -> str:
+        return f"sample_{index:0{self.digits}d}"
+
+    def make_studies(self) -> None:
+        """Batches start at the same samples in every run, whatever is finished: a batch that was cut short is sampled
+        again as a whole, so that its studies come out equal to the bit."""
+        size = self.request.batch_size
+        missing = sum(self.stem(i) not in self.ledger.done for i in self.own)
+        with tqdm(total=len(self.own), initial=len(self.own) - missing, unit="study") as bar:
+            for start in range(self.own.start, self.own.stop, size):
+                indices = range(start, min(start + size, self.own.stop))
+                if all(self.stem(i) in self.ledger.done for i in indices):
+                    continue
+                for index, study in zip(indices, self.sample(indices), strict=True):
+                    if study.stem not in self.ledger.done:
+                        self.store(index, study)
+                        bar.update()
+        shutil.rmtree(self.stage, ignore_errors=True)
+
+    def sample(self, indices: range) -> Iterator[GeneratedStudy]:
+        rows = [i // self.request.num_samples for i in indices]
+        prompts = {n: [values[row if len(values) > 1 else 0] for row in rows] for n, values in self.prompts.items()}
+        out = self.pipe(
+            prompts, self.outputs, self.request.num_inference_steps, self.request.guidance_scale,
+            num_images_per_prompt=1 if prompts else len(rows), batch_size=len(rows),
+            seeds=[self.seeds[i] for i in indices],
+        )  # fmt: skip
+        modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
+        stored = {name: m.to_stored(out.value_batches[name]) for name, m in modalities.items()}
+        for j, (index, row) in enumerate(zip(indices, rows, strict=True)):
+            # each row is shown alone: a column of a whole batch has another type where one of its cells is missing
+            shown = {n: m.to_user(m.select(out.value_batches[n], [j])) for n, m in modalities.items()}
+            yield GeneratedStudy(
+                self.stem(index), self.seeds[index], self.prompt_hashes[row], {n: v[j] for n, v in stored.items()}, shown
+            )
+
+    def store(self, index: int, study: GeneratedStudy) -> None:
+        """Write beside, move into place, then enter in the ledger."""
+        part = f"part_{index // STUDIES_A_FOLDER:05d}" if self.total > STUDIES_A_FOLDER else ""
+        parent = join(self.writer.root, part) if part else self.writer.root
+        if not self.ledger.is_open:
+            self.ledger.open()
+        shutil.rmtree(self.stage, ignore_errors=True)
+        (self.stage / parent).mkdir(parents=True)
+        written = self.writer.write(study, self.stage, parent)
+        entry: dict[str, Any] = {"id": study.stem, "seed": study.seed, "prompt_row": index // self.request.num_samples,
+                                 "files": described_files(self.stage, written.files)}  # fmt: skip
+        if written.left_out:
+            entry["left_out"] = written.left_out
+        if written.row is not None:
+            entry["row"] = written.row
+        for path in written.files.values():
+            (self.request.output / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.stage / path, self.request.output / path)
+        self.ledger.append(entry)
+
+    def finish(self) -> dict[str, Any] | None:
+        """Write what belongs to the whole set, and the manifest, once every process's studies are there."""
+        with self.ledger.alone():
+            finished = read_manifest(self.request.output, self.ledger.header)
+            if finished is not None:
+                return finished
+            done = self.ledger.everything()
+            stems = [self.stem(i) for i in range(self.total)]
+            if any(stem not in done for stem in stems):
+                return None
+            samples = [done[stem] for stem in stems]
+            files = described_files(self.request.output, self.writer.finish(self.request.output, samples))
+            samples = [{key: value for key, value in sample.items() if key != "row"} for sample in samples]
+            manifest = {**self.ledger.header, "samples": samples, **({"files": files} if files else {})}
+            self.ledger.finish(manifest)
+            return manifest
+
+
+def described_files(folder: Path, files: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {label: {"path": path, "sha256": file_hash(folder / path)} for label, path in files.items()}
 
 
 def file_hash(path: Path) -> str:

@@ -19,6 +19,7 @@ ALLOWED = {
     "config": set(), "nn": set(), "data": BOTTOM, "encoders": ENCODING, "autoencoders": ENCODING,
     "diffusion": DIFFUSION, "modalities": MODALITIES, "training": TRAINING, "pipeline": TRAINING, "metrics": TRAINING,
     "privacy": TRAINING | {"metrics", "pipeline"}, "baselines": TRAINING | {"metrics"},
+    "foreign": TRAINING | {"training"},
 }  # fmt: skip
 
 NAMES = {"frontal", "lateral", "report", "tabular"}

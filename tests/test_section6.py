@@ -122,7 +122,7 @@ def test_10_the_context_has_more_than_one_token(family):
     batch = cached_batch(family, 2)
     prompts = {n: batch.encodings[n] for n in model.fusion.names}
     context, mask = model.fusion(prompts, torch.ones(2, 3, dtype=torch.bool))
-    assert mask.sum(1).tolist() == [3 * (1 + 4)] * 2 and context.shape[1] == 16
+    assert mask.sum(1).tolist() == [1 + 3 * 4] * 2 and context.shape[1] == 13  # the summary and all tokens
     mean = tiny_family(fusion="mean").build_diffusion("frontal")
     assert mean.fusion(prompts, torch.ones(2, 3, dtype=torch.bool))[0].shape[1] == 1
 

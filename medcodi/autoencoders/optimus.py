@@ -7,7 +7,7 @@ learned query instead of from [CLS], and each is one memory position of the deco
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class OptimusConfig:
     training, so that the decoder reads the latent. `min_posterior_std` is the least noise that the decoder is trained
     under: what makes the latents smooth enough for diffusion. `sentence_mixing` (see `mix_sentences`)
     did not help in 2,000 steps. BERT's `initializer_range` of 0.02 is for models 768 wide, too small here.
+    `pooling` "cls" is the paper's: BERT's pooled [CLS] is the one slot.
     """
 
     num_slots: int = 8
@@ -50,6 +51,7 @@ class OptimusConfig:
     num_beta_cycles: int = 1
     free_bits: float = 0.0
     min_posterior_std: float = 0.05
+    pooling: str = field(default="slots", metadata={"later": True})
 
 
 def length_groups(mask: Tensor, num_groups: int) -> list[tuple[Tensor, int]]:
@@ -82,22 +84,34 @@ class SlotPooling(nn.Module):
 
 
 class OptimusVAE(Autoencoder):
-    """Reports (list of str) <-> latents (B, num_slots, slot_dim)."""
+    """Reports (list of str) <-> latents (B, num_slots, slot_dim).
 
-    def __init__(self, config: OptimusConfig, tokenizer: ReportTokenizer):
+    Args:
+        tokenizer: of the decoder, and of the encoder too unless `encoder_tokenizer` is given.
+    """
+
+    def __init__(
+        self, config: OptimusConfig, tokenizer: ReportTokenizer, encoder_tokenizer: ReportTokenizer | None = None
+    ):
         super().__init__((config.num_slots, config.slot_dim))
+        if config.pooling not in ("slots", "cls"):
+            raise ValueError(f"pooling must be 'slots' or 'cls', got {config.pooling!r}")
+        if config.pooling == "cls" and config.num_slots != 1:
+            raise ValueError(f"pooling 'cls' gives one slot, but num_slots is {config.num_slots}")
         self.config = config
         self.tokenizer = ReportTokenizer(tokenizer.backend, config.max_length)
+        self.encoder_tokenizer = encoder_tokenizer and ReportTokenizer(encoder_tokenizer.backend, config.max_length)
         vocab_size, hidden_dim = len(tokenizer), config.hidden_dim
+        of_encoder = self.encoder_tokenizer or tokenizer
         self.encoder = BertModel(
             BertConfig(
-                vocab_size=vocab_size, hidden_size=hidden_dim, num_hidden_layers=config.num_encoder_layers,
+                vocab_size=len(of_encoder), hidden_size=hidden_dim, num_hidden_layers=config.num_encoder_layers,
                 num_attention_heads=config.num_heads, intermediate_size=config.mlp_ratio * hidden_dim,
                 initializer_range=config.initializer_range,
-                max_position_embeddings=config.max_length, pad_token_id=tokenizer.pad_id,
+                max_position_embeddings=config.max_length, pad_token_id=of_encoder.pad_id,
                 hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
             ),
-            add_pooling_layer=False,
+            add_pooling_layer=config.pooling == "cls",
         )  # fmt: skip
         self.decoder = GPT2LMHeadModel(
             GPT2Config(
@@ -108,7 +122,8 @@ class OptimusVAE(Autoencoder):
                 resid_pdrop=config.dropout, embd_pdrop=config.dropout, attn_pdrop=config.dropout,
             )
         )  # fmt: skip
-        self.pooling = SlotPooling(config.num_slots, hidden_dim, config.num_heads)
+        if config.pooling == "slots":
+            self.pooling = SlotPooling(config.num_slots, hidden_dim, config.num_heads)
         self.to_posterior = nn.Linear(hidden_dim, 2 * config.slot_dim)
         self.slot_embedding = nn.Parameter(torch.randn(config.num_slots, hidden_dim) * 0.5)
         self.slot_to_hidden = nn.Linear(config.slot_dim, hidden_dim)
@@ -130,13 +145,16 @@ class OptimusVAE(Autoencoder):
     # encoder
 
     def posterior(self, values: Sequence[str]) -> tuple[Tensor, Tensor]:
-        token_ids, mask = self.tokenizer(values)
+        token_ids, mask = (self.encoder_tokenizer or self.tokenizer)(values)
         return self.posterior_of_tokens(token_ids.to(self.device), mask.to(self.device))
 
     def posterior_of_tokens(self, token_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Token ids (B, L), mask (B, L) -> mean, log variance (B, N, C)."""
-        hidden = self.encoder(input_ids=token_ids, attention_mask=mask).last_hidden_state  # (B, L, D)
-        pooled = self.pooling(hidden, mask)  # (B, N, D)
+        encoded = self.encoder(input_ids=token_ids, attention_mask=mask)
+        if self.config.pooling == "cls":
+            pooled = encoded.pooler_output[:, None]  # (B, 1, D)
+        else:
+            pooled = self.pooling(encoded.last_hidden_state, mask)  # (B, N, D)
         mean, logvar = self.to_posterior(pooled).float().chunk(2, dim=-1)  # (B, N, C) each
         floor = self.config.min_posterior_std**2
         return mean, torch.log(logvar.clamp(max=2.0).exp() + floor)
@@ -227,7 +245,10 @@ class OptimusVAE(Autoencoder):
         for rows, width in length_groups(mask, self.num_length_groups):
             group_mask = mask[rows, :width].to(self.device)
             group_ids = token_ids[rows, :width].to(self.device)
-            mean, logvar = self.posterior_of_tokens(group_ids, group_mask)
+            if self.encoder_tokenizer is None:
+                mean, logvar = self.posterior_of_tokens(group_ids, group_mask)
+            else:
+                mean, logvar = self.posterior([values[i] for i in rows.tolist()])
             latents = mean + (0.5 * logvar).exp() * noise[rows].to(mean)
             logits = self.teacher_forced_logits(inputs[rows, :width].to(self.device), latents).float()
             targets = group_ids[:, 1:].masked_fill(~group_mask[:, 1:], IGNORED)

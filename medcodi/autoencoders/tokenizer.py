@@ -76,8 +76,11 @@ class ReportTokenizer:
         return self.backend.backend_tokenizer.to_str()
 
     @classmethod
-    def from_json(cls, text: str, max_length: int = 128) -> "ReportTokenizer":
-        return cls(_wrap(Tokenizer.from_str(text)), max_length)
+    def from_json(
+        cls, text: str, max_length: int = 128, special_tokens: dict[str, str] | None = None
+    ) -> "ReportTokenizer":
+        """`special_tokens` names those of a tokenizer that was not trained here."""
+        return cls(_wrap(Tokenizer.from_str(text), special_tokens or SPECIAL_TOKENS), max_length)
 
     def __len__(self) -> int:
         return len(self.backend)
@@ -113,5 +116,19 @@ class ReportTokenizer:
         return texts
 
 
-def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIAL_TOKENS)
+def _wrap(tokenizer: Tokenizer, special_tokens: dict[str, str] = SPECIAL_TOKENS) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special_tokens)
+
+
+def load_fast_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
+    """A pretrained tokenizer from a local folder, or from the hub by name. ValueError names what is missing."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source), use_fast=True)
+    except OSError as error:
+        raise ValueError(
+            f"no tokenizer at {source!r}: it is no local folder with tokenizer.json (or vocabulary files), and the hub "
+            f"could not give it ({str(error).splitlines()[0]})"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ValueError(f"{source} holds no fast tokenizer: expected a tokenizer.json")
+    return tokenizer

@@ -261,14 +261,15 @@ class PreparedDataset:
 
     @functools.cached_property
     def study_ids(self) -> list[str]:
-        return self._column("study_id")
+        return self.column("study_id").to_pylist()
 
     @functools.cached_property
     def patient_ids(self) -> list[str]:
-        return self._column("patient_id")
+        return self.column("patient_id").to_pylist()
 
-    def _column(self, name: str) -> list[str]:
-        return self._rows.data.column(name).take(self.indices).to_pylist()
+    def column(self, name: str) -> Any:
+        """A field as it is stored, a chunked array of Arrow (N,); images are not decoded."""
+        return self._rows.data.column(name).take(self.indices)
 
     def select(self, indices: Sequence[int]) -> "PreparedDataset":
         """The studies at `indices`, in that order."""

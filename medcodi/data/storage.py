@@ -1,15 +1,14 @@
 """Storage formats of the prepared dataset: how one value of a modality stands in Arrow. Legend: H W pixels."""
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import numpy as np
-from PIL import Image
 
 from medcodi.config import unknown_key
+from medcodi.data.png import EncodedImage, decode_image, encode_image
 from medcodi.data.table import Column, TableSchema
 
 STORAGES = ("image", "text", "table", "vector")
@@ -35,19 +34,6 @@ class FieldSpec:
                 f"field {self.name!r}: 'vector' needs a shape, the others have none; got {self.storage!r}, {self.shape}"
             )
         self.shape = tuple(self.shape) if self.shape is not None else None
-
-
-def encode_image(image: np.ndarray) -> bytes:
-    """Float (H, W) in [0, 1] -> 16-bit greyscale PNG."""
-    pixels = np.round(np.asarray(image, np.float64) * 65535).astype(np.uint16)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def decode_image(png: bytes) -> np.ndarray:
-    """16-bit greyscale PNG -> float32 (H, W) in [0, 1]."""
-    return np.asarray(Image.open(io.BytesIO(png)), np.float32) / 65535.0
 
 
 def check_cell(column: Column, value: Any) -> Any:
@@ -102,6 +88,8 @@ def to_storage(spec: FieldSpec, value: Any) -> Any:
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"expected a text that is not blank, got {value!r:.80}")
         return value
+    if spec.storage == "image" and isinstance(value, EncodedImage):
+        return {"bytes": value.png, "path": None}
     array = np.asarray(value, np.float32)
     if not np.isfinite(array).all():
         raise ValueError("holds a number that is not finite")

@@ -32,10 +32,12 @@ class PromptFusion(nn.Module):
     """Prompts and a keep mask -> context (B, L, D) and its mask, with one learned null token for "no prompt".
 
     mean (the paper):  c = sum_j alpha_j h_j, sum alpha = 1, as one token
-    tokens (ours):     c = [h_j, tokens_j, V'_j(z_j)] + type_j, concatenated, with mask
+    tokens (ours):     c = [c_0, tokens_j + type_j, V'_j(z_j) + type_j], concatenated, with mask
+                       c_0 = sum_j S_j [h_j, V'_j(z_j)], a summary, S_j linear
 
     V'_j(z_j) are tokens of the prompt's own latents (optional): the contrastive embedding keeps what modalities share in
-    a batch, the latents keep everything, such as which side a report names.
+    a batch, the latents keep everything, such as which side a report names. The first token sums the prompts up (the null
+    token when there is none): a denoiser may add it to its timestep embedding, a far shorter way than attention.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class PromptFusion(nn.Module):
         if fusion == "mean":
             self.projection = nn.Linear(embed_dim, context_dim)
         else:
-            self.embed_projection = nn.Linear(embed_dim, context_dim)
             self.token_projections = nn.ModuleDict({n: nn.Linear(d, context_dim) for n, d in prompts.items()})
             self.types = nn.ParameterDict({n: nn.Parameter(0.02 * torch.randn(context_dim)) for n in prompts})
         if latent_encoders and fusion == "mean":
             raise ValueError("prompt_latents needs fusion 'tokens'; fusion 'mean' has the embeddings alone")
         self.latent_encoders = nn.ModuleDict(latent_encoders or {})
+        if fusion == "tokens":
+            widths = {n: self.latent_encoders[n].num_tokens * context_dim if latent_encoders else 0 for n in prompts}
+            self.summaries = nn.ModuleDict({n: nn.Linear(embed_dim + w, context_dim) for n, w in widths.items()})
 
     def forward(
         self, prompts: dict[str, PromptEncoding], keep: torch.Tensor, weights: dict[str, float] | None = None
@@ -78,15 +82,18 @@ class PromptFusion(nn.Module):
             mixed = sum(alpha[:, j, None] * prompts[n].embeds for j, n in enumerate(names))  # (B, D)
             context = torch.where(empty[:, :, None], null, self.projection(mixed)[:, None])
             return context, torch.ones_like(empty)
+        summary = torch.where(empty[:, :, None], null, 0.0)  # (B, 1, D)
         parts, masks = [], []
         for j, name in enumerate(names):
             encoding = prompts[name]
-            tokens = [self.embed_projection(encoding.embeds)[:, None], self.token_projections[name](encoding.tokens)]
-            real = [encoding.mask.new_ones(len(kept), 1), encoding.mask]
+            tokens, real, described = self.token_projections[name](encoding.tokens), encoding.mask, encoding.embeds
             if name in self.latent_encoders:
                 clean = torch.zeros(len(kept), device=keep.device)  # noise level
-                tokens.append(self.latent_encoders[name](encoding.latents, clean))
-                real.append(encoding.mask.new_ones(tokens[-1].shape[:2]))
-            parts.append(torch.cat(tokens, dim=1) + self.types[name])  # (B, 1 + L_j + K_j, D)
-            masks.append(torch.cat(real, dim=1) & kept[:, j, None])
-        return torch.cat([*parts, null], dim=1), torch.cat([*masks, empty], dim=1)
+                latents = self.latent_encoders[name](encoding.latents, clean)  # (B, K, D)
+                tokens = torch.cat([tokens, latents], dim=1)
+                real = torch.cat([real, real.new_ones(latents.shape[:2])], dim=1)
+                described = torch.cat([described, latents.flatten(1)], dim=1)  # (B, E + K D)
+            summary = summary + self.summaries[name](described)[:, None] * kept[:, j, None, None]
+            parts.append(tokens + self.types[name])  # (B, L_j + K_j, D)
+            masks.append(real & kept[:, j, None])
+        return torch.cat([summary, *parts], dim=1), torch.cat([torch.ones_like(empty), *masks], dim=1)

@@ -35,6 +35,8 @@ class Objective:
             )
         if config.prediction_type == "flow" and config.loss_weighting == "min_snr":
             raise ValueError("loss_weighting 'min_snr' is defined for epsilon and v_prediction, not for flow")
+        if config.shift <= 0 or (config.shift != 1 and config.prediction_type != "flow"):
+            raise ValueError(f"shift must be positive, and 1 for any prediction_type but flow, got {config.shift}")
         self.config, self.is_flow = config, config.prediction_type == "flow"
         self.num_train_timesteps = config.num_train_timesteps
         if not self.is_flow:
@@ -50,16 +52,21 @@ class Objective:
     def scheduler(self) -> SchedulerMixin:
         """The default sampling scheduler; any diffusers scheduler of the same family may replace it."""
         if self.is_flow:
-            return FlowMatchEulerDiscreteScheduler(num_train_timesteps=self.num_train_timesteps)
+            return FlowMatchEulerDiscreteScheduler(num_train_timesteps=self.num_train_timesteps, shift=self.config.shift)
         return DDIMScheduler(
             **self._beta_arguments(), prediction_type=self.config.prediction_type, clip_sample=False,
             set_alpha_to_one=False, steps_offset=0, timestep_spacing="trailing",
         )  # fmt: skip
 
     def timesteps(self, uniform: torch.Tensor) -> torch.Tensor:
-        """(B,) in (0, 1) -> timesteps (B,): float for flow, whole numbers otherwise."""
+        """(B,) in (0, 1) -> timesteps (B,): float for flow, whole numbers otherwise.
+
+        `shift` moves them to more noise, as the scheduler does in sampling (Esser et al. 2024, eq. 23): what a prompt
+        decides, such as a side, is decided where large structures are still hidden.
+        """
         if self.config.timestep_sampling == "logit_normal":
             uniform = torch.sigmoid(torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)))
+        uniform = self.config.shift * uniform / (1 + (self.config.shift - 1) * uniform)
         scaled = uniform * self.num_train_timesteps
         return scaled if self.is_flow else scaled.floor().clamp(max=self.num_train_timesteps - 1)
 

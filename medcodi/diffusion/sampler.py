@@ -3,7 +3,7 @@
 Legend: B batch of studies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -76,15 +76,31 @@ def predict(
     return predictions
 
 
+def scale_at(
+    guidance_scale: dict[str, float], guidance_interval: dict[str, Sequence[float]], noise_level: dict[str, float]
+) -> dict[str, float]:
+    """Guidance in a limited interval (Kynkaanniemi et al. 2024): outside its noise levels [low, high], 0 clean and 1
+    noise, an output takes the prompt pass alone. When all are outside, the null pass is not computed."""
+    scales = dict(guidance_scale)
+    for name, interval in guidance_interval.items():
+        if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
+            raise ValueError(f"guidance_interval of {name!r} must be [low, high] with 0 <= low < high <= 1, got {interval}")
+        if not interval[0] <= noise_level[name] <= interval[1]:
+            scales[name] = 1.0
+    return scales
+
+
 @torch.no_grad()
 def joint_sample(
     models: dict[str, LatentDiffusion], environments: nn.ModuleDict | None, objective: Objective,
     schedulers: dict[str, SchedulerMixin], noise: dict[str, torch.Tensor], conditions: Conditions,
     guidance_scale: dict[str, float], num_inference_steps: int,
     callback: Callable[[int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None] | None = None,
+    guidance_interval: dict[str, Sequence[float]] | None = None,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """From noise to latents of all outputs. `noise[m]` (B, *latent_shape) of unit variance; pass `environments=None`
-    to generate independently. `callback(step, latents)` may return changed latents."""
+    to generate independently. `callback(step, latents)` may return changed latents. `guidance_interval[m]`: see
+    `scale_at`; an output without one is guided at every step."""
     latents = {}
     for name, scheduler in schedulers.items():
         scheduler.set_timesteps(num_inference_steps)
@@ -99,7 +115,11 @@ def joint_sample(
             if hasattr(schedulers[name], "scale_model_input") else x
             for name, x in latents.items()
         }  # fmt: skip
-        predictions = predict(models, environments, objective, scaled, timesteps, conditions, guidance_scale)
+        scales = guidance_scale
+        if guidance_interval:
+            levels = {n: float(objective.noise_level(timesteps[n].reshape(1))) for n in guidance_interval}
+            scales = scale_at(guidance_scale, guidance_interval, levels)
+        predictions = predict(models, environments, objective, scaled, timesteps, conditions, scales)
         for name, scheduler in schedulers.items():
             latents[name] = scheduler.step(predictions[name], timesteps[name], latents[name]).prev_sample
         if callback is not None:

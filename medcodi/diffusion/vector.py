@@ -49,8 +49,10 @@ class VectorDenoiser(nn.Module):
     """Noisy latents (B, N, C), timesteps (B,), context (B, L, D) -> prediction (B, N, C)."""
 
     def __init__(
-        self, latent_shape: tuple[int, int], context_dim: int, width: int = 128, depth: int = 5, num_heads: int = 4
-    ) -> None:
+        self, latent_shape: tuple[int, int], context_dim: int, width: int = 128, depth: int = 5, num_heads: int = 4,
+        summary: bool = False,
+    ) -> None:  # fmt: skip
+        """`summary` adds the first context token, the summary of the prompts, to the timestep embedding."""
         super().__init__()
         if depth % 2 == 0:
             raise ValueError(f"depth must be odd (down, middle, up), got {depth}")
@@ -59,6 +61,7 @@ class VectorDenoiser(nn.Module):
         self.input = nn.Linear(channels, width)
         self.position = nn.Parameter(0.02 * torch.randn(1, slots, width))
         self.time = TimestepEmbedding(width)
+        self.summary = nn.Linear(context_dim, width) if summary else None
         half = depth // 2
         self.blocks = nn.ModuleList(
             VectorBlock(width, num_heads, context_dim, skip=index > half) for index in range(depth)
@@ -84,6 +87,8 @@ class VectorDenoiser(nn.Module):
         coupling: torch.Tensor | None = None, coupling_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
         time = self.time(timesteps)  # (B, W)
+        if self.summary is not None:
+            time = time + self.summary(context[:, 0])
         hidden = self.input(latents) + self.position  # (B, N, W)
         skips: list[torch.Tensor] = []
         half = len(self.blocks) // 2

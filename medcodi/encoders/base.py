@@ -9,11 +9,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import QuickGELU
 from torch import nn
 
 from medcodi.nn.attention import AttentionPool
 
 MAX_PROMPT_TOKENS = 32
+
+
+def activation_layer(name: str) -> type[nn.Module]:
+    """Class of the activation `name`: "gelu", or "quick_gelu", which the CLIP weights of OpenAI were trained with."""
+    layers = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
+    if name not in layers:
+        raise ValueError(f"activation must be one of {sorted(layers)}, got {name!r}")
+    return layers[name]
 
 
 @dataclass
@@ -82,12 +91,26 @@ class SpanPool(nn.Module):
         return assigned.transpose(1, 2) @ tokens / size.clamp(min=1)[..., None], size > 0
 
 
+class OneToken(nn.Module):
+    """CLIP's pooling (Radford et al. 2021): the first token (an image's class token) or the last real one (a text's end)."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.last = last
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, W), (B, T) with real tokens first -> (B, 1, W), (B, 1) all True."""
+        index = (mask.sum(dim=1) - 1).clamp(min=0) if self.last else torch.zeros_like(mask[:, 0], dtype=torch.long)  # (B,)
+        pooled = tokens[torch.arange(len(tokens), device=tokens.device), index]
+        return pooled[:, None], mask.new_ones(len(tokens), 1)
+
+
 class PromptEncoder(nn.Module):
     """Tower, token pooling, projection: the embedding is the projected mean of the pooled tokens, so that the
     contrastive loss trains the tokens too.
 
-    `tower(values) -> (tokens (B, T, W), mask (B, T) bool)`; `pooling` is "grid" (images), "spans" (sequences) or
-    "attention" (learned queries).
+    `tower(values) -> (tokens (B, T, W), mask (B, T) bool)`; `pooling` is "grid" (images), "spans" (sequences),
+    "attention" (learned queries), or CLIP's own "first" and "last": one token, as the tower has normalised it.
     """
 
     def __init__(self, tower: nn.Module, width: int, embed_dim: int, num_tokens: int, pooling: str) -> None:
@@ -95,12 +118,16 @@ class PromptEncoder(nn.Module):
         if not 1 <= num_tokens <= MAX_PROMPT_TOKENS:
             raise ValueError(f"num_tokens must be in 1..{MAX_PROMPT_TOKENS}, got {num_tokens}")
         pools = {"grid": lambda: GridPool(num_tokens), "spans": lambda: SpanPool(num_tokens),
-                 "attention": lambda: QueryPool(width, 4, num_tokens)}  # fmt: skip
+                 "attention": lambda: QueryPool(width, 4, num_tokens),
+                 "first": lambda: OneToken(last=False), "last": lambda: OneToken(last=True)}  # fmt: skip
         if pooling not in pools:
             raise ValueError(f"pooling must be one of {sorted(pools)}, got {pooling!r}")
+        as_clip = pooling in ("first", "last")
+        if as_clip and num_tokens != 1:
+            raise ValueError(f"pooling {pooling!r} keeps one token, but num_tokens is {num_tokens}")
         self.tower, self.pool = tower, pools[pooling]()
         self.num_tokens, self.token_dim, self.embed_dim = num_tokens, width, embed_dim
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.Identity() if as_clip else nn.LayerNorm(width)
         self.projection = nn.Linear(width, embed_dim, bias=False)
 
     def forward(self, values: Any) -> PromptEncoding:

@@ -6,6 +6,8 @@ import torch
 from open_clip.transformer import TextTransformer
 from torch import nn
 
+from medcodi.encoders.base import activation_layer
+
 
 class TextTower(nn.Module):
     """list[str] -> token states (B, T, width) and mask (B, T).
@@ -15,13 +17,14 @@ class TextTower(nn.Module):
 
     def __init__(
         self, tokenize: Callable[[list[str]], torch.Tensor], vocab_size: int, pad_id: int, context_length: int,
-        width: int, layers: int, heads: int,
+        width: int, layers: int, heads: int, activation: str = "gelu",
     ) -> None:  # fmt: skip
         super().__init__()
         self.tokenize, self.pad_id, self.context_length = tokenize, pad_id, context_length
         self.transformer = TextTransformer(
             context_length=context_length, vocab_size=vocab_size, width=width, layers=layers, heads=heads,
             output_dim=width, proj_type="none", pool_type="last", pad_id=pad_id, output_tokens=True,
+            act_layer=activation_layer(activation),
         )  # fmt: skip
 
     def forward(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,6 +20,8 @@ from medcodi.encoders.base import PromptEncoder
 
 REGISTRY: dict[str, type["Modality"]] = {}
 NETWORK_PARTS = ("encoder", "autoencoder", "denoiser", "environment")
+OF_SAMPLING = ("gate", "guidance_scale", "guidance_interval", "view")
+LATER = {"later": True}  # metadata of an argument that came after runs existed: at its default it is not described
 
 
 def register(kind: str):
@@ -58,10 +60,19 @@ class Modality(ABC):
 
     def described(self, *parts: str) -> dict[str, Any]:
         """Arguments that fix the networks of `parts` (prefixes of argument names, such as "encoder"), for fingerprints:
-        those of other parts and of sampling are left out."""
-        arguments = dataclasses.asdict(self.args)
+        those of other parts, of sampling and `LATER` ones at their default are left out."""
         other = tuple(part for part in NETWORK_PARTS if part not in parts)
-        return {k: v for k, v in arguments.items() if not k.startswith(other) and k not in ("gate", "guidance_scale")}
+        return {k: v for k, v in _described(self.args).items() if not k.startswith(other) and k not in OF_SAMPLING}
+
+    @property
+    def guidance_interval(self) -> list[float] | None:
+        """Noise levels [low, high] inside which samples of this modality are guided by default; None: everywhere."""
+        return getattr(self.args, "guidance_interval", None)
+
+    @property
+    def view(self) -> str:
+        """DICOM View Position (0018,5101) of the pictures of this modality, such as PA; "" where there is none."""
+        return ""
 
     def field(self) -> FieldSpec:
         """How the prepared dataset stores this modality."""
@@ -113,6 +124,10 @@ class Modality(ABC):
     def to_user(self, values: Any) -> Any:
         """Value batch -> what a user wants to see (PIL images, strings, a DataFrame)."""
 
+    def to_stored(self, values: Any) -> list[Any]:
+        """Value batch -> stored values, one a row, in full precision: the inverse of `collate`."""
+        return list(values.float().cpu().numpy()) if isinstance(values, torch.Tensor) else list(values)
+
     @abstractmethod
     def write(self, values: Any, folder: Path, stems: Sequence[str]) -> list[str]:
         """Write user values below `folder`, one file a stem; returns the file names."""
@@ -135,6 +150,17 @@ class Modality(ABC):
     def preview(self, values: Any) -> Any:
         """User value -> (H, W) float array in [0, 1] or str, for contact sheets."""
         return values
+
+
+def _described(args: Any) -> dict[str, Any]:
+    """`dataclasses.asdict`, without the `LATER` fields that stand at their default."""
+    values = {}
+    for f in dataclasses.fields(args):
+        value = getattr(args, f.name)
+        if f.metadata == LATER and value == f.default:
+            continue
+        values[f.name] = _described(value) if dataclasses.is_dataclass(value) else value
+    return values
 
 
 def get_kind(kind: str) -> type[Modality]:

@@ -16,12 +16,15 @@ from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.unet import ImageDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.image import ImageTower
-from medcodi.modalities.base import Modality, register
+from medcodi.modalities.base import LATER, Modality, register
+
+VIEWS = {"frontal": "PA", "lateral": "LL"}  # DICOM View Position (0018,5101) where the recipe does not say it
 
 
 @dataclass
 class ImageEncoderArgs:
-    """open_clip vision transformer."""
+    """open_clip vision transformer. `resolution` is the side it sees (the image's own by default), `pixels` "unit" or
+    "clip" and `activation` "gelu" or "quick_gelu": what pretrained CLIP weights expect. `pooling: first` is CLIP's own."""
 
     patch_size: int = 8
     width: int = 96
@@ -29,6 +32,9 @@ class ImageEncoderArgs:
     heads: int = 4
     num_tokens: int = 16
     pooling: str = "grid"
+    resolution: int | None = field(default=None, metadata=LATER)
+    pixels: str = field(default="unit", metadata=LATER)
+    activation: str = field(default="gelu", metadata=LATER)
 
 
 @dataclass
@@ -54,6 +60,7 @@ class ImageDenoiserArgs:
     layers_per_block: int = 1
     attention_head_dim: int = 4
     norm_num_groups: int = 16
+    summary: bool = field(default=False, metadata=LATER)
 
 
 @dataclass
@@ -63,11 +70,13 @@ class ImageArgs:
     size: int = 64
     gate: float = 22.0  # least PSNR in dB of the autoencoder before stage 2 may start
     guidance_scale: float = 1.5
+    guidance_interval: list[float] | None = None  # noise levels [low, high] that are guided; None: all
     encoder: ImageEncoderArgs = field(default_factory=ImageEncoderArgs)
     autoencoder: ImageAutoencoderArgs = field(default_factory=ImageAutoencoderArgs)
     denoiser: ImageDenoiserArgs = field(default_factory=ImageDenoiserArgs)
     environment_depth: int = 1
     environment_patch: int = 1
+    view: str = ""  # DICOM View Position; default by name, see VIEWS
 
 
 @register("image")
@@ -77,6 +86,10 @@ class ImageModality(Modality):
     Args = ImageArgs
     storage = "image"
     figure = "psnr"
+
+    @property
+    def view(self) -> str:
+        return self.args.view or VIEWS.get(self.name, "")
 
     def collate(self, values: Sequence[np.ndarray]) -> torch.Tensor:
         size = self.args.size
@@ -93,7 +106,10 @@ class ImageModality(Modality):
 
     def build_prompt_encoder(self, space: SharedSpaceConfig) -> PromptEncoder:
         a = self.args.encoder
-        tower = ImageTower(self.args.size, a.patch_size, a.width, a.layers, a.heads)
+        tower = ImageTower(
+            self.args.size, a.patch_size, a.width, a.layers, a.heads, a.resolution, a.pixels, a.activation,
+            class_token=a.pooling == "first",
+        )  # fmt: skip
         return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
 
     def build_autoencoder(self) -> Autoencoder:
@@ -113,7 +129,7 @@ class ImageModality(Modality):
             "up_block_types": tuple(up), "layers_per_block": a.layers_per_block,
             "attention_head_dim": a.attention_head_dim, "norm_num_groups": a.norm_num_groups,
         }  # fmt: skip
-        return ImageDenoiser(latent_shape, diffusion.context_dim, unet)
+        return ImageDenoiser(latent_shape, diffusion.context_dim, unet, a.summary)
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
         return EnvironmentEncoder(
@@ -141,9 +157,11 @@ class ImageModality(Modality):
             f"modality {self.name!r}: expected a PIL image or a float array (S, S) in [0, 1], got {type(value).__name__}"
         )
 
+    def to_stored(self, values: torch.Tensor) -> list[np.ndarray]:
+        return list(((values.float().clamp(-1, 1) + 1) / 2).cpu().numpy()[:, 0])  # B of (S, S)
+
     def to_user(self, values: torch.Tensor) -> list[Image.Image]:
-        array = ((values.float().clamp(-1, 1) + 1) / 2).cpu().numpy()[:, 0]  # (B, S, S)
-        return [Image.fromarray((a * 255).round().astype(np.uint8), mode="L") for a in array]
+        return [Image.fromarray((a * 255).round().astype(np.uint8), mode="L") for a in self.to_stored(values)]
 
     def write(self, values: Sequence[Image.Image], folder: Path, stems: Sequence[str]) -> list[str]:
         names = []

@@ -11,19 +11,21 @@ import torch
 
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
-from medcodi.autoencoders.tokenizer import ReportTokenizer
+from medcodi.autoencoders.tokenizer import ReportTokenizer, load_fast_tokenizer
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.fc_unet import FCUNet
 from medcodi.diffusion.vector import VectorDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.text import TextTower
-from medcodi.modalities.base import Modality, register
+from medcodi.modalities.base import LATER, Modality, register
 
 
 @dataclass
 class ReportEncoderArgs:
-    """open_clip text transformer; `tokenizer` is "own" (trained on the reports) or "clip" (open_clip's BPE)."""
+    """open_clip text transformer; `tokenizer` is "own" (trained on the reports) or "clip" (open_clip's BPE). `pooling:
+    last` is CLIP's own, `activation` "gelu" or "quick_gelu"."""
 
     tokenizer: str = "own"
     context_length: int = 77
@@ -32,15 +34,38 @@ class ReportEncoderArgs:
     heads: int = 4
     num_tokens: int = 32
     pooling: str = "spans"
+    activation: str = field(default="gelu", metadata=LATER)
+
+
+@dataclass
+class FCUNetArgs:
+    """The paper's U-Net of fully connected blocks; the defaults are its sizes."""
+
+    model_channels: int = 320
+    channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
+    attention: list[bool] = field(default_factory=lambda: [True, True, True, False])
+    num_blocks: int = 2
+    second_dim: int = 4
+    num_heads: int = 8
+    norm_num_groups: int = 32
 
 
 @dataclass
 class VectorDenoiserArgs:
-    """Transformer over latent slots."""
+    """Transformer over latent slots; with `fc_unet` the paper's U-Net in its place."""
 
     width: int = 128
     depth: int = 5
     num_heads: int = 4
+    summary: bool = field(default=False, metadata=LATER)
+    fc_unet: FCUNetArgs | None = field(default=None, metadata=LATER)
+
+    def build(self, latent_shape: tuple[int, ...], context_dim: int) -> VectorDenoiser | FCUNet:
+        if self.fc_unet is not None:
+            if self != VectorDenoiserArgs(fc_unet=self.fc_unet):
+                raise ValueError("a denoiser with fc_unet takes its sizes from there: leave the transformer's arguments out")
+            return FCUNet(latent_shape, context_dim, **vars(self.fc_unet))
+        return VectorDenoiser(latent_shape, context_dim, self.width, self.depth, self.num_heads, self.summary)
 
 
 @dataclass
@@ -50,10 +75,34 @@ class ReportArgs:
     vocab_size: int = 800
     gate: float = 0.9  # least teacher-forced token accuracy of the autoencoder before stage 2 may start
     guidance_scale: float = 1.5
+    guidance_interval: list[float] | None = None  # noise levels [low, high] that are guided; None: all
+    # folders or hub names of BERT's and GPT-2's tokenizer, for Optimus' encoder and decoder; None: train one on the reports
+    autoencoder_tokenizers: list[str] | None = field(default=None, metadata=LATER)
     encoder: ReportEncoderArgs = field(default_factory=ReportEncoderArgs)
     autoencoder: OptimusConfig = field(default_factory=OptimusConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
     environment_depth: int = 1
+
+
+ENCODER_ASSET = "encoder_tokenizer"
+GPT2_TOKENS = {"pad_token": "<PAD>", "bos_token": "<BOS>", "eos_token": "<EOS>"}  # Li et al. 2020 add these to GPT-2's
+
+
+def pretrained_tokenizers(name: str, folders: Sequence[str]) -> dict[str, Any]:
+    """Assets of a report from two pretrained tokenizers: BERT's frames texts by [CLS] and [SEP], GPT-2's gets the three
+    tokens of Optimus, which take the ids after its own."""
+    if len(folders) != 2:
+        raise ValueError(f"modalities.{name}.autoencoder_tokenizers takes [BERT folder, GPT-2 folder], got {list(folders)}")
+    bert, gpt2 = (load_fast_tokenizer(folder) for folder in folders)
+    if bert.cls_token is None or bert.sep_token is None:
+        raise ValueError(f"modalities.{name}: the tokenizer in {folders[0]} has no [CLS] and [SEP], expected BERT's")
+    gpt2.add_special_tokens(GPT2_TOKENS)
+    of_bert = {"pad_token": bert.pad_token, "bos_token": bert.cls_token, "eos_token": bert.sep_token,
+               "unk_token": bert.unk_token}  # fmt: skip
+    return {
+        "tokenizer": gpt2.backend_tokenizer.to_str(), ENCODER_ASSET: bert.backend_tokenizer.to_str(),
+        "special_tokens": {"tokenizer": GPT2_TOKENS, ENCODER_ASSET: of_bert},
+    }  # fmt: skip
 
 
 @register("report")
@@ -65,14 +114,17 @@ class ReportModality(Modality):
     figure = "token_accuracy"
 
     def fit_assets(self, dataset: PreparedDataset) -> dict[str, Any]:
-        """Train the tokenizer on the reports of the training split."""
+        """Train the tokenizer on the reports of the training split, or read `autoencoder_tokenizers`."""
+        if self.args.autoencoder_tokenizers is not None:
+            return pretrained_tokenizers(self.name, self.args.autoencoder_tokenizers)
         texts = [s.values[self.name] for s in dataset.batch(range(len(dataset))) if self.name in s.values]
         if not texts:
             raise ValueError(f"modality {self.name!r}: no report in the training split to train the tokenizer on")
         return {"tokenizer": ReportTokenizer.train(texts, self.args.vocab_size).to_json()}
 
-    def tokenizer(self, max_length: int) -> ReportTokenizer:
-        return ReportTokenizer.from_json(self.assets["tokenizer"], max_length)
+    def tokenizer(self, max_length: int, asset: str = "tokenizer") -> ReportTokenizer:
+        special_tokens = self.assets.get("special_tokens", {}).get(asset)
+        return ReportTokenizer.from_json(self.assets[asset], max_length, special_tokens)
 
     def collate(self, values: Sequence[str]) -> list[str]:
         for value in values:
@@ -90,14 +142,16 @@ class ReportModality(Modality):
             tokenize, vocab_size, pad_id = lambda texts: own(texts)[0], len(own), own.pad_id
         else:
             raise ValueError(f"modalities.{self.name}.encoder.tokenizer must be 'own' or 'clip', got {a.tokenizer!r}")
-        tower = TextTower(tokenize, vocab_size, pad_id, a.context_length, a.width, a.layers, a.heads)
+        tower = TextTower(tokenize, vocab_size, pad_id, a.context_length, a.width, a.layers, a.heads, a.activation)
         return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
 
     def build_autoencoder(self) -> Autoencoder:
-        return OptimusVAE(self.args.autoencoder, self.tokenizer(self.args.autoencoder.max_length))
+        length = self.args.autoencoder.max_length
+        of_encoder = self.tokenizer(length, ENCODER_ASSET) if ENCODER_ASSET in self.assets else None
+        return OptimusVAE(self.args.autoencoder, self.tokenizer(length), of_encoder)
 
-    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser:
-        return VectorDenoiser(latent_shape, diffusion.context_dim, **vars(self.args.denoiser))
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser | FCUNet:
+        return self.args.denoiser.build(latent_shape, diffusion.context_dim)
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)

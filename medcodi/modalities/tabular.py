@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.tabular_vae import TabularVAE, TabularVAEConfig
@@ -14,7 +15,6 @@ from medcodi.config import DiffusionConfig, SharedSpaceConfig, unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.table import TableSchema
 from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.diffusion.vector import VectorDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower
 from medcodi.modalities.base import Modality, register
@@ -38,6 +38,7 @@ class TabularArgs:
     group: str = ""
     gate: float = 0.9  # least mean share of discrete cells that the autoencoder returns before stage 2 may start
     guidance_scale: float = 1.0
+    guidance_interval: list[float] | None = None  # noise levels [low, high] that are guided; None: all
     encoder: TabularEncoderArgs = field(default_factory=TabularEncoderArgs)
     autoencoder: TabularVAEConfig = field(default_factory=TabularVAEConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
@@ -71,8 +72,8 @@ class TabularModality(Modality):
     def build_autoencoder(self) -> Autoencoder:
         return TabularVAE(self.args.autoencoder, self.schema)
 
-    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser:
-        return VectorDenoiser(latent_shape, diffusion.context_dim, **vars(self.args.denoiser))
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> nn.Module:
+        return self.args.denoiser.build(latent_shape, diffusion.context_dim)
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)
@@ -98,11 +99,14 @@ class TabularModality(Modality):
                     raise unknown_key(key, known, f"a row of {self.name!r}")
         return [None if row is None or all(v is None for v in row.values()) else dict(row) for row in values]
 
+    def to_stored(self, values: torch.Tensor) -> list[dict[str, Any]]:
+        return self.schema.decode(values.cpu())
+
     def to_user(self, values: torch.Tensor) -> pd.DataFrame:
-        return pd.DataFrame(self.schema.decode(values.cpu()), columns=self.schema.names)
+        return pd.DataFrame(self.to_stored(values), columns=self.schema.names)
 
     def to_previewable(self, values: torch.Tensor) -> list[dict[str, Any]]:
-        return self.schema.decode(values.cpu())
+        return self.to_stored(values)
 
     def preview(self, values: Mapping[str, Any]) -> str:
         return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())

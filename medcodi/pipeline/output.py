@@ -9,13 +9,16 @@ class MedCoDiOutput:
     """Generated values by modality name, as attribute or item: `out.frontal[0]`, `out["report"]`.
 
     `seeds[i]` regenerates sample i alone; `prompt_index[i]` is the row of the prompts that sample i belongs to;
-    `latents[name]` (N, *latent_shape) are the normalised latents.
+    `latents[name]` (N, *latent_shape) are the normalised latents, `value_batches[name]` what the autoencoder made of
+    them: the full precision that `values` (8-bit pictures, for one) no longer have.
     """
 
     def __init__(
-        self, values: dict[str, Any], latents: dict[str, torch.Tensor], seeds: list[int], prompt_index: list[int]
-    ) -> None:
+        self, values: dict[str, Any], latents: dict[str, torch.Tensor], seeds: list[int], prompt_index: list[int],
+        value_batches: dict[str, Any],
+    ) -> None:  # fmt: skip
         self.values, self.latents, self.seeds, self.prompt_index = values, latents, seeds, prompt_index
+        self.value_batches = value_batches
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values:

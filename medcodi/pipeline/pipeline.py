@@ -102,6 +102,7 @@ class MedCoDiPipeline:
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_images_per_prompt: int = 1,
         prompt_weights: dict[str, float] | None = None, coupled: bool = True, condition_on_latents: bool = True,
         batch_size: int = 32, callback_on_step_end: Callback | None = None, seeds: Sequence[int] | None = None,
+        guidance_interval: dict[str, Sequence[float]] | None = None,
     ) -> MedCoDiOutput:  # fmt: skip
         """Generate.
 
@@ -118,6 +119,7 @@ class MedCoDiPipeline:
                 level 0 (needs stage 3).
             seeds: one a sample instead of `generator`: `out.seeds[i]` regenerates sample i.
             callback_on_step_end: `callback(pipe, step, num_steps, latents)` may return changed latents.
+            guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided (default: the recipe's).
 
         Returns:
             MedCoDiOutput with N samples, the samples of a prompt row next to each other.
@@ -127,13 +129,14 @@ class MedCoDiPipeline:
         for setting, count in counts.items():
             if count < 1:
                 raise ValueError(f"{setting} must be at least 1, got {count}")
-        prompts = self._check_prompts(prompts or {})
+        prompts = self.check_prompts(prompts or {})
         self._check_weights(prompt_weights, prompts)
-        outputs = self._check_outputs(outputs, prompts)
+        outputs = self.check_outputs(outputs, prompts)
         guidance = self._check_guidance(guidance_scale, outputs)
+        intervals = self._check_interval(guidance_interval or {}, outputs)
         num_rows = len(next(iter(prompts.values()))) if prompts else 1
         prompt_index = [row for row in range(num_rows) for _ in range(num_images_per_prompt)]
-        seeds = self._seeds(generator, seeds, len(prompt_index))
+        seeds = self.draw_seeds(generator, seeds, len(prompt_index))
         conditions = self._encode(prompts, condition_on_latents and coupled)
         latents: dict[str, list[torch.Tensor]] = {name: [] for name in outputs}
         starts = range(0, len(seeds), batch_size)
@@ -142,17 +145,19 @@ class MedCoDiPipeline:
                 rows = torch.tensor(prompt_index[start : start + batch_size], device=self.device)
                 sampled = self._sample(
                     outputs, seeds[start : start + batch_size], _rows(conditions, rows, prompt_weights), guidance,
-                    num_inference_steps, coupled, bar, callback_on_step_end,
+                    num_inference_steps, coupled, bar, callback_on_step_end, intervals,
                 )  # fmt: skip
                 for name in outputs:
                     latents[name].append(sampled[name].float())
         joined = {name: torch.cat(parts) for name, parts in latents.items()}
-        values = {name: self._decode(name, joined[name], seeds, batch_size) for name in outputs}
-        return MedCoDiOutput(values, joined, seeds, prompt_index)
+        batches = {name: self._decode(name, joined[name], seeds, batch_size) for name in outputs}
+        values = {name: self.family.modality(name).to_user(batch) for name, batch in batches.items()}
+        return MedCoDiOutput(values, joined, seeds, prompt_index, batches)
 
     def _sample(
         self, outputs: list[str], seeds: list[int], conditions: Conditions, guidance: dict[str, float],
         num_inference_steps: int, coupled: bool, bar: tqdm, callback: Callback | None,
+        intervals: dict[str, Sequence[float]],
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         noise = {}
         for name in outputs:
@@ -167,7 +172,7 @@ class MedCoDiPipeline:
         return joint_sample(
             {name: self.diffusions[name] for name in outputs}, self.environments if coupled else None,
             self.family.objective, {name: copy.deepcopy(self.schedulers[name]) for name in outputs}, noise, conditions,
-            guidance, num_inference_steps, on_step,
+            guidance, num_inference_steps, on_step, intervals,
         )  # fmt: skip
 
     def _decode(self, name: str, latents: torch.Tensor, seeds: list[int], batch_size: int) -> Any:
@@ -177,7 +182,7 @@ class MedCoDiPipeline:
         for start in range(0, len(latents), batch_size):
             generators = [derive_generator(seed, name, "decode") for seed in seeds[start : start + batch_size]]
             batches.append(modality.decode(autoencoder, latents[start : start + batch_size], generators))
-        return modality.to_user(modality.concat(batches))
+        return modality.concat(batches)
 
     def encode_prompt(self, name: str, values: Any) -> PromptEncoding:
         """Prompt encoding of user values (R of them), for similarity in the shared space."""
@@ -213,7 +218,8 @@ class MedCoDiPipeline:
             raise unknown_key(name, self.diffusions, "the modalities of this pipeline")
         return self.family.modality(name)
 
-    def _check_prompts(self, prompts: dict[str, Any]) -> dict[str, list[Any]]:
+    def check_prompts(self, prompts: dict[str, Any]) -> dict[str, list[Any]]:
+        """Prompts as a call takes them -> R stored values a name (None where a row lacks it), or ValueError."""
         checked = {name: self._modality(name).from_user(values) for name, values in prompts.items()}
         lengths = {name: len(values) for name, values in checked.items()}
         rows = max(lengths.values(), default=1)
@@ -221,7 +227,8 @@ class MedCoDiPipeline:
             raise ValueError(f"prompts must have equal lengths, or one value for all rows; got {lengths}")
         return {name: values * rows if len(values) == 1 else values for name, values in checked.items()}
 
-    def _check_outputs(self, outputs: Sequence[str] | None, prompts: dict[str, Any]) -> list[str]:
+    def check_outputs(self, outputs: Sequence[str] | None, prompts: dict[str, Any]) -> list[str]:
+        """Names to generate, in the order of the family, or ValueError."""
         if isinstance(outputs, str):
             outputs = [outputs]
         outputs = list(outputs) if outputs is not None else [n for n in self.modalities if n not in prompts]
@@ -245,6 +252,13 @@ class MedCoDiPipeline:
             return default | {name: float(value) for name, value in scale.items()}
         return dict.fromkeys(outputs, float(scale))
 
+    def _check_interval(self, interval: dict[str, Sequence[float]], outputs: list[str]) -> dict[str, Sequence[float]]:
+        for name in interval:
+            if name not in outputs:
+                raise unknown_key(name, outputs, "guidance_interval (outputs of this call)")
+        merged = {name: self.family.modality(name).guidance_interval for name in outputs} | interval
+        return {name: value for name, value in merged.items() if value is not None}
+
     def _check_weights(self, weights: dict[str, float] | None, prompts: dict[str, Any]) -> None:
         if weights is None:
             return
@@ -255,7 +269,7 @@ class MedCoDiPipeline:
                 raise unknown_key(name, prompts, "prompt_weights (prompts of this call)")
 
     @staticmethod
-    def _seeds(
+    def draw_seeds(
         generator: torch.Generator | Sequence[torch.Generator] | None, seeds: Sequence[int] | None, count: int
     ) -> list[int]:
         """One seed a sample."""

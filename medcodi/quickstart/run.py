@@ -9,12 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
-from medcodi.config import STAGES, Recipe, load_recipe
+from medcodi.config import Recipe, load_recipe
 from medcodi.data.sources.phantom import prepare_phantom
 from medcodi.export import assemble
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.quickstart.evaluate import evaluate_phantom
 from medcodi.quickstart.page import build_page
+from medcodi.training.run import Run
+from medcodi.training.side_by_side import GIB_PER_KIB, fill_caches, train_side_by_side
 from medcodi.training.tasks import train_stage
 
 
@@ -55,8 +57,11 @@ def run_quickstart(config: Path, overrides: Sequence[str], num_evaluated: int, c
     recipe = load_recipe(config, overrides)
     watch = Stopwatch(console)
     watch.run("phantom", lambda: prepare(recipe))
-    for stage in STAGES:
-        watch.run(stage, lambda stage=stage: train_stage(recipe, stage))
+    run = Run(recipe)
+    first = watch.run("autoencoders and stage 1", lambda: train_side_by_side(recipe, ("stage1", "autoencoder")))
+    watch.run("caches", lambda: fill_caches(run))
+    second = watch.run("stage 2", lambda: train_side_by_side(recipe, ("stage2",)))
+    watch.run("stage 3", lambda: train_stage(recipe, "stage3"))
     folder = watch.run("pipeline", lambda: assemble(recipe))
     pipe = MedCoDiPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
@@ -65,7 +70,8 @@ def run_quickstart(config: Path, overrides: Sequence[str], num_evaluated: int, c
         lambda: evaluate_phantom(pipe, recipe.data.prepared, num_evaluated, recipe.seed, run_dir=recipe.run_dir),
     )
     samples = figures.pop("samples")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * GIB_PER_KIB
+    peak = own + max(first, second)  # an upper bound: the peaks need not fall together
     figures["timing"] = {
         "seconds": watch.seconds, "total": sum(watch.seconds.values()), "peak_memory_gib": peak,
         "joint_batch_of_8_seconds": joint_sampling_seconds(pipe),

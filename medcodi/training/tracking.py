@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import logging
 import math
+import multiprocessing
 import platform
 import subprocess
 import sys
@@ -60,12 +61,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class ProgressLine:
-    """A rich bar with ETA on a terminal, one plain line per logging interval elsewhere."""
+    """A rich bar with ETA on a terminal, one plain line per logging interval elsewhere, and in worker processes, whose
+    bars would write over each other."""
 
     def __init__(self, label: str, first_step: int, num_steps: int, enabled: bool) -> None:
         self.label, self.num_steps, self.enabled = label, num_steps, enabled
         self.bar: Progress | None = None
-        if enabled and sys.stderr.isatty():
+        if enabled and sys.stderr.isatty() and multiprocessing.parent_process() is None:
             self.bar = Progress(
                 TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                 TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),

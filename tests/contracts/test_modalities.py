@@ -48,6 +48,16 @@ def test_the_prepared_field_is_what_the_modality_says(run, modality):
     assert spec == modality.field()
 
 
+def test_stored_values_are_the_inverse_of_collate(modality, values):
+    stored = modality.to_stored(values)
+    assert len(stored) == 4
+    again = modality.collate(stored)
+    if isinstance(values, torch.Tensor):
+        torch.testing.assert_close(again, values, rtol=1e-4, atol=1e-4, equal_nan=True)
+    else:
+        assert again == values
+
+
 def test_select_and_concat_are_inverse(modality, values):
     assert len(values) == 4
     halves = [modality.select(values, [0, 1]), modality.select(values, [2, 3])]

@@ -84,11 +84,12 @@ def test_tokens_are_the_prompts_side_by_side_with_their_type():
     fused, p, q = fusion("tokens"), encoding(2, 1), encoding(2, 2, tokens=4)
     q.mask[:, 2:] = False
     context, mask = fused({"p": p, "q": q}, keep([1, 1], [0, 1]))
-    first = torch.cat([fused.embed_projection(p.embeds)[:, None], fused.token_projections["p"](p.tokens)], 1)
-    assert torch.allclose(context[:, :4], first + fused.types["p"], atol=1e-6)
-    assert torch.equal(context[:, -1], fused.null[0].expand(2, -1))
-    padded_q = [True, True, True, False, False]
-    assert mask.tolist() == [[True] * 4 + padded_q + [False], [False] * 4 + padded_q + [False]]
+    summary = fused.summaries["q"](q.embeds) + torch.tensor([[1.0], [0.0]]) * fused.summaries["p"](p.embeds)
+    assert torch.allclose(context[:, 0], summary, atol=1e-6)
+    count = p.tokens.shape[1]
+    assert torch.allclose(context[:, 1 : 1 + count], fused.token_projections["p"](p.tokens) + fused.types["p"], atol=1e-6)
+    padded_q = [True, True, False, False]
+    assert mask.tolist() == [[True] + [True] * count + padded_q, [True] + [False] * count + padded_q]
 
 
 @pytest.mark.parametrize("kind", ["mean", "tokens"])
@@ -124,7 +125,8 @@ def test_the_order_of_the_given_prompts_does_not_matter():
 def test_the_null_context_is_learned_and_each_prompt_has_its_own_type():
     fused = fusion("tokens")
     context, mask = fused({"p": encoding(1, 1), "q": encoding(1, 1)}, keep([1, 1]))
-    assert not torch.allclose(context[:, :4], context[:, 4:8])  # equal values, other type and projection
+    first, second = context[:, 1:].chunk(2, dim=1)
+    assert not torch.allclose(first, second)  # equal values, other type and projection
     context, mask = fused({"p": encoding(1, 1)}, keep([0, 0]))
     (context * mask[..., None]).sum().backward()
     assert fused.null.grad.abs().sum() > 0 and not fused.types["p"].grad.any()
@@ -161,7 +163,7 @@ def test_latents_of_a_prompt_reach_the_context_only_when_it_is_kept():
     prompt.latents, other.latents = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
     keep = torch.tensor([[True], [False]])
     (context, mask), (changed, _) = fusion({"p": prompt}, keep), fusion({"p": other}, keep)
-    assert context.shape[1] == 1 + prompt.tokens.shape[1] + 3 + 1
+    assert context.shape[1] == 1 + prompt.tokens.shape[1] + 3
     seen = mask[:, :, None]
     assert not torch.equal((context * seen)[0], (changed * seen)[0])
     assert torch.equal((context * seen)[1], (changed * seen)[1])

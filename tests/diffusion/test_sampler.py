@@ -211,3 +211,32 @@ def test_inputs_are_not_changed(models, codes_of):
     assert close(start, start_before, atol=0)
     assert all(torch.equal(given.encodings[n].tokens, before.encodings[n].tokens) for n in GIVEN)
     assert all(torch.equal(given.given[n], before.given[n]) for n in GIVEN)
+
+
+def test_guidance_outside_its_interval_is_the_prompt_pass(models):
+    """The interval of everything changes nothing; one that no step falls into equals guidance 1, without the null pass."""
+    everywhere, nowhere = dict.fromkeys(SHAPES, (0.0, 1.0)), dict.fromkeys(SHAPES, (0.8, 0.9))
+    guided, plain = sample(models, guidance=3.0), sample(models, guidance=1.0)
+    assert not close(guided, plain, atol=1e-2)
+    assert close(sample(models, guidance=3.0, guidance_interval=everywhere), guided, atol=0)
+    assert close(sample(models, guidance=3.0, guidance_interval=nowhere), plain, atol=0)
+    rows = []
+    handle = models["grid"].register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    half = sample(models, guidance=3.0, guidance_interval=dict.fromkeys(SHAPES, (0.3, 0.9)))
+    handle.remove()
+    # flow steps at noise levels 1, .667, .334, .001: two of four are guided
+    assert rows == [BATCH, 2 * BATCH, 2 * BATCH, BATCH]
+    assert not close(half, guided, atol=1e-3) and not close(half, plain, atol=1e-3)
+
+
+def test_an_interval_of_one_output_leaves_the_others_guided(models):
+    guided, plain = sample(models, guidance=3.0), sample(models, guidance=1.0)
+    mixed = sample(models, guidance=3.0, guidance_interval={"grid": [0.8, 0.9]})
+    assert torch.allclose(mixed["grid"], plain["grid"], atol=1e-5)
+    assert torch.allclose(mixed["slots"], guided["slots"], atol=1e-5)
+
+
+@pytest.mark.parametrize("interval", [[0.5, 0.5], [0.2, 1.1], [-0.1, 0.5], [0.5]])
+def test_a_guidance_interval_that_is_none_is_refused(models, interval):
+    with pytest.raises(ValueError, match="guidance_interval of 'grid' must be"):
+        sample(models, guidance=3.0, guidance_interval={"grid": interval})

@@ -206,7 +206,7 @@ def test_span_pooling_keeps_short_sequences_and_averages_long_ones():
     [
         (33, "attention", r"num_tokens must be in 1\.\.32, got 33"),
         (0, "grid", r"in 1\.\.32"),
-        (4, "mean", r"pooling must be one of \['attention', 'grid', 'spans'\], got 'mean'"),
+        (4, "mean", r"pooling must be one of \['attention', 'first', 'grid', 'last', 'spans'\], got 'mean'"),
     ],
 )
 def test_user_errors_are_named(space, values, tokens, pooling, message):

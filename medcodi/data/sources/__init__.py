@@ -7,7 +7,10 @@ from typing import Any
 
 from medcodi.config import unknown_key
 
-SOURCES = {"folder": "medcodi.data.sources.folder:prepare_folder"}
+SOURCES = {
+    "folder": "medcodi.data.sources.folder:prepare_folder",
+    "dicom": "medcodi.data.sources.dicom.prepare:prepare_dicom",
+}
 
 
 def get_source(name: str) -> Callable[..., dict[str, Any]]:

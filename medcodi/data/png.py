@@ -1,0 +1,27 @@
+"""Images as 16-bit greyscale PNG. Legend: H W pixels."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+
+def encode_image(image: np.ndarray) -> bytes:
+    """Float (H, W) in [0, 1] -> 16-bit greyscale PNG."""
+    pixels = np.round(np.asarray(image, np.float64) * 65535).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def decode_image(png: bytes) -> np.ndarray:
+    """16-bit greyscale PNG -> float32 (H, W) in [0, 1]."""
+    return np.asarray(Image.open(io.BytesIO(png)), np.float32) / 65535.0
+
+
+@dataclass
+class EncodedImage:
+    """What `encode_image` made, as the value of a study: it is stored as it is."""
+
+    png: bytes

@@ -1,0 +1,132 @@
+"""What a prepared folder holds, for the terminal and as one HTML page with sample images.
+
+Legend: N studies of a split.
+"""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from PIL import Image
+
+from medcodi.data.prepared import PreparedDataset
+from medcodi.data.storage import STORAGES
+from medcodi.data.study import SPLITS, Study
+
+PICTURE, TEXT, TABLE, _ = STORAGES
+SHOWN_SIDE = 192  # pixels of a sample image on the page
+STYLE = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
+td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.4em}img{background:#000}\
+section{border-top:1px solid #ccc}pre{white-space:pre-wrap}"
+
+Rows = list[list[str]]  # the first one is the head
+
+
+def describe(folder: str | Path) -> dict[str, Rows]:
+    """title -> rows of text: studies by combination of modalities, missing values, lengths of texts, and what the source
+    noted (counts, spacings). Raises FileNotFoundError and ValueError as `PreparedDataset.load`."""
+    splits = {split: PreparedDataset.load(folder, split) for split in SPLITS}
+    index = splits[SPLITS[0]].index
+    tables = {
+        "studies by what is present": _combinations(index),
+        "missing": _missing(index),
+    }
+    for spec in splits[SPLITS[0]].fields:
+        if spec.storage == TABLE:
+            tables[f"missing in {spec.name}"] = _missing_cells(splits, spec.name)
+        if spec.storage == TEXT:
+            tables[f"words of {spec.name}"] = _lengths(splits, spec.name)
+    for title, value in index["notes"].items():
+        if isinstance(value, dict):
+            tables[title.replace("_", " ")] = [[title.replace("_", " "), "count"], *([k, str(v)] for k, v in value.items())]
+    return tables
+
+
+def _combinations(index: dict[str, Any]) -> Rows:
+    names = sorted({name for split in SPLITS for name in index["splits"][split]["combinations"]})
+    counted = [[index["splits"][split]["combinations"].get(name, 0) for split in SPLITS] for name in names]
+    rows = sorted(zip(names, counted, strict=True), key=lambda row: -sum(row[1]))
+    totals = [index["splits"][split]["studies"] for split in SPLITS]
+    return [["present", *SPLITS], *([name, *map(str, counts)] for name, counts in rows), ["all", *map(str, totals)]]
+
+
+def _missing(index: dict[str, Any]) -> Rows:
+    def cell(split: str, name: str) -> str:
+        studies, present = index["splits"][split]["studies"], index["splits"][split]["present"][name]
+        return f"{studies - present} ({(studies - present) / studies:.0%})" if studies else "-"
+
+    names = [spec["name"] for spec in index["fields"]]
+    return [["absent", *SPLITS], *([name, *(cell(split, name) for split in SPLITS)] for name in names)]
+
+
+def _missing_cells(splits: dict[str, PreparedDataset], name: str) -> Rows:
+    """Cells without a value, of the studies that have the table."""
+    rows = [["column", *splits]]
+    for column in splits[SPLITS[0]].schemas[name].columns:
+        cells = []
+        for split in splits.values():
+            table = split.column(name)
+            present = len(table) - table.null_count
+            missing = pc.struct_field(table.drop_null(), column.name).null_count
+            cells.append(f"{missing} ({missing / present:.0%})" if present else "-")
+        rows.append([column.name, *cells])
+    return rows
+
+
+def _lengths(splits: dict[str, PreparedDataset], name: str) -> Rows:
+    rows = [["split", "texts", "shortest", "median", "95 %", "longest", "different"]]
+    for split, dataset in splits.items():
+        texts = dataset.column(name).drop_null()
+        if not len(texts):
+            rows.append([split, "0", *["-"] * 5])
+            continue
+        words = np.array([len(text.as_py().split()) for text in texts])
+        figures = [words.min(), np.median(words), np.percentile(words, 95), words.max()]
+        rows.append([split, str(len(words)), *(f"{figure:g}" for figure in figures), str(pc.count_distinct(texts))])
+    return rows
+
+
+def write_page(folder: str | Path, path: str | Path, num_samples: int = 8) -> Path:
+    """One HTML file with the tables of `describe` and the first `num_samples` studies of the training split."""
+    sample = PreparedDataset.load(folder, SPLITS[0])
+    tables = "".join(_table(title, rows) for title, rows in describe(folder).items())
+    shown = "".join(_study(study) for study in sample.batch(range(min(num_samples, len(sample)))))
+    title = html.escape(str(folder))
+    page = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{tables}"
+    Path(path).write_text(f"{page}<h2>{SPLITS[0]}: first studies</h2>{shown}", encoding="utf-8")
+    return Path(path)
+
+
+def _table(title: str, rows: Rows) -> str:
+    head, *body = [[html.escape(cell) for cell in row] for row in rows]
+    lines = "".join("<tr><td>" + "<td>".join(row) for row in body)
+    return f"<h2>{html.escape(title)}</h2><table><tr><th>{'<th>'.join(head)}{lines}</table>"
+
+
+def _study(study: Study) -> str:
+    parts = []
+    for name, value in study.values.items():
+        if isinstance(value, np.ndarray) and value.ndim == 2:
+            parts.append(f"<figure><img src='{_picture(value)}'><figcaption>{html.escape(name)}</figcaption></figure>")
+        else:
+            text = value if isinstance(value, str) else json.dumps(_plain(value), indent=1)
+            parts.append(f"<pre><b>{html.escape(name)}</b>\n{html.escape(text)}</pre>")
+    return f"<section><p>{html.escape(study.study_id)}</p>{''.join(parts)}</section>"
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _picture(image: np.ndarray) -> str:
+    """data: URL of an 8-bit PNG."""
+    picture = Image.fromarray(np.round(image * 255).astype(np.uint8))
+    picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

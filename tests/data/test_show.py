@@ -1,0 +1,47 @@
+"""`medcodi data show`: what a prepared folder holds."""
+
+import pytest
+from typer.testing import CliRunner
+
+from medcodi.cli import app
+from medcodi.data.prepared import PreparedDataset, PreparedWriter
+from medcodi.data.show import describe, write_page
+from medcodi.data.storage import FieldSpec
+from medcodi.data.study import SPLITS, Study
+
+
+def test_counts_are_those_of_the_dataset(tiny_prepared):
+    tables = describe(tiny_prepared)
+    train = PreparedDataset.load(tiny_prepared, "train")
+    head, *rows = tables["studies by what is present"]
+    assert head == ["present", *SPLITS] and rows[-1][1] == str(len(train))
+    assert sum(int(row[1]) for row in rows[:-1]) == len(train)
+    absent = {row[0]: row[1] for row in tables["missing"][1:]}
+    for name in ("frontal", "lateral", "report", "tabular"):
+        assert absent[name].startswith(f"{len(train) - len(train.having(name))} (")
+    cells = {row[0]: row[1] for row in tables["missing in tabular"][1:]}
+    for column in train.schema.names:
+        given = [study.values["tabular"][column] for study in train.having("tabular")]
+        assert cells[column].startswith(f"{given.count(None)} (")
+    words = sorted(len(study.values["report"].split()) for study in train.having("report"))
+    assert tables["words of report"][1][1:3] == [str(len(words)), str(words[0])]
+    assert tables["words of report"][1][5] == str(words[-1])
+
+
+def test_the_page_shows_images_and_escapes_texts(tmp_path):
+    with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image"), FieldSpec("b", "text")], validation=0, test=0) as writer:
+        writer.add(Study("s", "p", {"a": [[0.0, 1.0]], "b": "<script>x</script>"}))
+    page = write_page(tmp_path / "p", tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_the_command(tiny_prepared, tmp_path):
+    result = CliRunner().invoke(app, ["data", "show", str(tiny_prepared), "--page", str(tmp_path / "page.html")])
+    assert result.exit_code == 0 and "studies by what is present" in result.stdout
+    assert (tmp_path / "page.html").stat().st_size > 1000
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        describe(tmp_path / "none")

@@ -1,0 +1,109 @@
+"""Stages that start from imported weights: they resume them at step 0, keep them with `num_steps: 0`, and go on training."""
+
+import json
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file
+
+from medcodi.config import save_yaml, to_dict
+from medcodi.foreign import start_stage
+from medcodi.foreign.importing import _write as write_part
+from medcodi.foreign.ledger import Ledger
+from medcodi.nn.weights import WEIGHTS, load_config, save_module
+from medcodi.training.run import Run
+from medcodi.training.tasks import train_stage
+from scripts.import_weights import main
+from tests.tiny import IMAGE, NEVER, SIZE, copy_run, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    """A tiny Stable Diffusion folder with the VAE that `tests.tiny` describes, in three channels."""
+    folder = tmp_path_factory.mktemp("sd")
+    torch.manual_seed(0)
+    args = IMAGE["autoencoder"]
+    AutoencoderKL(
+        in_channels=3, out_channels=3, block_out_channels=args["block_out_channels"], latent_channels=2,
+        norm_num_groups=args["norm_num_groups"], down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1, sample_size=SIZE, mid_block_add_attention=False,
+    ).save_pretrained(folder / "vae")  # fmt: skip
+    return folder
+
+
+def recipe_of(tiny_prepared, folder, **autoencoder):
+    return tiny_recipe(folder, data={"prepared": str(tiny_prepared)}, autoencoder={"modality": "frontal", **autoencoder},
+                       modalities={"frontal": {"gate": NEVER}})  # fmt: skip
+
+
+def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, tmp_path, capsys):
+    """num_steps 0: the export is the imported VAE, with statistics and a reconstruction measured on the data."""
+    recipe = recipe_of(tiny_prepared, tmp_path, num_steps=0)
+    save_yaml(to_dict(recipe), tmp_path / "recipe.yaml")
+    config = ["--config", str(tmp_path / "recipe.yaml")]
+    main(["autoencoder", *config, "--modality", "frontal", "--source", str(vae), "--output", str(tmp_path / "imported")])
+    assert "summed" in (tmp_path / "imported" / "keys.json").read_text() and "mapped to" in capsys.readouterr().out
+    main(["start", *config, "--stage", "autoencoder", "--weights", str(tmp_path / "imported")])
+    train_stage(recipe, "autoencoder")
+    folder = recipe.run_dir / "autoencoder" / "radiograph"
+    imported, exported = (load_file(p / WEIGHTS) for p in (tmp_path / "imported", folder / "export"))
+    for key, value in imported.items():
+        assert torch.equal(exported[key], value) != key.startswith("latent_"), key
+    assert "psnr" in load_config(folder / "export")["reconstruction"]
+    (source,) = json.loads((folder / "started_from.json").read_text()).values()
+    assert source["foreign"] == "autoencoder" and source["source"] == f"{vae}/vae"
+    assert Run(recipe).autoencoder("radiograph") is not None  # what later stages load
+    with pytest.raises(SystemExit):
+        main(["start", *config, "--stage", "autoencoder", "--weights", str(tmp_path / "imported")])
+
+
+def part_of_a_run(run, part, name, module, folder):
+    """An imported folder with the weights of one of our own networks."""
+    ledger = Ledger("ours", module.state_dict())
+    for key in ledger.state:
+        ledger.move(key, [key])
+    write_part(module, ledger, folder, part, name)
+    return folder
+
+
+def test_training_goes_on_from_imported_weights(tiny_run, tmp_path):
+    """Stage 1 with one of its encoders, stage 2 with a denoiser: the rest starts as it would have."""
+    recipe = copy_run(tiny_run, tmp_path / "run", without=("stage1", "stage2", "stage3", "pipeline", "cache"))
+    trained = Run(tiny_run)
+    encoder = part_of_a_run(trained, "encoder", "report", trained.shared_space().encoders["report"], tmp_path / "encoder")
+    (checkpoint,) = start_stage(recipe, "stage1", [encoder])
+    state = torch.load(checkpoint / "state.pt", weights_only=True)["model"]
+    imported = load_file(encoder / WEIGHTS)
+    for key, value in imported.items():
+        assert torch.equal(state[f"space.encoders.report.{key}"], value)
+    fresh = {k: v for k, v in state.items() if "encoders.tabular" in k}
+    started = {k: v for k, v in trained.shared_space().state_dict().items() if "encoders.tabular" in k}
+    assert fresh and any(not torch.equal(v, started[k.removeprefix("space.")]) for k, v in fresh.items())
+    train_stage(recipe, "stage1")
+    assert load_config(recipe.run_dir / "stage1" / "export")["step"] == recipe.stage1.num_steps
+
+    recipe.stage2.modality = "tabular"
+    denoiser = trained.diffusion("tabular").denoiser
+    folder = part_of_a_run(trained, "denoiser", "tabular", denoiser, tmp_path / "denoiser")
+    (checkpoint,) = start_stage(recipe, "stage2", [folder])
+    state = torch.load(checkpoint / "state.pt", weights_only=True)["model"]
+    assert all(torch.equal(state[f"diffusion.denoiser.{k}"], v) for k, v in load_file(folder / WEIGHTS).items())
+    train_stage(recipe, "stage2")
+
+
+def test_what_does_not_belong_is_refused(tiny_run, tmp_path):
+    recipe = copy_run(tiny_run, tmp_path / "run", without=("stage2", "stage3", "pipeline", "cache"))
+    trained = Run(tiny_run)
+    denoiser = part_of_a_run(trained, "denoiser", "tabular", trained.diffusion("tabular").denoiser, tmp_path / "denoiser")
+    encoder = part_of_a_run(trained, "encoder", "report", trained.shared_space().encoders["report"], tmp_path / "encoder")
+    with pytest.raises(ValueError, match="holds 'denoiser' weights, which start 'stage2', not 'stage1'"):
+        start_stage(recipe, "stage1", [denoiser])
+    with pytest.raises(ValueError, match="has begun: remove it"):
+        start_stage(recipe, "stage1", [encoder])
+    recipe.stage2.modality = "report"
+    with pytest.raises(ValueError, match="does not train now"):
+        start_stage(recipe, "stage2", [denoiser])
+    save_module(torch.nn.Linear(2, 2), tmp_path / "own", {})
+    with pytest.raises(ValueError, match="which start 'no stage'"):
+        start_stage(recipe, "stage1", [tmp_path / "own"])

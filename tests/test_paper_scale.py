@@ -1,0 +1,128 @@
+"""The recipes at the paper's scale, on the meta device: parameters beside the paper's section 3.3 and the published code.
+
+`pytest tests/test_paper_scale.py -s` prints the table.
+"""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+
+from medcodi.config import load_recipe
+from medcodi.modalities import ModelFamily
+from medcodi.modalities.report import GPT2_TOKENS, FCUNetArgs, VectorDenoiserArgs
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+BERT_TOKENS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[CLS]", "eos_token": "[SEP]"}
+# millions: section 3.3, and the published networks without what never runs (DESIGN 6.15: 617 of the U-Net's 1,773)
+PAPER = {"CLIP": 737, "AutoKL": 101, "Optimus": 241, "U-Net of a view": 1770, "U-Net of the report": 2040}
+PUBLISHED_VIEW, NEVER_RUNS = 1773, 617
+
+
+def stand_in(size: int, special_tokens: dict[str, str]) -> str:
+    """A tokenizer of exactly `size` tokens, as tokenizer.json."""
+    words = [*special_tokens.values(), *(f"w{i}" for i in range(size - len(special_tokens)))]
+    unknown = special_tokens.get("unk_token", words[-1])
+    return Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=unknown)).to_str()
+
+
+def assets(recipe) -> dict:
+    """Tokenizers of the sizes that training would meet: BERT cased 28,996 and GPT-2 50,257 + 3, or `vocab_size`."""
+    report = recipe.modalities["report"]
+    if "autoencoder_tokenizers" in report:
+        return {"report": {
+            "tokenizer": stand_in(50_260, GPT2_TOKENS), "encoder_tokenizer": stand_in(28_996, BERT_TOKENS),
+            "special_tokens": {"tokenizer": GPT2_TOKENS, "encoder_tokenizer": BERT_TOKENS},
+        }}  # fmt: skip
+    own = {"pad_token": "[PAD]", "bos_token": "[BOS]", "eos_token": "[EOS]", "unk_token": "[UNK]",
+           "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}  # fmt: skip
+    return {"report": {"tokenizer": stand_in(report["vocab_size"], own)}}
+
+
+def millions(*networks: torch.nn.Module) -> float:
+    return sum(p.numel() for network in networks for p in network.parameters()) / 1e6
+
+
+def counts(name: str) -> dict[str, float]:
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    family = ModelFamily(recipe, assets(recipe))
+    with torch.device("meta"):
+        space = family.build_shared_space()
+        vae, optimus = family.build_autoencoder("radiograph"), family.build_autoencoder("report")
+        diffusion = {n: family.build_diffusion(n, coupled=True) for n in family.names}
+        environments = family.build_environments()
+    assert all(p.is_meta for m in (space, vae, optimus, *diffusion.values(), environments) for p in m.parameters())
+    coupling = {n: millions_of(d.denoiser.coupling_parameters()) for n, d in diffusion.items()}
+    return {
+        "CLIP": millions(space), "AutoKL": millions(vae), "Optimus": millions(optimus),
+        "U-Net of a view": millions(diffusion["frontal"].denoiser) - coupling["frontal"],
+        "U-Net of the report": millions(diffusion["report"].denoiser) - coupling["report"],
+        "fusion of prompts": millions(*(d.fusion for d in diffusion.values())),
+        "coupling of stage 3": millions(environments) + sum(coupling.values()),
+    }  # fmt: skip
+
+
+def millions_of(parameters) -> float:
+    return sum(p.numel() for p in parameters) / 1e6
+
+
+def total(parts: dict[str, float]) -> float:
+    return sum(parts.values()) + parts["U-Net of a view"]  # two views
+
+
+@pytest.fixture(scope="module")
+def ours():
+    found = {name: counts(name) for name in ("mimic_cxr_paper", "mimic_cxr")}
+    print(f"\n{'million parameters':22}{'paper 3.3':>12}{'mimic_cxr_paper':>18}{'mimic_cxr':>12}")
+    for part in found["mimic_cxr"]:
+        row = [found[name][part] for name in found]
+        print(f"{part:22}{PAPER.get(part, '-'):>12}{row[0]:>18,.1f}{row[1]:>12,.1f}")
+    print(f"{'total':22}{6770:>12}{total(found['mimic_cxr_paper']):>18,.1f}{total(found['mimic_cxr']):>12,.1f}")
+    print(f"published code, a view: {PUBLISHED_VIEW} million, of which {NEVER_RUNS} never run")
+    return found
+
+
+def test_the_paper_recipe_has_the_published_networks(ours):
+    """CLIP ViT-L/14, the Stable Diffusion 1.5 VAE and UNet: their known sizes, in parameters; Optimus and the report's U-Net
+    beside the paper's figure. The paper's larger figures count video layers and connectors too (tests/foreign)."""
+    paper = ours["mimic_cxr_paper"]
+    assert round(paper["CLIP"] * 1e6) == 427_616_513  # openai/clip-vit-large-patch14, its logit scale included
+    assert round(paper["AutoKL"] * 1e6) == 83_653_863
+    assert round(paper["U-Net of a view"] * 1e6) == 859_520_964
+    assert abs(paper["Optimus"] - PAPER["Optimus"]) < 12
+    assert paper["U-Net of a view"] < PUBLISHED_VIEW - NEVER_RUNS
+    assert paper["U-Net of the report"] < PAPER["U-Net of the report"]
+
+
+def test_what_we_would_train_has_at_most_half_the_parameters(ours):
+    assert total(ours["mimic_cxr"]) <= 0.5 * total(ours["mimic_cxr_paper"])
+
+
+def test_the_paper_recipe_says_what_the_paper_says():
+    recipe = load_recipe(CONFIGS / "mimic_cxr_paper.yaml")
+    diffusion, stage2 = recipe.diffusion, recipe.stage2
+    assert (diffusion.prediction_type, diffusion.fusion, diffusion.loss_weighting) == ("epsilon", "mean", "none")
+    assert (stage2.batch_size, stage2.per_modality["report"]["batch_size"]) == (512, 1024)
+    studies = math.ceil((154_721 - 33_588) / 2)
+    assert stage2.num_steps == math.ceil(100 * studies / 512)
+    assert stage2.per_modality["report"]["num_steps"] == math.ceil(100 * studies / 1024)
+    family = ModelFamily(recipe, assets(recipe))
+    assert type(family.objective.scheduler()).__name__ == "DDIMScheduler"
+    assert family.latent_shape("report") == (1, 768) and family.latent_shape("radiograph") == (4, 64, 64)
+
+
+def test_the_cross_attention_of_both_recipes_sees_one_and_many_tokens():
+    """Fusion mean is one token; fusion tokens keeps the prompts' own (DESIGN 6.10)."""
+    for name, tokens in (("mimic_cxr_paper", 1), ("mimic_cxr", 25)):
+        recipe = load_recipe(CONFIGS / f"{name}.yaml")
+        with torch.device("meta"):
+            space = ModelFamily(recipe, assets(recipe)).build_shared_space()
+        assert space.encoder("frontal").num_tokens == tokens
+
+
+def test_arguments_of_the_transformer_beside_the_fc_unet_are_refused():
+    values = VectorDenoiserArgs(width=64, fc_unet=FCUNetArgs())
+    with pytest.raises(ValueError, match="takes its sizes from there"):
+        values.build((1, 768), 768)
