@@ -19,7 +19,7 @@ import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.config import Recipe, load_recipe
 from medcodi.export import build_pipeline
 from medcodi.quickstart.evaluate import evaluate_phantom
-from medcodi.training.tasks import train_stage
+from medcodi.training.side_by_side import train_side_by_side
 
 SHARED = ("autoencoder", "stage1", "cache", "assets.json")
 
@@ -58,7 +58,7 @@ def main() -> None:
     share(multi, single)
     figures = {}
     for label, recipe in (("single", single), ("multi", multi)):
-        train_stage(recipe, "stage2")
+        train_side_by_side(recipe, ("stage2",))
         figures[label] = measure(recipe, arguments.num_studies)
 
     rows = [

@@ -53,6 +53,7 @@ class DiffusionConfig:
     fusion: str = "tokens"  # mean (the paper) | tokens (ours)
     multi_prompt: bool = True
     prompt_latents: bool = False  # fusion tokens: a prompt also conditions with the latents of its autoencoder
+    linear_denoiser: bool = False  # networks predict what the best linear denoiser leaves over
     context_dim: int = 64
     null_prompt_probability: float = 0.1
     environment_dim: int = 64
@@ -95,8 +96,33 @@ class StageConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """What `eval/run.py` measures with. `names` says which modality is the papers' F, L, T and the table row; `labels`
+    makes findings of table columns, name -> {column, positive: [values], negative: [values]} (negative: every other value),
+    where there is no truth and reports shall not be read; `backbones` are {name, kind, file, sha256, ...} of
+    `metrics/backbones.py`; `samples` are folders of another system's outputs by route, such as F>T, which are measured
+    instead of generated ones (`evaluation/samples.py`); `tables` holds options of single tables by id."""
+
+    num_studies: int = 96
+    num_training_studies: int = 1600
+    num_inference_steps: int = 15
+    batch_size: int = 16
+    num_resamples: int = 500
+    network_steps: int = 250
+    seed: int = 0
+    vocabulary: str = "chexpert"
+    names: dict[str, str] = field(
+        default_factory=lambda: {"F": "frontal", "L": "lateral", "T": "report", "table": "tabular"}
+    )
+    labels: dict[str, Any] = field(default_factory=dict)
+    backbones: list[Any] = field(default_factory=list)
+    samples: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Recipe:
-    """A model family: data, modalities (name -> {kind, ...}), shared space, diffusion, stages."""
+    """A model family: data, modalities (name -> {kind, ...}), shared space, diffusion, stages, evaluation."""
 
     name: str = "unnamed"
     seed: int = 0
@@ -109,6 +135,7 @@ class Recipe:
     stage1: StageConfig = field(default_factory=StageConfig)
     stage2: StageConfig = field(default_factory=StageConfig)
     stage3: StageConfig = field(default_factory=StageConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     @property
     def run_dir(self) -> Path:

@@ -58,7 +58,7 @@ def tiny_recipe(folder: Path, **overrides: Any) -> Recipe:
             "bridging_pairs": [["frontal", "report"], ["lateral", "report"], ["tabular", "report"],
                                ["tabular", "frontal"]],
         },
-        "diffusion": {"prediction_type": "flow", "context_dim": 32, "environment_dim": 16},
+        "diffusion": {"prediction_type": "flow", "linear_denoiser": True, "context_dim": 32, "environment_dim": 16},
         **{stage: STAGE for stage in STAGES},
     }  # fmt: skip
     return recipe_from_dict(_merge(values, overrides), "tiny recipe")

@@ -15,9 +15,7 @@ class EnvironmentEncoder(nn.Module):
     Noise level 0 is a clean condition: then a given value conditions with its full latent.
     """
 
-    def __init__(
-        self, latent_shape: tuple[int, ...], dim: int, depth: int = 1, num_heads: int = 4, patch: int = 1
-    ) -> None:
+    def __init__(self, latent_shape: tuple[int, ...], dim: int, depth: int = 1, num_heads: int = 4, patch: int = 1) -> None:
         super().__init__()
         self.is_grid = len(latent_shape) == 3
         if self.is_grid:

@@ -30,9 +30,7 @@ class Objective:
         if config.loss_weighting not in ("none", "min_snr"):
             raise ValueError(f"loss_weighting must be 'none' or 'min_snr', got {config.loss_weighting!r}")
         if config.timestep_sampling not in ("uniform", "logit_normal"):
-            raise ValueError(
-                f"timestep_sampling must be 'uniform' or 'logit_normal', got {config.timestep_sampling!r}"
-            )
+            raise ValueError(f"timestep_sampling must be 'uniform' or 'logit_normal', got {config.timestep_sampling!r}")
         if config.prediction_type == "flow" and config.loss_weighting == "min_snr":
             raise ValueError("loss_weighting 'min_snr' is defined for epsilon and v_prediction, not for flow")
         if config.shift <= 0 or (config.shift != 1 and config.prediction_type != "flow"):

@@ -10,7 +10,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import nn
 
-from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes
+from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.objective import Objective
 from medcodi.encoders.base import PromptEncoding
@@ -57,17 +57,26 @@ def predict(
         for name, state in states.items():
             state.present = stack(state.present) & (prompt_half if name in conditions.clean else True)
 
+    steps = {name: timesteps[name].expand(copies * batch).to(device) for name in models}
+    noisy = {name: stack(latents[name]) for name in models}
+    prompts, keep = {}, {}
+    for name, model in models.items():
+        given = {n: e for n, e in conditions.encodings.items() if n in model.fusion.names}
+        prompts[name] = {n: e.map(stack) for n, e in given.items()}
+        keep[name] = torch.zeros(copies * batch, len(model.fusion.names), dtype=torch.bool, device=device)
+        for n in given:
+            keep[name][:, model.fusion.names.index(n)] = stack(conditions.given[n]) & prompt_half
+    everywhere = torch.ones(copies * batch, dtype=torch.bool, device=device)
+    added = {}
+    if environments is not None:
+        outputs = {name: JointState(noisy[name], steps[name], everywhere) for name in models}
+        added = innovations(models, outputs, steps, prompts, keep)
+
     predictions = {}
     for name, model in models.items():
-        prompts = {n: e for n, e in conditions.encodings.items() if n in model.fusion.names}
-        keep = torch.zeros(copies * batch, len(model.fusion.names), dtype=torch.bool, device=device)
-        for n in prompts:
-            keep[:, model.fusion.names.index(n)] = stack(conditions.given[n]) & prompt_half
-        encodings = {n: e.map(stack) for n, e in prompts.items()}
         coupling, mask = coupling_for(name, codes, states)
         out = model(
-            stack(latents[name]), timesteps[name].expand(copies * batch).to(device), encodings, keep, coupling, mask,
-            conditions.weights,
+            noisy[name], steps[name], prompts[name], keep[name], coupling, mask, conditions.weights, added.get(name)
         )  # fmt: skip
         if guided:
             null, prompted = out.chunk(2)

@@ -13,21 +13,21 @@ class ImageDenoiser(nn.Module):
     """Noisy latents (B, C, H, W), timesteps (B,), context (B, L, D) -> prediction (B, C, H, W)."""
 
     def __init__(
-        self, latent_shape: tuple[int, int, int], context_dim: int, unet: dict[str, Any], summary: bool = False
+        self, latent_shape: tuple[int, int, int], context_dim: int, unet: dict[str, Any], summary: bool = False,
+        estimate: bool = False,
     ) -> None:  # fmt: skip
-        """With `summary`, the first context token, which sums the prompts up, reaches the UNet by two short ways besides
-        attention: added to the timestep embedding, as SDXL's pooled text is (Podell et al. 2023), and as a layout, a grid
-        of C numbers a cell that is concatenated to the noisy latents. Attention has no positions of its own, so that
-        "left" is slow to learn without it."""
+        """With `summary`, the first context token, which sums the prompts up, is also added to the timestep embedding, as
+        SDXL's pooled text is (Podell et al. 2023). With `estimate`, C more input channels hold the linear
+        estimate of the clean latents."""
         super().__init__()
         channels, height, width = latent_shape
         if summary:
             unet = unet | {"class_embed_type": "projection", "projection_class_embeddings_input_dim": context_dim}
         self.unet = UNet2DConditionModel(
-            sample_size=(height, width), in_channels=channels * (1 + summary), out_channels=channels,
+            sample_size=(height, width), in_channels=channels * (1 + estimate), out_channels=channels,
             cross_attention_dim=context_dim, **unet,
         )  # fmt: skip
-        self.layout = nn.Linear(context_dim, channels * height * width) if summary else None
+        self.summary = summary
 
     def add_coupling(self, environment_dim: int) -> None:
         add_cross_modal_attention(self.unet, environment_dim)
@@ -39,12 +39,12 @@ class ImageDenoiser(nn.Module):
     def forward(
         self, latents: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor, context_mask: torch.Tensor,
         coupling: torch.Tensor | None = None, coupling_mask: torch.Tensor | None = None,
+        estimate: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
         kwargs = {"coupling": coupling, "coupling_mask": coupling_mask} if coupling is not None else None
-        summary = None
-        if self.layout is not None:
-            summary = context[:, 0]  # (B, D)
-            latents = torch.cat([latents, self.layout(summary).view_as(latents)], dim=1)  # (B, 2 C, H, W)
+        summary = context[:, 0] if self.summary else None  # (B, D)
+        if estimate is not None:
+            latents = torch.cat([latents, estimate], dim=1)  # (B, 2 C, H, W)
         return self.unet(
             latents, timesteps, context, class_labels=summary, encoder_attention_mask=context_mask,
             cross_attention_kwargs=kwargs,

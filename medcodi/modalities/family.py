@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import Recipe, fingerprint, unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.linear_coupling import LinearCoupling
+from medcodi.diffusion.linear_denoiser import LinearDenoiser
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective
 from medcodi.encoders.shared_space import SharedSpace
@@ -88,15 +91,30 @@ class ModelFamily:
         prompts = {n: self.token_dims()[n] for n in self.prompt_names(name)}
         modality = self.modality(name)
         denoiser = modality.build_denoiser(self.latent_shape(modality.group), diffusion)
-        if coupled:
-            denoiser.add_coupling(diffusion.environment_dim)
         latent_encoders = None
         if diffusion.prompt_latents:
             latent_encoders = {n: self.build_environment(n, diffusion.context_dim) for n in prompts}
         fusion = PromptFusion(
             diffusion.fusion, prompts, self.recipe.shared_space.embed_dim, diffusion.context_dim, latent_encoders
         )
-        return LatentDiffusion(fusion, denoiser)
+        model = LatentDiffusion(fusion, denoiser, self.objective, self._linear_denoiser(name))
+        if coupled:
+            self.couple(model, name)
+        return model
+
+    def couple(self, model: LatentDiffusion, name: str) -> None:
+        """Add to the model of stage 2 what stage 3 trains."""
+        diffusion = self.recipe.diffusion
+        shapes = {n: self.latent_shape(self.modality(n).group) for n in self.names}
+        model.add_coupling(diffusion.environment_dim, LinearCoupling(name, shapes) if diffusion.linear_denoiser else None)
+
+    def _linear_denoiser(self, name: str) -> LinearDenoiser | None:
+        diffusion, space = self.recipe.diffusion, self.recipe.shared_space
+        if not diffusion.linear_denoiser:
+            return None
+        shapes = {n: self.latent_shape(self.modality(n).group) for n in [name, *self.prompt_names(name)]}
+        latents = {n: math.prod(shape) if diffusion.prompt_latents else 0 for n, shape in shapes.items()}
+        return LinearDenoiser({n: (space.embed_dim, latents[n]) for n in self.prompt_names(name)}, shapes[name])
 
     def build_environment(self, name: str, dim: int | None = None) -> nn.Module:
         """V_m of one modality, to tokens of width `dim` (never shared: each follows its own generative process)."""
@@ -137,4 +155,3 @@ def seeded(seed: int):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-

@@ -129,7 +129,7 @@ class ImageModality(Modality):
             "up_block_types": tuple(up), "layers_per_block": a.layers_per_block,
             "attention_head_dim": a.attention_head_dim, "norm_num_groups": a.norm_num_groups,
         }  # fmt: skip
-        return ImageDenoiser(latent_shape, diffusion.context_dim, unet, a.summary)
+        return ImageDenoiser(latent_shape, diffusion.context_dim, unet, a.summary, diffusion.linear_denoiser)
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
         return EnvironmentEncoder(

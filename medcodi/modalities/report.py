@@ -60,12 +60,17 @@ class VectorDenoiserArgs:
     summary: bool = field(default=False, metadata=LATER)
     fc_unet: FCUNetArgs | None = field(default=None, metadata=LATER)
 
-    def build(self, latent_shape: tuple[int, ...], context_dim: int) -> VectorDenoiser | FCUNet:
+    def build(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser | FCUNet:
         if self.fc_unet is not None:
             if self != VectorDenoiserArgs(fc_unet=self.fc_unet):
                 raise ValueError("a denoiser with fc_unet takes its sizes from there: leave the transformer's arguments out")
-            return FCUNet(latent_shape, context_dim, **vars(self.fc_unet))
-        return VectorDenoiser(latent_shape, context_dim, self.width, self.depth, self.num_heads, self.summary)
+            if diffusion.linear_denoiser:
+                raise ValueError("diffusion.linear_denoiser needs the transformer over slots, not denoiser.fc_unet")
+            return FCUNet(latent_shape, diffusion.context_dim, **vars(self.fc_unet))
+        return VectorDenoiser(
+            latent_shape, diffusion.context_dim, self.width, self.depth, self.num_heads, self.summary,
+            diffusion.linear_denoiser,
+        )  # fmt: skip
 
 
 @dataclass
@@ -151,7 +156,7 @@ class ReportModality(Modality):
         return OptimusVAE(self.args.autoencoder, self.tokenizer(length), of_encoder)
 
     def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser | FCUNet:
-        return self.args.denoiser.build(latent_shape, diffusion.context_dim)
+        return self.args.denoiser.build(latent_shape, diffusion)
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)

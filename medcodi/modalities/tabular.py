@@ -73,7 +73,7 @@ class TabularModality(Modality):
         return TabularVAE(self.args.autoencoder, self.schema)
 
     def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> nn.Module:
-        return self.args.denoiser.build(latent_shape, diffusion.context_dim)
+        return self.args.denoiser.build(latent_shape, diffusion)
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)

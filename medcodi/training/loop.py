@@ -124,6 +124,7 @@ def _train(
     with accelerator.main_process_first():  # it fills the caches that the others read
         data = task.dataset("train")
         task.dataset("validation")
+    task.begin()
     sampler = StepSampler(len(data), derive_seed(recipe.seed, task.label), config.batch_size, micro_rows, step,
                           config.num_steps)  # fmt: skip
     loader = iter(

@@ -29,6 +29,9 @@ class Task(nn.Module, ABC):
     def dependencies(self) -> Any:
         """JSON-like identity of all that this task builds on (recipe parts, hashes of frozen weights)."""
 
+    def begin(self) -> None:
+        """Before the first step, resumed or not: what the data tell in closed form, and is thus in no checkpoint."""
+
     def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
         """Mean losses on the validation split with fixed draws: the same numbers for the same weights."""
         data = self.dataset("validation")

@@ -97,7 +97,9 @@ class SignalModality(Modality):
         return SignalVAE(self.args.length)
 
     def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser:
-        return VectorDenoiser(latent_shape, diffusion.context_dim, WIDTH, depth=3, num_heads=4)
+        return VectorDenoiser(
+            latent_shape, diffusion.context_dim, WIDTH, depth=3, num_heads=4, estimate=diffusion.linear_denoiser
+        )
 
     def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> nn.Module:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, 1)

@@ -1,5 +1,7 @@
 """The contract of a modality, over every registered kind."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,22 +187,23 @@ def test_denoiser(run, modality):
     with torch.no_grad():
         for parameter in denoiser.parameters():  # as if trained: some outputs start at zero
             parameter.add_(0.1 * torch.randn_like(parameter))
+    call = functools.partial(denoiser, estimate=torch.randn(3, *shape) if diffusion.linear_denoiser else None)
     latents, context = torch.randn(3, *shape), torch.randn(3, 5, diffusion.context_dim)
     mask = torch.tensor([[True] * 5, [True, False, False, False, False], [True, True, False, False, False]])
     timesteps = torch.tensor([10.0, 500.0, 990.0])
     with torch.no_grad():
-        before = denoiser(latents, timesteps, context, mask)
+        before = call(latents, timesteps, context, mask)
         changed = context.clone()
         changed[~mask] = 7.0
-        torch.testing.assert_close(denoiser(latents, timesteps, changed, mask), before)  # masked tokens are not read
+        torch.testing.assert_close(call(latents, timesteps, changed, mask), before)  # masked tokens are not read
         denoiser.add_coupling(diffusion.environment_dim)
         coupling = torch.randn(3, 6, diffusion.environment_dim)
-        coupled = denoiser(latents, timesteps, context, mask, coupling, torch.ones(3, 6, dtype=torch.bool))
+        coupled = call(latents, timesteps, context, mask, coupling, torch.ones(3, 6, dtype=torch.bool))
         assert before.shape == latents.shape and torch.equal(coupled, before)  # the coupling starts at zero, exactly
         for parameter in denoiser.coupling_parameters():
             parameter.normal_()
-        assert not torch.equal(denoiser(latents, timesteps, context, mask, coupling, torch.ones(3, 6).bool()), before)
-        hidden = denoiser(latents, timesteps, context, mask, coupling, torch.zeros(3, 6).bool())
+        assert not torch.equal(call(latents, timesteps, context, mask, coupling, torch.ones(3, 6).bool()), before)
+        hidden = call(latents, timesteps, context, mask, coupling, torch.zeros(3, 6).bool())
         torch.testing.assert_close(hidden, before)  # partners that are not there add nothing
     owned = {id(parameter) for parameter in denoiser.parameters()}
     assert denoiser.coupling_parameters() and all(id(p) in owned for p in denoiser.coupling_parameters())

@@ -74,7 +74,7 @@ def test_one_batch_overfits(tiny_run, name):
     batch = task.dataset("train")[list(range(BATCH))]
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
     found = []
-    for _ in range(80):
+    for _ in range(120):
         loss = task(batch, Draws(0, "fixed", 0, BATCH, range(BATCH)), 0.0)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -259,8 +259,10 @@ def test_accumulation_equals_one_batch(tiny_run, tmp_path, name):
         recipe = stage2_recipe(tiny_run, tmp_path / str(accumulation), name, gradient_accumulation_steps=accumulation)
         train_stage(recipe, "stage2")
         weights.append(exported(recipe, f"stage2/{name}"))
-    for key in weights[0]:
-        torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-4, atol=1e-5, msg=key)
+    for key in weights[0]:  # Adam turns the rounding of a gradient near zero into a part of a step, for single numbers
+        torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-4, atol=1e-4, msg=key)
+    differences = torch.cat([(weights[0][key] - weights[1][key]).flatten() for key in weights[0]])
+    assert differences.abs().mean() < 1e-6
 
 
 def test_stages_of_one_process_may_differ_in_precision(tiny_run, tmp_path):

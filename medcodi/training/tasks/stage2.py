@@ -1,10 +1,14 @@
 """Stage 2: one latent diffusion model a modality, multi-prompt (MedCoDi-M section 2.2)."""
 
+import functools
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from medcodi.diffusion.linear_denoiser import Rows
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.sampler import Conditions, joint_sample
 from medcodi.modalities.family import seeded
@@ -16,6 +20,8 @@ from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
 
 PREVIEW_ROWS, PREVIEW_STEPS = 8, 25
+LINEAR = "linear_denoiser.json"  # R^2 of the closed form by subset of the prompts
+CHUNK = 512  # rows of one step of the closed form
 
 
 class Stage2Task(Task):
@@ -29,6 +35,19 @@ class Stage2Task(Task):
         run.check_reconstruction(modality.group)
         with seeded(run.recipe.seed):
             self.diffusion = run.family.build_diffusion(name)
+
+    def begin(self) -> None:
+        """The linear denoiser, in closed form from the cache; nothing here is random."""
+        if self.config.linear_denoiser:
+            rows = {split: functools.partial(self._rows, split) for split in ("train", "validation")}
+            fits = self.diffusion.linear.fit(**rows, multi_prompt=self.config.multi_prompt)
+            (self.run.folder / self.label / LINEAR).write_text(json.dumps([vars(fit) for fit in fits], indent=1))
+
+    def _rows(self, split: str) -> Iterator[Rows]:
+        data, names = self.dataset(split), self.diffusion.fusion.names
+        for start in range(0, len(data), CHUNK):
+            batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
+            yield batch.latents[self.name], batch.encodings, torch.stack([batch.present[n] for n in names], dim=1)
 
     def dependencies(self) -> Any:
         keys = {n: cache_key(self.run, n) for n in self.run.family.names}

@@ -6,6 +6,7 @@ Legend: B batch, M modalities.
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes
+from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
+from medcodi.diffusion.linear_coupling import Latents
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.encoders.base import PromptEncoding
 from medcodi.encoders.contrastive import gather_rows, infonce
@@ -23,7 +25,9 @@ from medcodi.nn.weights import save_module
 from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
-from medcodi.training.task import Task
+from medcodi.training.task import Task, to_device
+
+CHUNK = 512  # rows of one step of the closed form
 
 
 @dataclass
@@ -68,12 +72,28 @@ class Stage3Task(Task):
         with seeded(run.recipe.seed):
             for name in self.names:
                 diffusion = frozen(run.diffusion(name))
-                diffusion.denoiser.add_coupling(self.config.environment_dim)
+                run.family.couple(diffusion, name)
                 for parameter in diffusion.denoiser.coupling_parameters():
                     parameter.requires_grad_(True)
                 diffusions[name] = diffusion
             self.environments = run.family.build_environments()
         self.diffusions = nn.ModuleDict(diffusions)
+
+    def begin(self) -> None:
+        """The linear coupling, in closed form from the cache; nothing here is random."""
+        if not self.config.linear_denoiser:
+            return
+        data = self.dataset("train")
+
+        def batches() -> Iterator[Latents]:
+            for start in range(0, len(data), CHUNK):
+                batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
+                yield {n: (latents, batch.present[n]) for n, latents in batch.latents.items()}
+
+        first, *others = (model.linear_coupling for model in self.diffusions.values())
+        first.fit(batches)
+        for other in others:
+            other.copy_from(first)
 
     def dependencies(self) -> Any:
         parts = self.run.family.fingerprint("denoiser", "environment")
@@ -106,10 +126,12 @@ class Stage3Task(Task):
             mixed = torch.where(clean.view(-1, *([1] * (latents.ndim - 1))), latents, noisy)
             states[name] = JointState(mixed, level, roles.noisy[:, j] | clean)
         codes = environment_codes(self.environments, states)
+        added = self._innovations(batch, roles, timesteps, states)
         losses = {}
         for j, name in enumerate(self.names):
             if name in states:
-                losses[name] = self._output_loss(name, j, batch, roles, timesteps[:, j], noise[name], codes, states)
+                joint = (codes, states, added.get(name))
+                losses[name] = self._output_loss(name, j, batch, roles, timesteps[:, j], noise[name], *joint)
         total = sum(losses.values())
         if config.environment_contrast_weight > 0:
             contrast = self._environment_contrast(codes, states)
@@ -117,9 +139,23 @@ class Stage3Task(Task):
             total = total + config.environment_contrast_weight * contrast
         return {"loss": total, **{k: v.detach() for k, v in losses.items()}}
 
+    @torch.no_grad()
+    def _innovations(
+        self, batch: CachedBatch, roles: Roles, timesteps: torch.Tensor, states: dict[str, JointState]
+    ) -> dict[str, torch.Tensor]:
+        """What the noisy partners add to each output (closed form, nothing to train)."""
+        models = {n: self.diffusions[n] for n in states}
+        columns = {n: [self.names.index(p) for p in model.fusion.names] for n, model in models.items()}
+        noisy = {n: JointState(s.latents, s.noise_level, roles.noisy[:, self.names.index(n)]) for n, s in states.items()}
+        return innovations(
+            models, noisy, {n: timesteps[:, self.names.index(n)] for n in states},
+            {n: {p: batch.encodings[p] for p in models[n].fusion.names if p in batch.encodings} for n in states},
+            {n: roles.prompts[:, columns[n]] for n in states},
+        )  # fmt: skip
+
     def _output_loss(
         self, name: str, j: int, batch: CachedBatch, roles: Roles, timesteps: torch.Tensor, noise: torch.Tensor,
-        codes: dict[str, torch.Tensor], states: dict[str, JointState],
+        codes: dict[str, torch.Tensor], states: dict[str, JointState], added: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
         """Mean squared error over the rows (of all processes) in which this modality is generated."""
         rows = roles.noisy[:, j].nonzero().squeeze(1)  # (R,)
@@ -138,14 +174,13 @@ class Stage3Task(Task):
         prediction = model(
             states[name].latents[rows], timesteps[rows], prompts, keep,
             None if coupling is None else coupling[rows], None if mask is None else mask[rows],
+            innovation=None if added is None else added[rows],
         )  # fmt: skip
         target = self.objective.target(batch.latents[name][rows], noise[rows], timesteps[rows])
         error = (prediction.float() - target).square().flatten(1).mean(dim=1)
         return (self.objective.weight(timesteps[rows]) * error).sum() * world / count
 
-    def _environment_contrast(
-        self, codes: dict[str, torch.Tensor], states: dict[str, JointState]
-    ) -> torch.Tensor:
+    def _environment_contrast(self, codes: dict[str, torch.Tensor], states: dict[str, JointState]) -> torch.Tensor:
         """Optional InfoNCE between pooled environment codes of the members of a row."""
         scale = torch.tensor(1 / self.config.environment_contrast_temperature, device=self.device)
         losses = []
