@@ -8,9 +8,10 @@ CORE = [
 EXTRAS = {
     "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pebble"],
     "fhir": ["pydicom>=3", "fhir.resources"],
-    "eval": ["evaluate", "torchmetrics", "torchxrayvision", "sacrebleu", "lightgbm", "scikit-image"],
+    "eval": ["evaluate", "torchmetrics", "torchxrayvision", "sacrebleu", "lightgbm", "scikit-image", "sdmetrics",
+             "krippendorff"],
     "deepspeed": ["deepspeed"],
-    "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "ruff", "mlcroissant"],
+    "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "ruff", "mlcroissant", "selenium"],
 }
 
 setup(
@@ -19,7 +20,7 @@ setup(
     description="Any-to-any generation of chest X-ray studies: frontal, lateral, report and clinical table row",
     python_requires=">=3.11",
     packages=find_packages(include=["medcodi", "medcodi.*"]),
-    package_data={"medcodi": ["**/*.yaml", "**/*.html", "**/*.json"]},
+    package_data={"medcodi": ["**/*.yaml", "**/*.html", "**/*.json", "**/*.css", "**/*.js"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["medcodi = medcodi.cli:main"]},

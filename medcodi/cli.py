@@ -4,88 +4,24 @@ import importlib.metadata
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from medcodi.prepare import prepare_app, show_counts
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Any-to-any generation of chest X-ray studies. Not for clinical use.")  # fmt: skip
-prepare_app = typer.Typer(no_args_is_help=True, help="Raw data -> prepared folder (Arrow).")
 app.add_typer(prepare_app, name="prepare")
 data_app = typer.Typer(no_args_is_help=True, help="Prepared folders.")
 app.add_typer(data_app, name="data")
+turing_app = typer.Typer(no_args_is_help=True, help="The visual Turing test: make a study, report its ratings.")
+app.add_typer(turing_app, name="turing")
+serve_app = typer.Typer(no_args_is_help=True, help="Local web pages.")
+app.add_typer(serve_app, name="serve")
 console = Console()
-
-
-def _counts(title: str, counts: dict[str, Any]) -> None:
-    table = Table(title=title)
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    for key, value in counts.items():
-        table.add_row(key, str(value))
-    console.print(table)
-
-
-@prepare_app.command("folder")
-def prepare_folder(
-    source: Annotated[Path, typer.Argument(help="folder with the csv file and the images")],
-    mapping: Annotated[Path, typer.Option(help="column mapping, as in configs/sources/covid_cxr.yaml")],
-    output: Annotated[Path, typer.Option(help="prepared folder to write")],
-    overwrite: bool = False,
-) -> None:
-    """A folder of images and a csv file, by a column mapping."""
-    from medcodi.config import load_yaml
-    from medcodi.data.sources import get_source
-
-    counts = get_source("folder")(source, load_yaml(mapping), output, overwrite=overwrite)
-    _counts(f"prepared {output}", counts)
-    console.print(f"rejected values and their reasons: {output / 'rejects.csv'}")
-
-
-@prepare_app.command("dicom")
-def prepare_dicom(
-    source: Annotated[Path, typer.Argument(help="folder tree with DICOM files, and reports beside them")],
-    output: Annotated[Path, typer.Option(help="prepared folder to write; the same call again reads new files only")],
-    size: Annotated[int, typer.Option(help="pixels of a side of the prepared images")] = 256,
-    window: Annotated[bool, typer.Option(help="apply the VOI LUT or the first window where present")] = True,
-    modalities: Annotated[str, typer.Option(help="values of Modality to take; empty: all")] = "CR,DX,RG,OT",
-    body_parts: Annotated[str, typer.Option(help="values of BodyPartExamined to take; empty: all")] = "CHEST,THORAX,LUNG",
-    sections: Annotated[str, typer.Option(help="concept names of a structured report to take; empty: all")] = "",
-    names: Annotated[str, typer.Option(help="names of the frontal image, lateral image, report")] = "frontal,lateral,report",
-    private: Annotated[Path | None, typer.Option(help="key, state and rejected paths; default: OUTPUT.private")] = None,
-    key: Annotated[Path | None, typer.Option(help="file with the key of the hashes; also MEDCODI_PATIENT_KEY")] = None,
-    num_workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
-    timeout: Annotated[float, typer.Option(help="seconds for one file")] = 120.0,
-    overwrite: bool = False,
-) -> None:
-    """Any tree of DICOM files: greyscale chest radiographs and structured or text reports, by StudyInstanceUID."""
-    from medcodi.data.sources import get_source
-
-    fields = [name.strip() for name in names.split(",")]
-    if len(fields) != 3:
-        raise ValueError(f"--names takes three names, got {names!r}")
-    lists = {"modalities": modalities, "body_parts": body_parts, "sections": sections}
-    options = {
-        **dict(zip(("front", "side", "text"), fields, strict=True)), "size": size, "window": window, "timeout": timeout,
-        **{name: [one for one in value.split(",") if one.strip()] for name, value in lists.items()},
-    }  # fmt: skip
-    counts = get_source("dicom")(source, options, output, private, key, num_workers, overwrite=overwrite)
-    _counts(f"prepared {output}", counts)
-    where = private or output.with_name(f"{output.name}.private")
-    console.print(f"rejected files and their reasons: {where / 'rejects.csv'} (with paths: keep it private)")
-
-
-@prepare_app.command("phantom")
-def prepare_phantom(
-    output: Annotated[Path, typer.Option(help="prepared folder to write")],
-    num_studies: int = 4000, size: int = 64, seed: int = 0, num_processes: int = 2, overwrite: bool = False,
-) -> None:  # fmt: skip
-    """The chest phantom: a test body with known truth, not clinical data."""
-    from medcodi.data.sources.phantom import prepare_phantom
-
-    _counts(f"prepared {output}", prepare_phantom(output, num_studies, size, seed, num_processes, overwrite=overwrite))
 
 
 @data_app.command("show")
@@ -134,6 +70,11 @@ def generate(
     device: str = "cpu",
     shard: Annotated[str, typer.Option(help="K/N: the K-th part (from 0) of N processes that share the folder")] = "0/1",
     pixel_spacing: Annotated[float | None, typer.Option(help="side of a pixel in mm, for DICOM")] = None,
+    studies: Annotated[Path | None, typer.Option(help="prepared folder whose studies are the prompts, one row each")] = None,
+    split: Annotated[str, typer.Option(help="with --studies: train, validation or test")] = "test",
+    given: Annotated[str, typer.Option(help="with --studies: comma-separated names of the values that are prompts")] = "",
+    limit: Annotated[int | None, typer.Option(help="with --studies: the first so many that have the given values")] = None,
+    solver: Annotated[str | None, typer.Option(help="ddim, euler, dpm++ or unipc; default: the model's own")] = None,
 ) -> None:
     """Generate any modalities from any others. The same command again continues a run that was stopped."""
     from medcodi.generate import Request, generate_to_folder, parse_shard
@@ -141,6 +82,7 @@ def generate(
     manifest = generate_to_folder(Request(
         pipeline, output, prompt or [], outputs.split(",") if outputs else None, format, num_samples,
         num_inference_steps, guidance_scale, seed, batch_size, device, parse_shard(shard), pixel_spacing,
+        studies, split, [name for name in given.split(",") if name], limit, solver,
     ))  # fmt: skip
     if manifest is None:
         console.print(f"shard {shard} is finished; manifest.json follows when all are")
@@ -158,10 +100,67 @@ def label(
     from medcodi.metrics.labeler.files import label_file
 
     counts = label_file(reports, output, vocabulary)
-    _counts(f"labels in {output} (positive / negative / uncertain)", {
+    show_counts(f"labels in {output} (positive / negative / uncertain)", {
         **{key: counts[key] for key in ("reports", "without_text", "repeated_ids", "blank_ids")},
         **{name: " / ".join(map(str, found.values())) for name, found in counts["observations"].items()},
     })  # fmt: skip
+
+
+@turing_app.command("make")
+def turing_make(
+    real: Annotated[Path, typer.Argument(help="prepared folder, or a folder of files ID_NAME.png and ID_NAME.txt")],
+    output: Annotated[Path, typer.Option(help="study folder to write")],
+    generated: Annotated[list[Path], typer.Option(help="folder of `medcodi generate`, or of files ID_NAME.*; repeatable")],
+    split: str = "test",
+    names: Annotated[str, typer.Option(help="names of the frontal image, lateral image, report")] = "frontal,lateral,report",
+    num_items: Annotated[int, typer.Option(help="items of each of the five tasks, half of them synthetic")] = 20,
+    num_readers: int = 3,
+    size: Annotated[int | None, typer.Option(help="side of the shown images in pixels; default: of the smallest")] = None,
+    seed: Annotated[int | None, typer.Option(help="default: drawn; who knows it can work out the items")] = None,
+) -> None:
+    """Choose real and synthetic items and encode them alike. Prints one code for each reader."""
+    from medcodi.turing.study import make_study
+    from medcodi.turing.tasks import LABELS
+
+    fields = [name.strip() for name in names.split(",")]
+    if len(fields) != 3:
+        raise ValueError(f"--names takes three names, got {names!r}")
+    named = dict(zip(LABELS, fields, strict=True))
+    codes = make_study(real, generated, output, named, split, num_items, num_readers, size, seed)
+    console.print(f"study in {output}; reader codes: {', '.join(codes)}\nstart it with: medcodi serve turing {output}")
+
+
+@turing_app.command("report")
+def turing_report(
+    study: Annotated[Path, typer.Argument(help="study folder")],
+    output: Annotated[Path | None, typer.Option(help="folder for turing.json and turing.md; default: the study")] = None,
+    num_resamples: int = 1000,
+) -> None:
+    """Mean +- sd of real and synthetic items by task, with intervals and the readers' agreement."""
+    from medcodi.turing.report import NOTE, report, table, write_report
+
+    figures = report(study, num_resamples)
+    write_report(figures, output or study)
+    head, *rows = table(figures)
+    shown = Table(*head, title="Visual Turing test")
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+    console.print(NOTE)
+
+
+@serve_app.command("turing")
+def serve_turing(
+    study: Annotated[Path, typer.Argument(help="study folder that `medcodi turing make` wrote")],
+    host: Annotated[str, typer.Option(help="address to listen at; without encryption")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free")] = 8765,
+) -> None:
+    """Serve the page of a visual Turing test. Stop with Ctrl-C; every rating is on disk when the page says so."""
+    from medcodi.turing.server import TuringServer
+
+    with TuringServer(study, host, port) as server:
+        console.print(f"reading study at {server.url} (stop with Ctrl-C)")
+        server.serve_forever()
 
 
 @app.command()

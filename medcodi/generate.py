@@ -17,8 +17,10 @@ from tqdm.auto import tqdm
 import medcodi
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.formats import Facts, GeneratedStudy, StudyFormat, get_format
-from medcodi.pipeline.formats.base import hash_prompts, join
+from medcodi.pipeline.formats.base import join
 from medcodi.pipeline.ledger import Ledger, read_manifest
+from medcodi.pipeline.prompts import GivenPrompts, StudyPrompts
+from medcodi.pipeline.solvers import build_solver
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,9 @@ STUDIES_A_FOLDER = 1000  # larger runs are spread over part_00000, part_00001, .
 @dataclass(frozen=True)
 class Request:
     """What is to be generated. `num_samples` counts for each prompt row; `shard` = (k, n) makes the k-th of n about equal
-    parts, for n processes that share `output`; `pixel_spacing` in mm goes into formats that can say it.
+    parts, for n processes that share `output`, with one `batch_size`; `pixel_spacing` in mm goes into formats that can say
+    it. Instead of `prompts`, the values `given` of the first `limit` studies of `split` of the prepared folder `studies`
+    may be the prompts. `solver` is one of `medcodi.pipeline.solvers`.
 
     Raises ValueError for numbers out of range.
     """
@@ -46,11 +50,22 @@ class Request:
     device: str = "cpu"
     shard: tuple[int, int] = (0, 1)
     pixel_spacing: float | None = None
+    studies: Path | None = None
+    split: str = "test"
+    given: Sequence[str] = ()
+    limit: int | None = None
+    solver: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "num_inference_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}")
+        if self.studies is None and (self.given or self.limit):
+            raise ValueError("given and limit choose among studies: name their prepared folder too")
+        if self.studies is not None and self.prompts:
+            raise ValueError("the prompts are either given one by one or taken from studies, not both")
         if self.pixel_spacing is not None and not 0 < self.pixel_spacing < 100:
             raise ValueError(f"pixel_spacing must lie between 0 and 100 mm, got {self.pixel_spacing}")
         if not 0 <= self.shard[0] < self.shard[1]:
@@ -78,6 +93,12 @@ def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list
     return prompts
 
 
+def read_prompts(request: Request, pipe: MedCoDiPipeline) -> GivenPrompts:
+    if request.studies is not None:
+        return StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
+    return GivenPrompts(pipe, parse_prompts(pipe, request.prompts))
+
+
 def generate_to_folder(request: Request) -> dict[str, Any] | None:
     """Generate and write. Returns the manifest, None where other shards are not finished.
 
@@ -86,11 +107,11 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
     format_class = get_format(request.format)
     pipe = MedCoDiPipeline.from_pretrained(request.pipeline).to(request.device)
     pipe.set_progress_bar_config(disable=True)
-    prompts = parse_prompts(pipe, request.prompts)
-    stored = pipe.check_prompts(prompts)
-    outputs = pipe.check_outputs(request.outputs, stored)
-    num_rows = len(next(iter(stored.values()))) if stored else 1
-    hashes = [hash_prompts({name: values[row] for name, values in stored.items()}) for row in range(num_rows)]
+    if request.solver is not None:
+        pipe.schedulers = {name: build_solver(request.solver, s) for name, s in pipe.schedulers.items()}
+    prompts = read_prompts(request, pipe)
+    outputs = pipe.check_outputs(request.outputs, dict.fromkeys(prompts.names))
+    hashes = list(prompts.hashes())
     header = describe(request, pipe, outputs, hashes)
     finished = read_manifest(request.output, header)
     if finished is not None:
@@ -116,15 +137,22 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
 
 
 def describe(request: Request, pipe: MedCoDiPipeline, outputs: list[str], hashes: list[str]) -> dict[str, Any]:
-    """Everything in the manifest but its files; `settings` are those that change what is generated."""
-    return {
+    """Everything in the manifest but its files; `settings` are those that change what is generated. Of studies it says
+    which values of them were given, not which studies they were."""
+    settings = {"num_inference_steps": request.num_inference_steps, "guidance_scale": request.guidance_scale}
+    if request.solver is not None:
+        settings["solver"] = request.solver
+    header = {
         "synthetic": True, "clinical_use": False, "medcodi_version": medcodi.__version__,
         "model": {"name": pipe.family.recipe.name, "path": request.pipeline.name, "hash": pipe.model_hash},
         "created": today(), "format": request.format, "seed": request.seed,
         "prompts": list(request.prompts), "prompt_hashes": hashes, "outputs": outputs,
-        "settings": {"num_inference_steps": request.num_inference_steps, "guidance_scale": request.guidance_scale},
-        "num_samples": request.num_samples, "pixel_spacing": request.pixel_spacing, "batch_size": request.batch_size,
+        "settings": settings, "num_samples": request.num_samples, "pixel_spacing": request.pixel_spacing,
+        "batch_size": request.batch_size,
     }  # fmt: skip
+    if request.studies is not None:
+        header["studies"] = {"split": request.split, "given": list(request.given), "limit": request.limit}
+    return header
 
 
 def today() -> str:
@@ -143,7 +171,7 @@ class GenerationRun:
 
     request: Request
     pipe: MedCoDiPipeline
-    prompts: dict[str, list[Any]]
+    prompts: GivenPrompts
     outputs: list[str]
     prompt_hashes: list[str]
     writer: StudyFormat
@@ -154,8 +182,9 @@ class GenerationRun:
         generator = torch.Generator().manual_seed(self.request.seed)
         self.seeds = self.pipe.draw_seeds(generator, None, self.total)
         self.digits = max(5, len(str(self.total - 1)))
-        k, n = self.request.shard
-        self.own = range(k * self.total // n, (k + 1) * self.total // n)
+        size, (k, n) = self.request.batch_size, self.request.shard
+        batches = -(-self.total // size)  # shards begin where a batch does: any number of them samples the same batches
+        self.own = range(min(k * batches // n * size, self.total), min((k + 1) * batches // n * size, self.total))
         self.stage = self.request.output / f".partial_{k}_of_{n}"
 
     def stem(self, index: int) -> str:
@@ -165,21 +194,22 @@ class GenerationRun:
         """Batches start at the same samples in every run, whatever is finished: a batch that was cut short is sampled
         again as a whole, so that its studies come out equal to the bit."""
         size = self.request.batch_size
-        missing = sum(self.stem(i) not in self.ledger.done for i in self.own)
+        done = set(self.ledger.everything())  # of all shards: another batch size moves their borders
+        missing = sum(self.stem(i) not in done for i in self.own)
         with tqdm(total=len(self.own), initial=len(self.own) - missing, unit="study") as bar:
             for start in range(self.own.start, self.own.stop, size):
                 indices = range(start, min(start + size, self.own.stop))
-                if all(self.stem(i) in self.ledger.done for i in indices):
+                if all(self.stem(i) in done for i in indices):
                     continue
                 for index, study in zip(indices, self.sample(indices), strict=True):
-                    if study.stem not in self.ledger.done:
+                    if study.stem not in done:
                         self.store(index, study)
                         bar.update()
         shutil.rmtree(self.stage, ignore_errors=True)
 
     def sample(self, indices: range) -> Iterator[GeneratedStudy]:
         rows = [i // self.request.num_samples for i in indices]
-        prompts = {n: [values[row if len(values) > 1 else 0] for row in rows] for n, values in self.prompts.items()}
+        prompts = self.prompts.take(rows)
         out = self.pipe(
             prompts, self.outputs, self.request.num_inference_steps, self.request.guidance_scale,
             num_images_per_prompt=1 if prompts else len(rows), batch_size=len(rows),

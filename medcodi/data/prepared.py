@@ -100,8 +100,9 @@ class PreparedWriter:
         self._rejects.writerow([item, " ".join(str(reason).split())])
         self.num_rejects += 1
 
-    def add(self, study: Study) -> bool:
-        """Write a study to the split of its patient. False when the study as a whole was rejected."""
+    def add(self, study: Study, split: str | None = None) -> bool:
+        """Write a study to the split of its patient, or to `split`, which a source that publishes its own splits gives.
+        False when the study as a whole was rejected."""
         for name in study.values:
             if name not in {spec.name for spec in self.fields}:
                 raise unknown_key(name, [spec.name for spec in self.fields], f"study {study.study_id!r}")
@@ -114,7 +115,7 @@ class PreparedWriter:
             self.reject(study.study_id, "the study has no modality")
             return False
         truth = None if study.truth is None else json.dumps(study.truth, default=json_value)
-        split = split_of(study.patient_id, self.validation, self.test)
+        split = split or split_of(study.patient_id, self.validation, self.test)
         self._writers[split].write(
             {"study_id": study.study_id, "patient_id": study.patient_id, "truth": truth, **stored}
         )

@@ -20,6 +20,7 @@ from medcodi.data.study import SPLITS, Study
 
 PICTURE, TEXT, TABLE, _ = STORAGES
 SHOWN_SIDE = 192  # pixels of a sample image on the page
+VIEW = "view "  # counts of a source that say where the views came from, or that there is none
 STYLE = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
 td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.4em}img{background:#000}\
 section{border-top:1px solid #ccc}pre{white-space:pre-wrap}"
@@ -41,9 +42,20 @@ def describe(folder: str | Path) -> dict[str, Rows]:
             tables[f"missing in {spec.name}"] = _missing_cells(splits, spec.name)
         if spec.storage == TEXT:
             tables[f"words of {spec.name}"] = _lengths(splits, spec.name)
-    for title, value in index["notes"].items():
-        if isinstance(value, dict):
-            tables[title.replace("_", " ")] = [[title.replace("_", " "), "count"], *([k, str(v)] for k, v in value.items())]
+    return {**tables, **_notes(index["notes"])}
+
+
+def _notes(notes: dict[str, Any]) -> dict[str, Rows]:
+    """What the source noted; where the views came from stands apart from its other counts."""
+    tables = {}
+    for title, values in notes.items():
+        if not isinstance(values, dict):
+            continue
+        views = {name: number for name, number in values.items() if name.startswith(VIEW)}
+        for head, part in ((title.replace("_", " "), values.keys() - views.keys()), ("views", views.keys())):
+            if part:
+                what = "count" if all(isinstance(values[name], int) for name in part) else "value"
+                tables[head] = [[head, what], *([name, str(values[name])] for name in values if name in part)]
     return tables
 
 
@@ -92,13 +104,15 @@ def _lengths(splits: dict[str, PreparedDataset], name: str) -> Rows:
 
 
 def write_page(folder: str | Path, path: str | Path, num_samples: int = 8) -> Path:
-    """One HTML file with the tables of `describe` and the first `num_samples` studies of the training split."""
-    sample = PreparedDataset.load(folder, SPLITS[0])
+    """One HTML file with the tables of `describe` and the first `num_samples` studies of the training split
+    (of the next one, where it has none)."""
+    samples = [(split, PreparedDataset.load(folder, split)) for split in SPLITS]
+    split, sample = next((pair for pair in samples if len(pair[1])), samples[0])
     tables = "".join(_table(title, rows) for title, rows in describe(folder).items())
     shown = "".join(_study(study) for study in sample.batch(range(min(num_samples, len(sample)))))
     title = html.escape(str(folder))
     page = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{tables}"
-    Path(path).write_text(f"{page}<h2>{SPLITS[0]}: first studies</h2>{shown}", encoding="utf-8")
+    Path(path).write_text(f"{page}<h2>{split}: first studies</h2>{shown}", encoding="utf-8")
     return Path(path)
 
 

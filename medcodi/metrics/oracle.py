@@ -40,8 +40,8 @@ def _label(truth: dict[str, Any], key: str) -> bool:
     return value != "none" if isinstance(value, str) else value > 0
 
 
-class _ReaderNetwork(nn.Module):
-    """(N, 1, 64, 64) in [0, 1] -> (N, K) logits, the last one the standardised cardiothoracic ratio."""
+class ReaderNetwork(nn.Module):
+    """(N, 1, 64, 64) in [0, 1] -> (N, K) outputs."""
 
     def __init__(self, num_outputs: int, width: int = 16) -> None:
         super().__init__()
@@ -57,12 +57,15 @@ class _ReaderNetwork(nn.Module):
         self.norm = nn.BatchNorm1d(128)
         self.out = nn.Linear(128, num_outputs)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """What the outputs are read from: (N, 128), not negative."""
         features = F.relu(self.norms[0](self.stem(2 * images - 1)))  # N, width, 32, 32
         for convolution, norm in zip(self.body, list(self.norms)[1:], strict=True):
             features = F.relu(norm(convolution(features)))  # N, 2 width, 16, 16; then 8, 8
-        hidden = F.relu(self.norm(self.hidden(features.flatten(1))))  # N, 128
-        return self.out(F.dropout(hidden, 0.3, self.training))
+        return F.relu(self.norm(self.hidden(features.flatten(1))))  # N, 128
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.out(F.dropout(self.features(images), 0.3, self.training))
 
 
 class PhantomReader:
@@ -71,7 +74,7 @@ class PhantomReader:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.view: str | None = None
-        self.network: _ReaderNetwork | None = None
+        self.network: ReaderNetwork | None = None
 
     def fit(
         self, images: np.ndarray, truths: list[dict[str, Any]], view: str, num_epochs: int = 10, batch_size: int = 64
@@ -85,10 +88,10 @@ class PhantomReader:
         self.view = view
         labels = torch.from_numpy(label_table(truths))
         ratio = torch.tensor([(truth["ctr"] - _CTR_MEAN) / _CTR_STD for truth in truths], dtype=torch.float32)
-        pixels = _pixels(images)
+        pixels = to_pixels(images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.network = _ReaderNetwork(len(LABELS) + 1)
+            self.network = ReaderNetwork(len(LABELS) + 1)
             self._train(pixels, labels, ratio, num_epochs, batch_size)
         return self
 
@@ -104,7 +107,7 @@ class PhantomReader:
             for rows in torch.randperm(len(pixels)).split(batch_size):
                 if step == num_steps or (len(rows) < batch_size <= len(pixels)):
                     break
-                outputs = network(_shifted(pixels[rows]))
+                outputs = network(shifted(pixels[rows]))
                 loss = F.binary_cross_entropy_with_logits(outputs[:, :-1], labels[rows])
                 loss = loss + 0.3 * F.mse_loss(outputs[:, -1], ratio[rows])
                 optimizer.zero_grad()
@@ -119,7 +122,7 @@ class PhantomReader:
         """Images (N, H, W) float32 in [0, 1] -> `LABELS` with probabilities (N,), and the estimated `ctr` (N,)."""
         if self.network is None:
             raise ValueError("this PhantomReader is not trained: call fit or load first")
-        outputs = torch.cat([self.network(part) for part in _pixels(images).split(512)]).double()
+        outputs = torch.cat([self.network(part) for part in to_pixels(images).split(512)]).double()
         read = dict(zip(LABELS, outputs[:, :-1].sigmoid().numpy().T, strict=True))
         read["ctr"] = outputs[:, -1].numpy() * _CTR_STD + _CTR_MEAN
         return read
@@ -150,18 +153,16 @@ class PhantomReader:
         """A reader that `save` wrote; raises ValueError where it was made for other labels."""
         config = json.loads((Path(folder) / "reader.json").read_text())
         if tuple(config["labels"]) != LABELS:
-            raise ValueError(
-                f"reader in {folder} has the labels {config['labels']}, expected {list(LABELS)}: fit it again"
-            )
+            raise ValueError(f"reader in {folder} has the labels {config['labels']}, expected {list(LABELS)}: fit it again")
         reader = cls(config["seed"])
         reader.view = config["view"]
-        reader.network = _ReaderNetwork(len(LABELS) + 1)
+        reader.network = ReaderNetwork(len(LABELS) + 1)
         reader.network.load_state_dict(load_file(Path(folder) / "reader.safetensors"))
         reader.network.eval()
         return reader
 
 
-def _pixels(images: np.ndarray) -> torch.Tensor:
+def to_pixels(images: np.ndarray) -> torch.Tensor:
     """(N, H, W) -> (N, 1, 64, 64)."""
     images = np.asarray(images, np.float32)
     if images.ndim != 3:
@@ -172,7 +173,7 @@ def _pixels(images: np.ndarray) -> torch.Tensor:
     return pixels.contiguous()
 
 
-def _shifted(pixels: torch.Tensor) -> torch.Tensor:
+def shifted(pixels: torch.Tensor) -> torch.Tensor:
     """Move a batch by up to one pixel and add a little noise, so that generated images are not out of range."""
     down, right = torch.randint(-1, 2, (2,)).tolist()
     return torch.roll(pixels, (down, right), (2, 3)) + 0.02 * torch.randn_like(pixels)

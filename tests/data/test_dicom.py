@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import zlib
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.sources import get_source
+from medcodi.data.sources.dicom.archive import Archive
 from medcodi.data.sources.dicom.options import DicomOptions
 from medcodi.data.sources.dicom.pool import read_all
 from medcodi.data.sources.dicom.prepare import common_spacing
@@ -264,7 +264,7 @@ def test_a_worker_that_hangs_or_dies_costs_its_file_only(tmp_path):
 def test_a_file_that_took_too_long_is_read_again_by_the_next_run(tmp_path, monkeypatch):
     save(image(), tmp_path / "s" / "hang")
     with monkeypatch.context() as slow:
-        slow.setattr("medcodi.data.sources.dicom.prepare.read_all", partial(read_all, task=misbehave))
+        slow.setattr(Archive, "task", staticmethod(misbehave))
         assert prepare(tmp_path / "s", tmp_path / "out", timeout=0.5)["rejected files"] == 1
     assert reasons(tmp_path / "out") == {"hang": "not done after 0.5 s"}
     assert prepare(tmp_path / "s", tmp_path / "out")["images"] == 1

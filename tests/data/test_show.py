@@ -36,6 +36,19 @@ def test_the_page_shows_images_and_escapes_texts(tmp_path):
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
+def test_views_spacings_and_decisions_of_the_source(tmp_path):
+    with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image")], validation=0, test=1) as writer:
+        writer.add(Study("s", "p", {"a": [[0.0, 1.0]]}))
+        writer.notes = {"source": "dicom", "counts": {"files": 3, "view from ViewPosition": 1, "view unknown": 2},
+                        "spacings_mm": {"0.14 x 0.14": 1}, "columns": {"age": "integer: 3 to 5"}}  # fmt: skip
+    tables = describe(tmp_path / "p")
+    assert tables["views"] == [["views", "count"], ["view from ViewPosition", "1"], ["view unknown", "2"]]
+    assert tables["counts"] == [["counts", "count"], ["files", "3"]]
+    assert tables["spacings mm"][1] == ["0.14 x 0.14", "1"] and tables["columns"][0] == ["columns", "value"]
+    page = write_page(tmp_path / "p", tmp_path / "page.html").read_text()
+    assert "test: first studies" in page and "data:image/png;base64," in page  # the training split has none
+
+
 def test_the_command(tiny_prepared, tmp_path):
     result = CliRunner().invoke(app, ["data", "show", str(tiny_prepared), "--page", str(tmp_path / "page.html")])
     assert result.exit_code == 0 and "studies by what is present" in result.stdout

@@ -78,7 +78,7 @@ def build_family(tmp_path, folders=None, image=IMAGE, report=REPORT) -> ModelFam
     if folders:
         modalities["report"] = {**report, "autoencoder_tokenizers": list(folders)}
     recipe = tiny_recipe(tmp_path, modalities=modalities, shared_space={"embed_dim": EMBED},
-                         diffusion={"fusion": "mean", "prediction_type": "epsilon"})  # fmt: skip
+                         diffusion={"fusion": "mean", "prediction_type": "epsilon", "linear_denoiser": False})  # fmt: skip
     recipe.modalities["report"]["denoiser"] = report["denoiser"]  # in the place of tests.tiny's, not merged with it
     assets = tiny_assets(recipe)
     if folders:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -173,6 +174,29 @@ def test_dcmtk_reads_the_same_pixels(folder, tmp_path):
     (raw,) = tmp_path.glob("*.raw")
     pixels = np.fromfile(raw, "<u2").reshape(SIZE, SIZE)
     np.testing.assert_array_equal(pixels, read(folder, 0, "frontal").pixel_array)
+
+
+def test_dcmtk_reads_the_same_attributes(folder):
+    """dcm2json against pydicom's own JSON (PS3.18, annex F), every attribute but the pixels."""
+    for name in (*PICTURES, "report"):
+        call = [tool("dcm2json", "dcmtk"), str(folder / "sample_00000" / f"{name}.dcm")]
+        theirs = json.loads(subprocess.run(call, capture_output=True, text=True, check=True, timeout=60).stdout)
+        ours = read(folder, 0, name).to_json_dict()
+        assert {tag for tag in theirs if tag != "7FE00010"} >= {"00080018", "0020000D", "00100020"}
+        assert _values(theirs) == _values(ours)
+
+
+def _values(attributes: dict) -> dict:
+    """Numbers as numbers: DS and IS may stand as text in either."""
+    found = {tag: entry.get("Value", []) for tag, entry in attributes.items() if tag != "7FE00010"}
+    return {
+        tag: [
+            _values(one) if isinstance(one, dict) and not one.keys() & {"Alphabetic"}
+            else float(one) if attributes[tag]["vr"] in ("DS", "IS", "US") else one
+            for one in values
+        ]
+        for tag, values in found.items()
+    }  # fmt: skip
 
 
 def test_dcmtk_reads_the_same_text(folder, values):

@@ -10,7 +10,7 @@ from tests.tiny import copy_run, tiny_recipe
 
 def test_jobs_are_the_tasks_of_the_stages(tiny_run):
     jobs = jobs_of(Run(tiny_run), ("stage1", "autoencoder"))
-    groups = {("autoencoder", "radiograph"), ("autoencoder", "report"), ("autoencoder", "tabular")}
+    groups = {("autoencoder", "frontal"), ("autoencoder", "report"), ("autoencoder", "tabular")}
     assert len(jobs) == 4 and set(jobs) == {*groups, ("stage1", None)}
     assert [name for _, name in jobs_of(Run(tiny_run), ("stage2",))] == list(tiny_run.modalities)
 

@@ -53,14 +53,17 @@ def train_in_one_and_in_two(tiny_run, tmp_path, stage, without, label, settings)
 
 
 def assert_close(one, two):
-    """Losses and weights. Attention does not see a bias of its keys: its gradient is rounding, which Adam scales up."""
+    """Losses and weights. Adam turns the rounding of a gradient near zero (as of a bias of keys, which attention does not see)
+    into a part of a step, for single numbers."""
     torch.testing.assert_close(torch.tensor(one[1]), torch.tensor(two[1]), rtol=1e-5, atol=1e-5)
     assert one[0].keys() == two[0].keys()
     for key in one[0]:
         if key.endswith("in_proj_bias"):  # query, key, value
             for weights, _ in (one, two):
                 weights[key].chunk(3)[1].zero_()
-        torch.testing.assert_close(one[0][key], two[0][key], rtol=1e-5, atol=1e-5, msg=f"{key} differs")
+        torch.testing.assert_close(one[0][key], two[0][key], rtol=1e-4, atol=1e-4, msg=f"{key} differs")
+    differences = torch.cat([(one[0][key] - two[0][key]).float().flatten() for key in one[0]])
+    assert differences.abs().mean() < 1e-6
 
 
 def test_stage2(tiny_run, tmp_path):

@@ -10,6 +10,10 @@ from medcodi.config import unknown_key
 SOURCES = {
     "folder": "medcodi.data.sources.folder:prepare_folder",
     "dicom": "medcodi.data.sources.dicom.prepare:prepare_dicom",
+    "mimic_cxr": "medcodi.data.sources.mimic_cxr.prepare:prepare_mimic_cxr",
+    "openi": "medcodi.data.sources.openi:prepare_openi",
+    "table": "medcodi.data.sources.tables:prepare_table",
+    "stony_brook": "medcodi.data.sources.stony_brook:prepare_stony_brook",
 }
 
 

@@ -5,6 +5,7 @@ table value that cannot be read. The rest of the study goes on.
 """
 
 import logging
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,18 @@ def prepare_folder(
     """
     source = Path(source_dir)
     mapping = mapping if isinstance(mapping, FolderMapping) else parse_mapping(mapping)
-    rows = _read_rows(source, mapping)
+    if not source.is_dir():
+        raise FileNotFoundError(f"source folder {source} does not exist")
+    path = safe_path(source, mapping.csv)
+    return prepare_rows(read_table(path), str(path), source, mapping, out_dir, validation, test, overwrite)
+
+
+def prepare_rows(
+    frame: pd.DataFrame, where: str, source: Path, mapping: FolderMapping, out_dir: str | Path, validation: float = 0.1,
+    test: float = 0.1, overwrite: bool = False, notes: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`prepare_folder` of the rows of `frame` (`read_table`), named `where` in errors; `notes` go to prepared.json."""
+    rows = _named_rows(frame, where, mapping)
     with PreparedWriter(out_dir, mapping.fields, mapping.schemas, validation, test, overwrite) as writer:
         studies = _StudyMaker(source, mapping, writer)
         for number, (patient, study_id, group) in enumerate(studies.groups(rows), start=1):
@@ -49,20 +61,27 @@ def prepare_folder(
             if number % 1000 == 0:
                 logger.info("%s: %d groups of rows read", source, number)
         counts = {"rows": len(rows), **studies.counts}
-        writer.notes["source"] = counts
+        writer.notes = {"source": counts, **(notes or {})}
     return {**counts, "rejects": writer.num_rejects}
 
 
-def _read_rows(source: Path, mapping: FolderMapping) -> list[Row]:
-    """Rows of the csv as stripped strings ("" = blank); the key "" holds the name of the row."""
-    if not source.is_dir():
-        raise FileNotFoundError(f"source folder {source} does not exist")
-    path = safe_path(source, mapping.csv)
+def read_table(path: Path) -> pd.DataFrame:
+    """All cells as texts, blank ones "". Raises ValueError for a file that is no UTF-8 csv or tsv (also .gz), or no
+    parquet."""
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
-    except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"{path} cannot be read as UTF-8 csv: {error}") from None
-    mapping.check_columns(list(frame.columns), str(path))
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+            return frame.astype(object).where(frame.notna(), "").map(str)
+        separator = "\t" if ".tsv" in path.suffixes else ","
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator).fillna("")
+    except (ValueError, EOFError) as error:  # pandas' parser errors, UnicodeDecodeError and ArrowInvalid are ValueErrors
+        kind = "parquet" if path.suffix == ".parquet" else "UTF-8 csv"
+        raise ValueError(f"{path} cannot be read as {kind}: {error}") from None
+
+
+def _named_rows(frame: pd.DataFrame, where: str, mapping: FolderMapping) -> list[Row]:
+    """Rows as stripped strings ("" = blank); the key "" holds the name of the row."""
+    mapping.check_columns(list(frame.columns), where)
     rows = [{key: value.strip() for key, value in row.items()} for row in frame.to_dict("records")]
     for number, row in enumerate(rows, start=1):
         row[""] = (row[mapping.row_id] if mapping.row_id else "") or f"row {number}"
@@ -89,6 +108,12 @@ class _StudyMaker:
             if not patient:
                 self._reject_image(row[""], f"column {self.mapping.patient_id!r} is blank: the patient is unknown")
                 continue
+            if self.mapping.patient_pattern:
+                match = re.fullmatch(self.mapping.patient_pattern, patient)
+                if match is None:
+                    self._reject_image(row[""], f"column {self.mapping.patient_id!r} does not match the patient_pattern")
+                    continue
+                patient = match[1]
             parts = [row[column] for column in self.mapping.study_id]
             if "" in parts and self.mapping.blank_study == "separate":
                 parts = [part for part in parts if part] + [row[""].replace(" ", "")]

@@ -1,7 +1,9 @@
 """The mapping of the folder + csv source: which columns of the csv make which modality. Parsed strictly."""
 
 import math
+import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from medcodi.config import build_dataclass, unknown_key
@@ -11,6 +13,16 @@ from medcodi.data.table import Column, TableSchema
 DUPLICATES = ("first", "separate")
 BLANK_STUDY = ("separate", "together")
 ON_WRONG_SIZE = ("resize", "reject")
+DATETIME = "datetime"
+
+
+def moment(text: str, date_format: str) -> datetime:
+    """A date, or date and time (UTC unless it says so). Raises ValueError for any other text."""
+    try:
+        found = datetime.strptime(text, date_format) if date_format else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"expected a date{f' as {date_format}' if date_format else ''}, got {text!r}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -31,7 +43,8 @@ class ReportMapping:
 class ColumnMapping:
     """A csv column as a table column `name` of `type`. `map` turns raw values into others (null = missing), `missing`
     lists raw values that stand for no value; numbers outside [min, max] are refused. Without `map`, raw values are
-    taken as they stand."""
+    taken as they stand. `type` datetime becomes a continuous column, the days since `origin` (ISO 8601, as the values are
+    unless `date_format` says it in the directives of strptime)."""
 
     column: str
     type: str
@@ -42,10 +55,15 @@ class ColumnMapping:
     min: float | None = None
     max: float | None = None
     unit: str = ""
+    origin: str = ""
+    date_format: str = ""
 
     def __post_init__(self) -> None:
         self.name = self.name or self.column
-        self.schema_column = Column(self.name, self.type, list(self.categories), unit=self.unit)
+        kind, unit = (self.type, self.unit) if self.type != DATETIME else ("continuous", f"days since {self.origin}")
+        self.schema_column = Column(self.name, kind, list(self.categories), unit=unit)
+        if self.type == DATETIME:
+            self._origin = moment(self.origin, "")
 
     def parse(self, raw: str) -> Any:
         """Stored value of a raw cell that is not blank, None where it stands for no value. Raises ValueError with the
@@ -55,6 +73,8 @@ class ColumnMapping:
         value = self.map.get(raw, raw)
         if value is None:
             return None
+        if self.type == DATETIME:
+            value = str((moment(value, self.date_format) - self._origin).total_seconds() / 86400)
         if not self.schema_column.is_discrete and "_" in value:  # float("1_0") is 10
             raise ValueError(f"expected a number, got {raw!r}")
         cell = check_cell(self.schema_column, value)
@@ -83,6 +103,7 @@ class FolderMapping:
     `blank_study`: rows with a blank study column are each their own study ("separate") or one per patient ("together").
     `duplicates`: a second image of a name makes a further study of the patient ("separate") or is listed as rejected
     ("first"). `on_wrong_size`: images that are not `size` x `size` are padded and resized, or rejected.
+    `patient_pattern`: regular expression that the whole patient column matches, whose first group is the patient.
     `invert_column`: 1 / true marks an image whose greys are reversed. `row_id`: column that names a row in rejects.csv.
     """
 
@@ -99,6 +120,7 @@ class FolderMapping:
     row_id: str | None = None
     blank_study: str = "separate"
     duplicates: str = "separate"
+    patient_pattern: str | None = None
 
     def __post_init__(self) -> None:
         for key, valid in (("duplicates", DUPLICATES), ("blank_study", BLANK_STUDY), ("on_wrong_size", ON_WRONG_SIZE)):
@@ -106,6 +128,8 @@ class FolderMapping:
                 raise ValueError(f"mapping.{key} must be one of {valid}, got {getattr(self, key)!r}")
         if self.size < 1:
             raise ValueError(f"mapping.size must be at least 1, got {self.size}")
+        if self.patient_pattern is not None:
+            _check_pattern(self.patient_pattern)
         if not self.study_id:
             raise ValueError("mapping.study_id must name at least one column")
 
@@ -128,6 +152,15 @@ class FolderMapping:
         for column in used:
             if column is not None and column not in available:
                 raise unknown_key(column, available, f"the columns of {where}")
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"mapping.patient_pattern {pattern!r} is no regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"mapping.patient_pattern {pattern!r} needs one group, the patient; it has {groups}")
 
 
 def parse_mapping(values: dict[str, Any], where: str = "mapping") -> FolderMapping:

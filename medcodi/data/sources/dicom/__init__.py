@@ -12,7 +12,10 @@ identity.py  keyed hashes, removal of the patient's identity from texts
 work.py      one file -> one Record, in a worker process
 pool.py      workers with time limits; a crash costs one file
 state.py     what is done already, kept outside the prepared folder
-prepare.py   the run: walk, work, group to studies, write
+archive.py   what an archive is, and its files -> studies; mimic_cxr, openi and stony_brook are archives too
+hinted.py    archives whose tables say who, which study and which view
+hints.py     one file of such an archive -> one Record, plain images too
+prepare.py   the run: list the files, work, group to studies, write
 """
 
 import importlib.util

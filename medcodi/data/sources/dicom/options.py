@@ -59,6 +59,10 @@ class DicomOptions:
         for name in ("modalities", "body_parts", "sections"):
             setattr(self, name, [value.strip().upper() for value in getattr(self, name)])
 
+    def for_workers(self) -> "DicomOptions":
+        """Without what a subclass adds: its module, and all that it imports, stays out of the workers."""
+        return DicomOptions(**{one.name: getattr(self, one.name) for one in dataclasses.fields(DicomOptions)})
+
     def fingerprint(self) -> str:
         """What a finished file depends on (names of fields do not change it)."""
         names = ("size", "window", "modalities", "body_parts", "sections", "max_file_mib", "max_megapixels")

@@ -20,14 +20,14 @@ def read_all(
     """(path, Record) of every path, as they become ready. `task(job, path)` runs in one of `num_workers` processes."""
     paths = iter(paths)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([start_worker.__module__])
+    context.set_forkserver_preload([start_worker.__module__, task.__module__])
     options = job.options
     pool = ProcessPool(num_workers, TASKS_PER_WORKER, start_worker, [options.max_memory_gib], context)
     running = {}
     try:
         while True:
             for path in islice(paths, num_workers * WAITING - len(running)):
-                running[pool.schedule(task, args=[job, path], timeout=options.timeout)] = path
+                running[pool.schedule(task, args=[job.for_file(path), path], timeout=options.timeout)] = path
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:

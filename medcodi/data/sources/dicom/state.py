@@ -107,5 +107,10 @@ class State:
         for study, rows in groupby(self._db.execute(query), key=lambda row: row[0]):
             yield study, [(path, Record.from_json(text, b"")) for _, path, text in rows]
 
+    def files(self, study: str) -> list[tuple[bytes, Record]]:
+        """The files of one study."""
+        rows = self._db.execute("select path, record from files where study = ? order by path", [study])
+        return [(path, Record.from_json(text, b"")) for path, text in rows]
+
     def png(self, path: bytes) -> bytes:
         return self._db.execute("select png from files where path = ?", [path]).fetchone()[0]

@@ -34,16 +34,16 @@ def find_view(ds: pydicom.Dataset) -> tuple[View, str]:
     PatientOrientation. A value that is present but names another projection (oblique, decubitus) ends the search."""
     position = _text(ds.get("ViewPosition"))
     if position:
-        view = POSITIONS.get(position, View.UNKNOWN)
+        view = view_of_position(position)
         return view, "ViewPosition" if view is not View.UNKNOWN else "ViewPosition names neither view"
     code = _view_code(ds)
     if code:
         view = VIEW_CODES.get(code, View.UNKNOWN)
         return view, "ViewCodeSequence" if view is not View.UNKNOWN else "ViewCodeSequence names neither view"
-    view = _from_words(_text(ds.get("SeriesDescription")))
+    view = view_of_words(ds.get("SeriesDescription"))
     if view is not None:
         return view, "SeriesDescription" if view is not View.UNKNOWN else "SeriesDescription names another projection"
-    view = _from_orientation(ds.get("PatientOrientation"))
+    view = view_of_orientation(ds.get("PatientOrientation"))
     if view is not View.UNKNOWN:
         return view, "PatientOrientation"
     return view, "no ViewPosition; SeriesDescription and PatientOrientation do not say it"
@@ -60,8 +60,14 @@ def _view_code(ds: pydicom.Dataset) -> str:
     return _text(items[0].get("CodeValue"))
 
 
-def _from_words(text: str) -> View | None:
+def view_of_position(value: object) -> View:
+    """View that a value of ViewPosition means."""
+    return POSITIONS.get(_text(value), View.UNKNOWN)
+
+
+def view_of_words(value: object) -> View | None:
     """View that a description names; UNKNOWN for another or for both; None when it names none."""
+    text = _text(value)
     front, side = bool(FRONT_WORDS.search(text)), bool(SIDE_WORDS.search(text))
     if OTHER_WORDS.search(text) or (front and side):
         return View.UNKNOWN
@@ -70,7 +76,7 @@ def _from_words(text: str) -> View | None:
     return None
 
 
-def _from_orientation(value: object) -> View:
+def view_of_orientation(value: object) -> View:
     """Direction of the rows and of the columns: rows along left-right show the front, along anterior-posterior the side.
     Only upright images with single letters (PS3.3 C.7.6.1.1.1)."""
     if not isinstance(value, (list, pydicom.multival.MultiValue)) or len(value) != 2:

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass
@@ -14,6 +14,10 @@ class Found:
     size: int
     mtime: int
     refused: str = ""
+
+    def refuse(self, reason: str) -> "Found":
+        """The same, with `reason` unless it has one."""
+        return replace(self, refused=self.refused or reason)
 
 
 def walk(source: str | os.PathLike[str]) -> Iterator[Found]:

@@ -1,0 +1,95 @@
+"""Pictures of the tables, as PNG files. Legend: N samples, D features."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+MAX_MAPPED = 300
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def image_grid(rows: Mapping[str, np.ndarray], path: Path) -> None:
+    """One row of images (N, H, W) in [0, 1], all of one size, for each name."""
+    height, width = next(iter(rows.values())).shape[1:]
+    gap = max(height // 32, 1)
+    num_columns = max(len(images) for images in rows.values())
+    canvas = np.ones((len(rows) * (height + gap) - gap, num_columns * (width + gap) - gap), np.float32)
+    for line, images in enumerate(rows.values()):
+        for i, image in enumerate(images):
+            top, left = line * (height + gap), i * (width + gap)
+            canvas[top : top + height, left : left + width] = image
+    figure, axis = plt.subplots(figsize=(1.2 * num_columns + 1.2, 1.25 * len(rows)))
+    axis.imshow(canvas, cmap="gray", vmin=0, vmax=1)
+    axis.set_yticks([line * (height + gap) + height / 2 for line in range(len(rows))], list(rows), fontsize=9)
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    _save(figure, path)
+
+
+def feature_map(features: Mapping[str, np.ndarray], path: Path, seed: int = 0) -> None:
+    """First two principal components of the first set (real) for all, and t-SNE of all; at most 300 of each set."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    parts = {name: part[:MAX_MAPPED] for name, part in features.items()}
+    stacked = np.concatenate(list(parts.values()))
+    pca = PCA(2, random_state=seed).fit(next(iter(parts.values())))
+    perplexity = min(30.0, (len(stacked) - 1) / 3)
+    maps = {
+        "principal components of the real features": pca.transform(stacked),
+        "t-SNE": TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=400).fit_transform(stacked),
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4))
+    for axis, (title, points) in zip(axes, maps.items(), strict=True):
+        start = 0
+        for name, part in parts.items():
+            axis.scatter(*points[start : start + len(part)].T, s=9, alpha=0.7, label=name)
+            start += len(part)
+        axis.set_title(title, fontsize=10)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    axes[1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def roc_curves(systems: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """ROC curves of binary labels (N,) and scores (N,) by system."""
+    from sklearn.metrics import roc_curve
+
+    figure, axis = plt.subplots(figsize=(5, 4.6))
+    for name, (labels, scores) in systems.items():
+        if 0 < labels.sum() < len(labels):
+            false, true, _ = roc_curve(labels, scores)
+            axis.plot(false, true, label=name, linewidth=1.5)
+    axis.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+    axis.set_xlabel("false positive rate")
+    axis.set_ylabel("true positive rate")
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def histogram(systems: Mapping[str, np.ndarray], xlabel: str, path: Path) -> None:
+    """Shares of whole numbers (N,) by system, side by side."""
+    last = max(int(values.max()) for values in systems.values())
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    width = 0.8 / len(systems)
+    for i, (name, values) in enumerate(systems.items()):
+        shares = np.bincount(values.astype(int), minlength=last + 1) / len(values)
+        axis.bar(np.arange(last + 1) + (i - (len(systems) - 1) / 2) * width, shares, width, label=name)
+    axis.set_xticks(range(last + 1))
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel("share of the studies")
+    axis.legend(fontsize=8)
+    _save(figure, path)

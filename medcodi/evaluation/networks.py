@@ -1,0 +1,90 @@
+"""Networks that the suite trains on REAL training studies, kept in `work/networks`; training of the model never saw them."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medcodi.config import fingerprint
+from medcodi.evaluation.labels import Labels
+from medcodi.metrics.backbones import Backbone
+from medcodi.metrics.classifier import ImageClassifier
+from medcodi.metrics.coherence import CoherenceEncoder
+
+if TYPE_CHECKING:
+    from medcodi.evaluation.context import EvaluationContext
+
+logger = logging.getLogger(__name__)
+
+
+class LabelBackbone:
+    """The embedded default: features of the classifier that was trained on the data set's own labels."""
+
+    def __init__(self, classifier: ImageClassifier, view: str) -> None:
+        self.name, self.classifier = f"label network ({view})", classifier
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return self.classifier.features(images)
+
+
+class Networks:
+    """Made on first use; the same data, settings and seed find them again."""
+
+    def __init__(self, context: "EvaluationContext") -> None:
+        self.context = context
+        self.folder = context.work / "networks"
+        self._kept: dict[str, Any] = {}
+
+    def classifier(self, letter: str, labels: Labels | None = None) -> ImageClassifier:
+        """Findings in the images of a view (F or L), trained on `labels` (default: of the data set).
+
+        ValueError where the data set has no labels, or none of them has both classes.
+        """
+        labels = labels or self.context.labels
+        if labels is None:
+            raise ValueError("the data set has no labels to train a classifier on")
+
+        def train() -> ImageClassifier:
+            studies = self.context.training([letter])
+            logger.info("training the %s classifier on %d real images (%s)", letter, len(studies), labels.source)
+            images, steps = self.context.images(studies, letter), self.context.settings.network_steps
+            return ImageClassifier(labels.names).fit(images, labels.of(studies), steps)
+
+        return self._get(f"classifier_{letter}", [labels.source, labels.names], ImageClassifier.load, train)
+
+    def backbones(self, letter: str) -> list[LabelBackbone | Backbone]:
+        """The embedded default (where there are labels), then the recipe's plug-ins."""
+        own = [LabelBackbone(self.classifier(letter), self.context.name(letter))] if self.context.labels else []
+        for spec in self.context.settings.backbones:
+            key = f"backbone_{fingerprint(spec)}"
+            if key not in self._kept:
+                self._kept[key] = Backbone(spec)
+            own.append(self._kept[key])
+        return own
+
+    def coherence(self) -> CoherenceEncoder:
+        """The independent encoder of F, L and T, trained on complete real training studies."""
+        context = self.context
+        views, text = context.names("FL"), context.name("T")
+
+        def train() -> CoherenceEncoder:
+            studies = context.training("FLT")
+            logger.info("training the coherence encoder on %d real studies", len(studies))
+            values = {context.name(letter): context.values(studies, letter) for letter in "FLT"}
+            return CoherenceEncoder(views, text).fit(values, context.settings.network_steps)
+
+        return self._get("coherence", [views, text], CoherenceEncoder.load, train)
+
+    def _get(self, name: str, settings: Any, load: Callable[[Path], Any], train: Callable[[], Any]) -> Any:
+        about = [settings, self.context.data_hash, self.context.settings.num_training_studies,
+                 self.context.settings.network_steps]  # fmt: skip
+        folder = self.folder / f"{name}_{fingerprint(about)}"
+        if folder.name not in self._kept:
+            if folder.is_dir():
+                self._kept[folder.name] = load(folder)
+            else:
+                self._kept[folder.name] = train()
+                self._kept[folder.name].save(folder)
+        return self._kept[folder.name]

@@ -1,0 +1,1 @@
+"""One file a table of EVALUATION.md; each registers its class under its id (`evaluation/table.py`)."""

@@ -1,0 +1,93 @@
+"""Fig7: do a generated image and a generated report show the same findings? (MedCoDi-M, Figure 7, corrected for chance)."""
+
+import numpy as np
+
+from medcodi.evaluation.charts import histogram
+from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.labels import Labels
+from medcodi.evaluation.routes import patients
+from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
+from medcodi.metrics.classification import best_thresholds
+from medcodi.metrics.hamming import chance_hamming, corrected_agreement, hamming
+from medcodi.metrics.labeler import POSITIVE
+from medcodi.metrics.statistics import bootstrap, paired_difference
+
+DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN = (
+    "Hamming distance",
+    "share at 0",
+    "chance",
+    "agreement over chance",
+    "joint - independent",
+)
+
+
+@register_table
+class ClinicalAgreement(EvaluationTable):
+    """L>F and L>T against L>FT: the findings of the image (classifier) and of the report (labeler)."""
+
+    id, title, needs = "Fig7", "Clinical agreement of image and report", ("pipeline", "F", "L", "T")
+
+    def run(self, context: EvaluationContext) -> Result:
+        studies = context.held_out("LFT")
+        if not studies:
+            raise ValueError("no held-out study has both views and a report")
+        labels = self._labels(context)
+        classifier = context.networks.classifier("F", labels)
+        validation = context.studies("validation", "FT", context.settings.num_training_studies)
+        if not validation:
+            raise ValueError("no validation study has a frontal image and a report: thresholds cannot be chosen")
+        thresholds = best_thresholds(labels.of(validation), classifier.probabilities(context.images(validation, "F")))
+        systems = {
+            "L>FT, joint": context.generated("L", "FT", studies=studies),
+            "L>F and L>T, independent": context.generated("L", "FT", studies=studies, joint=False),
+            "real pairs": {letter: context.values(studies, letter) for letter in "FT"},
+        }
+        read = {
+            name: (
+                classifier.probabilities(np.stack(pair["F"])) >= thresholds,
+                context.labeler.label(pair["T"])[list(labels.names)].to_numpy(float) == POSITIVE,
+            )
+            for name, pair in systems.items()
+        }
+        rows, settings = [], (len(studies), patients(studies), context.settings.num_resamples, context.seed)
+        for name, (image, report) in read.items():
+            distance = hamming(image, report)
+            rows.append(Row(name, "real" if name == "real pairs" else "ours", {
+                DISTANCE: bootstrap(lambda r, d=distance: float(d[r].mean()), *settings),
+                ZERO: bootstrap(lambda r, d=distance: float((d[r] == 0).mean()), *settings),
+                CHANCE: chance_hamming(image, report),
+                AGREEMENT: bootstrap(lambda r, a=image, b=report: corrected_agreement(a[r], b[r]), *settings),
+            }))  # fmt: skip
+        joint, apart = (read[name] for name in list(read)[:2])
+        rows[0].cells[GAIN] = paired_difference(
+            *(lambda r, p=pair: corrected_agreement(p[0][r], p[1][r]) for pair in (joint, apart)), *settings
+        )
+        rows.insert(2, _shuffled("L>FT, joint, shuffled studies", *joint))
+        path = context.picture("Fig7")
+        histogram({name: hamming(*pair) for name, pair in read.items()}, "Hamming distance of image and report", path)
+        figures = {f"{r.system}.{c}": r.cells[c].value for r in rows if r.kind != "floor" for c in (DISTANCE, AGREEMENT)}
+        notes = [
+            f"Findings: {', '.join(labels.names)}. Classifier: trained on the {labels.source}; thresholds: validation.",
+            "Agreement over chance: 1 - distance / distance of independent labels with the same frequencies. A small "
+            "distance alone proves nothing: a model that never shows a finding has it too.",
+        ]
+        columns = [DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN]
+        pictures = {"Hamming distance of the labels of image and report": str(path)}
+        return Result(self.title, columns, rows, len(studies), [context.seed], notes, figures, pictures)
+
+    def _labels(self, context: EvaluationContext) -> Labels:
+        """The data set's labels where the labeler knows all of them, else what the labeler reads in real reports."""
+        labels = context.labels
+        if labels and set(labels.names) <= set(context.labeler.columns):
+            return labels
+        return context.report_labels
+
+
+def _shuffled(system: str, image: np.ndarray, report: np.ndarray) -> Row:
+    """The image of one study with the report of the next."""
+    other = np.roll(report, 1, axis=0)
+    distance = hamming(image, other)
+    return Row(system, "floor", {
+        DISTANCE: float(distance.mean()), ZERO: float((distance == 0).mean()), CHANCE: chance_hamming(image, other),
+        AGREEMENT: corrected_agreement(image, other),
+    })  # fmt: skip

@@ -1,0 +1,104 @@
+"""T6: do outputs that are generated together belong together? Cosine in a shared space (MedCoDi-M, Table 6)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.routes import JOINT_ROUTES, applicable, patients, route_name
+from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
+from medcodi.metrics.coherence import cosine, shuffled_cosine
+from medcodi.metrics.statistics import bootstrap, paired_difference
+
+MODEL, OWN = "the model's shared space", "independent encoder"
+PAPER = {"T>FL": (0.61, 0.65), "L>FT": (0.12, 0.22), "F>LT": (0.19, 0.21)}
+Pair = dict[str, list[Any]]
+
+
+@register_table
+class Coherence(EvaluationTable):
+    """Joint against independent outputs of the same prompts and seeds, in the model's own space and in an encoder that its
+    training never saw."""
+
+    id, title, needs = "T6", "Coherence of joint outputs", ("pipeline", "F", "L", "T")
+
+    def run(self, context: EvaluationContext) -> Result:
+        routes, notes = applicable(context, JOINT_ROUTES)
+        encoders = {MODEL: self._shared_space, OWN: lambda c, letter, v: c.networks.coherence().encode(c.name(letter), v)}
+        rows: list[Row] = []
+        num_studies = 0
+        for prompts, outputs in routes:
+            studies = context.held_out([*prompts, *outputs])
+            systems: dict[str, Pair] = {
+                "joint": context.generated(prompts, outputs, studies=studies),
+                "independent": context.generated(prompts, outputs, studies=studies, joint=False),
+                "real": {letter: context.values(studies, letter) for letter in outputs},
+            }
+            spoken = _spoken(systems)
+            if not spoken.all():
+                notes.append(
+                    f"{route_name(prompts, outputs)}: {int((~spoken).sum())} studies with an empty report are left out."
+                )
+            groups = [p for p, keep in zip(patients(studies), spoken, strict=True) if keep]
+            num_studies = max(num_studies, len(groups))
+            for encoder, encode in encoders.items():
+                codes = {
+                    system: [encode(context, letter, _take(pair[letter], spoken)) for letter in outputs]
+                    for system, pair in systems.items()
+                }
+                rows += _rows(context, route_name(prompts, outputs), encoder, codes, groups)
+        rows += [
+            Row(f"MedCoDi-M {route}, {system}", "paper", {"encoder": MODEL, "cosine": value})
+            for route, values in PAPER.items()
+            for system, value in zip(("independent", "joint"), values, strict=True)
+        ]
+        notes += [
+            "Independent: every output by a call of its own with the same prompt and seed; the two differ by the coupling "
+            "of the outputs alone. Shuffled: joint outputs of different studies.",
+            "The independent encoder (convolutional towers, hashed words) is trained by the suite on real training studies. "
+            "Spaces differ: compare within one encoder, against its real pairs.",
+        ]
+        figures = {
+            f"{row.system}.{row.cells['encoder']}.{c}": row.cells[c].value
+            for row in rows if row.kind == "ours" for c in ("cosine", "joint - independent") if c in row.cells
+        }  # fmt: skip
+        return Result(
+            self.title, ["encoder", "cosine", "joint - independent"], rows, num_studies, [context.seed], notes, figures
+        )
+
+    @staticmethod
+    @torch.no_grad()
+    def _shared_space(context: EvaluationContext, letter: str, values: Sequence[Any]) -> np.ndarray:
+        parts = [values[i : i + 64] for i in range(0, len(values), 64)]
+        embeds = [context.pipeline.encode_prompt(context.name(letter), list(part)).embeds for part in parts]
+        return torch.cat(embeds).double().cpu().numpy()
+
+
+def _rows(
+    context: EvaluationContext, route: str, encoder: str, codes: dict[str, list[np.ndarray]], groups: list[str]
+) -> list[Row]:
+    settings = (len(groups), groups, context.settings.num_resamples, context.seed)
+    values = {system: cosine(*pair) for system, pair in codes.items()}
+    mean = {system: (lambda rows, v=value: float(v[rows].mean())) for system, value in values.items()}
+    cells = {system: {"encoder": encoder, "cosine": bootstrap(mean[system], *settings)} for system in values}
+    cells["joint"]["joint - independent"] = paired_difference(mean["joint"], mean["independent"], *settings)
+    return [
+        Row(f"{route}, joint", "ours", cells["joint"]),
+        Row(f"{route}, independent", "ours", cells["independent"]),
+        Row(f"{route}, joint, shuffled", "floor", {"encoder": encoder, "cosine": shuffled_cosine(*codes["joint"])}),
+        Row(f"{route}, real pairs", "real", cells["real"]),
+        Row(f"{route}, real, shuffled", "floor", {"encoder": encoder, "cosine": shuffled_cosine(*codes["real"])}),
+    ]
+
+
+def _spoken(systems: dict[str, Pair]) -> np.ndarray:
+    """(N,) bool: studies whose reports, where there are any, are not blank in any system."""
+    columns = [values for pair in systems.values() for values in pair.values() if isinstance(values[0], str)]
+    count = len(next(iter(systems["real"].values())))
+    return np.array([all(column[i].strip() for column in columns) for i in range(count)])
+
+
+def _take(values: Sequence[Any], keep: np.ndarray) -> list[Any]:
+    return [value for value, kept in zip(values, keep, strict=True) if kept]

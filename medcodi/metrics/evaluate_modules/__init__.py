@@ -1,0 +1,1 @@
+"""Metrics of `evaluate` as local modules: `evaluate.load(folder)` needs no network."""

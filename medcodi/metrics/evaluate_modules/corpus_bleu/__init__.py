@@ -1,0 +1,1 @@
+"""See `corpus_bleu.py`."""

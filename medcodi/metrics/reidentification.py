@@ -1,0 +1,118 @@
+"""Can a network tell that two images are of one patient? The verification score of Packhaeuser et al., self-trained.
+
+Legend: N images, P pairs, H W pixels, D embedding width. No published verification network can be shipped; this one is
+trained by the suite on the training split. Where patients have several images, pairs are two of one patient; else both
+sides of a pair are one image under two simulated acquisitions (shift, gain, contrast, noise), and the figures say so.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from medcodi.metrics.fitting import FitSettings, as_pixels, build_network, fit, outputs_of, shifted
+from medcodi.metrics.statistics import auc
+from medcodi.nn.seeding import derive_generator
+
+EMBED_DIM, TEMPERATURE = 64, 0.1
+
+
+def patient_pairs(patients: Sequence[Any], seed: int = 0) -> np.ndarray:
+    """(P, 2) rows of one patient each: one pair for every patient with two images or more; (0, 2) when there is none."""
+    rows = defaultdict(list)
+    for row, patient in enumerate(patients):
+        rows[patient].append(row)
+    rng = np.random.default_rng(seed)
+    pairs = [rng.permutation(members)[:2] for members in rows.values() if len(members) > 1]
+    return np.array(pairs, int).reshape(-1, 2)
+
+
+def acquisitions(images: np.ndarray, seed: int = 0) -> np.ndarray:
+    """(N, H, W) in [0, 1] -> another acquisition of each: shift of up to two pixels, gain, contrast, noise."""
+    pixels = as_pixels(images)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ((_acquired(pixels) + 1) / 2).clamp(0, 1)[:, 0].numpy()
+
+
+def _acquired(pixels: torch.Tensor) -> torch.Tensor:
+    unit = (shifted(pixels, 2) + 1) / 2
+    gamma = 1 + 0.3 * (torch.rand(len(unit), 1, 1, 1) - 0.5)
+    gain = 1 + 0.2 * (torch.rand(len(unit), 1, 1, 1) - 0.5)
+    return 2 * (gain * unit.clamp(1e-4, 1) ** gamma + 0.02 * torch.randn(unit.shape)) - 1
+
+
+class Verifier:
+    """Embeds images of one view so that those of one patient are near: contrastive (InfoNCE) over pairs."""
+
+    def __init__(self, settings: FitSettings, seed: int = 0) -> None:
+        self.settings, self.seed = settings, seed
+        self.network: torch.nn.Module | None = None
+
+    def fit(self, images: np.ndarray, pairs: np.ndarray | None = None) -> "Verifier":
+        """Train on `images` (N, H, W); `pairs` (P, 2) rows of one patient, by default every image with itself."""
+        pixels = as_pixels(images)
+        pairs = torch.arange(len(pixels)).repeat(2, 1).T if pairs is None else torch.from_numpy(pairs)
+        device = self.settings.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.network = build_network(self.settings.network, EMBED_DIM).to(device)
+
+            def loss(rows: torch.Tensor) -> torch.Tensor:
+                sides = [_acquired(pixels[pairs[rows, side]]).to(device) for side in (0, 1)]
+                first, second = (F.normalize(self.network(side), dim=1) for side in sides)  # each B, D
+                logits = first @ second.T / TEMPERATURE
+                targets = torch.arange(len(rows), device=device)
+                return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+            fit(self.network, loss, len(pairs), None, self.settings)
+        return self
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """(N, H, W) -> unit embeddings (N, D)."""
+        if self.network is None:
+            raise ValueError("this Verifier is not trained: call fit first")
+        return F.normalize(outputs_of(self.network, as_pixels(images), device=self.settings.device), dim=1).numpy()
+
+    def verify(self, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray | float]:
+        """How well held-out pairs (P images each) are verified: `same` and `different` scores (P,) and their `auc`."""
+        a, b = self.embed(first), self.embed(second)
+        order = np.roll(np.arange(len(a)), 1)  # every image meets a stranger
+        same, different = (a * b).sum(axis=1), (a * b[order]).sum(axis=1)
+        labels = np.repeat([1, 0], len(a))
+        return {"same": same, "different": different, "auc": auc(labels, np.concatenate([same, different]))}
+
+
+def top_scores(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Verification score (cosine) of each query (N, D) with its best match among the references (T, D): (N,)."""
+    return (queries @ references.T).max(axis=1)
+
+
+@torch.no_grad()
+def denoising_losses(
+    pipe: Any, name: str, values: Sequence[Any], seed: int = 0, noise_levels: Sequence[float] = (0.2, 0.5, 0.8),
+    num_noises: int = 2, batch_size: int = 64,
+) -> np.ndarray:  # fmt: skip
+    """Loss of modality `name`'s denoiser, without a prompt, on stored `values`: (N,), mean over noise levels (shares of
+    the timesteps) and draws that are the same for every value. Members of the training set may lie lower."""
+    modality, objective, diffusion = pipe.family.modality(name), pipe.family.objective, pipe.diffusions[name]
+    losses = []
+    for start in range(0, len(values), batch_size):
+        batch = modality.collate(list(values[start : start + batch_size]))
+        batch = batch.to(pipe.device) if isinstance(batch, torch.Tensor) else batch
+        latents = pipe.autoencoders[modality.group].encode(batch).to(pipe.dtype)
+        keep = torch.zeros(len(latents), len(diffusion.fusion.names), dtype=torch.bool, device=pipe.device)
+        total = torch.zeros(len(latents), device=pipe.device)
+        for level in noise_levels:
+            timesteps = torch.full((len(latents),), float(int(level * objective.num_train_timesteps)), device=pipe.device)
+            for draw in range(num_noises):
+                generator = derive_generator(seed, name, level, draw)
+                noise = torch.randn(latents.shape[1:], generator=generator).to(latents).expand_as(latents)
+                noisy = objective.add_noise(latents, noise, timesteps)
+                error = diffusion(noisy, timesteps, {}, keep) - objective.target(latents, noise, timesteps)
+                total += error.float().square().flatten(1).mean(dim=1)
+        losses.append((total / (len(noise_levels) * num_noises)).cpu())
+    return torch.cat(losses).numpy()

@@ -1,0 +1,213 @@
+"""Table rows, real beside synthetic: moments, SDMetrics shape and trend, a two-sample test, ML efficacy.
+
+Legend: N rows, F columns, K classes. Rows are dicts column -> value (None where missing), as the pipeline returns them.
+Every figure is meant to stand beside two floors: other real rows (what a perfect generator scores at this N) and
+`independent_marginals` (right columns, no relation between them), which passes `shape` and must fail the rest.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from medcodi.data.table import Column, TableSchema
+from medcodi.metrics.statistics import Estimate, auc, bootstrap
+
+Rows = Sequence[dict[str, Any]]
+MIN_ROWS = 20  # below this, cross-validated trees say nothing
+TREES = {"n_estimators": 100, "learning_rate": 0.1, "num_leaves": 15, "min_child_samples": 5}
+
+
+def table_frame(rows: Rows, schema: TableSchema) -> pd.DataFrame:
+    """Rows -> (N, F) frame: numbers as float (NaN missing), categories as text (None missing).
+
+    ValueError for no rows, an unknown column, a value outside its categories, and an infinite number.
+    """
+    if not len(rows):
+        raise ValueError("expected table rows, got none")
+    if schema.encode(list(rows)).isinf().any():
+        raise ValueError("the table has an infinite number")
+    columns = {}
+    for column in schema.columns:
+        values = [None if pd.isna(row.get(column.name)) else row[column.name] for row in rows]
+        if column.is_discrete:
+            columns[column.name] = pd.Series([None if v is None else str(v) for v in values], dtype=object)
+        else:
+            columns[column.name] = pd.Series([np.nan if v is None else float(v) for v in values], dtype=float)
+    return pd.DataFrame(columns)
+
+
+def independent_marginals(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Each column permuted on its own: the floor that keeps every marginal and no relation."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({name: frame[name].to_numpy()[rng.permutation(len(frame))] for name in frame})
+
+
+def moments(frame: pd.DataFrame, schema: TableSchema) -> list[dict[str, Any]]:
+    """One dict a column: n, share missing, and mean, sd, skewness, excess kurtosis of a number (Radwan, Table I), or
+    the share of each category among the known values. A moment without enough values is NaN."""
+    described = []
+    for column in schema.columns:
+        known = frame[column.name].dropna()
+        figures: dict[str, Any] = {"column": column.name, "n": len(known), "missing": 1 - len(known) / len(frame)}
+        if column.is_discrete:
+            figures["shares"] = {c: float((known == c).mean()) if len(known) else np.nan for c in column.categories}
+        else:
+            values = known.to_numpy(float)
+            varied = len(values) > 2 and np.ptp(values) > 0
+            figures |= {
+                "mean": float(values.mean()) if len(values) else np.nan,
+                "sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+                "skewness": float(stats.skew(values)) if varied else np.nan,
+                "kurtosis": float(stats.kurtosis(values)) if varied else np.nan,
+            }
+        described.append(figures)
+    return described
+
+
+def shape_and_trend(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> dict[str, Any]:
+    """SDMetrics' `shape` (mean over columns of KSComplement or TVComplement) and `trend` (mean over pairs of columns of
+    CorrelationSimilarity, or ContingencySimilarity with numbers in the 10 bins of the real ones), both in [0, 1].
+    Also `columns`: name -> shape score.
+
+    Every pair counts: the quality report of current SDMetrics leaves out pairs with a weak sample correlation, so that
+    its trend is a mean over another set of pairs at every N. A pair with a constant has no correlation and is left out.
+    ValueError when sdmetrics is not installed, for fewer than two columns, and for a column without a value.
+    """
+    try:
+        from sdmetrics.single_column import KSComplement, TVComplement
+    except ImportError:
+        raise ValueError("shape and trend need sdmetrics: pip install 'medcodi[eval]'") from None
+    if len(schema.columns) < 2:
+        raise ValueError(f"trend needs two columns or more, got {schema.names}")
+    if empty := [n for n in schema.names if real[n].isna().all() or synthetic[n].isna().all()]:
+        raise ValueError(f"columns without a value: {empty}")
+    columns = {
+        c.name: float((TVComplement if c.is_discrete else KSComplement).compute(real[c.name], synthetic[c.name]))
+        for c in schema.columns
+    }  # fmt: skip
+    trends = [_pair_trend(real, synthetic, a, b) for a, b in itertools.combinations(schema.columns, 2)]
+    trends = [score for score in trends if score is not None]
+    trend = float(np.mean(trends)) if trends else np.nan
+    return {"shape": float(np.mean(list(columns.values()))), "trend": trend, "columns": columns}
+
+
+def _pair_trend(real: pd.DataFrame, synthetic: pd.DataFrame, first: Column, second: Column) -> float | None:
+    from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
+
+    numbers = [c.name for c in (first, second) if not c.is_discrete]
+    real, synthetic = real[[first.name, second.name]].copy(), synthetic[[first.name, second.name]].copy()
+    if len(numbers) < 2:
+        for name in numbers:
+            edges = np.histogram_bin_edges(real[name].dropna())
+            for frame in (real, synthetic):  # missing is a state of its own, bin -1
+                frame[name] = np.where(frame[name].isna(), -1, np.digitize(frame[name], edges))
+        return float(ContingencySimilarity.compute(real, synthetic))
+    if min(frame.dropna().nunique().min() for frame in (real, synthetic)) < 2:
+        return None
+    return float(CorrelationSimilarity.compute(real, synthetic))
+
+
+def two_sample(
+    real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema, seed: int = 0, num_folds: int = 5
+) -> dict[str, Any]:
+    """Classifier two-sample test with gradient-boosted trees (LightGBM; the state of the art uses XGBoost).
+
+    Returns `auc`, an Estimate of the cross-validated AUC of telling synthetic from real rows (.5: cannot), and
+    `score` = 1 - max(0, 2 auc - 1), SDMetrics' detection score (1 is best).
+    """
+    _enough(real, synthetic)
+    from sklearn.model_selection import StratifiedKFold
+
+    features = _features(pd.concat([real, synthetic], ignore_index=True), schema)
+    labels = np.repeat([0, 1], [len(real), len(synthetic)])
+    scores = np.zeros(len(labels))
+    for train, test in StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(features, labels):
+        scores[test] = _classifier(seed).fit(features.iloc[train], labels[train]).predict_proba(features.iloc[test])[:, 1]
+    estimate = bootstrap(lambda rows: auc(labels[rows], scores[rows]), len(labels), seed=seed)
+    return {"auc": estimate, "score": 1 - max(0.0, 2 * estimate.value - 1)}
+
+
+@dataclass(frozen=True)
+class Efficacy:
+    """What a model trained on one table predicts on real test rows: `scores` target -> AUC, and their `mean`."""
+
+    scores: dict[str, float]
+    mean: Estimate
+
+
+def efficacy(
+    train: pd.DataFrame, test: pd.DataFrame, schema: TableSchema, targets: Sequence[str] | None = None, seed: int = 0
+) -> Efficacy:
+    """Train trees on `train`, test on real rows: AUC of each discrete target (one against the rest, averaged over its
+    classes) from all other columns. `targets` default to every discrete column of which the test rows hold two classes
+    with 5 or more rows. A target of which `train` knows one class only predicts a constant: AUC .5.
+
+    ValueError for a target that is not discrete, for no target at all, and for fewer than 20 rows.
+    """
+    _enough(train, test)
+    discrete = [column.name for column in schema.columns if column.is_discrete]
+    if unknown := sorted(set(targets or ()) - set(discrete)):
+        raise ValueError(f"efficacy targets must be discrete columns, got {unknown}; there are {discrete}")
+    targets = [t for t in targets or discrete if (test[t].value_counts() >= 5).sum() > 1]
+    if not targets:
+        raise ValueError("ML efficacy needs a discrete column with two classes of 5 or more test rows: there is none")
+    predicted = {target: _predict(train, test, schema, target, seed) for target in targets}
+
+    def mean(rows: np.ndarray) -> float:
+        values = [_mean_auc(truth[rows], scores[rows]) for truth, scores in predicted.values()]
+        return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+
+    scores = {target: _mean_auc(truth, scores) for target, (truth, scores) in predicted.items()}
+    return Efficacy(scores, bootstrap(mean, len(test), seed=seed, num_resamples=300))
+
+
+def _predict(
+    train: pd.DataFrame, test: pd.DataFrame, schema: TableSchema, target: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Truth (N, K) 0/1 with NaN rows where the target is missing, and scores (N, K), over classes of 5 or more test rows."""
+    counts = test[target].value_counts()
+    classes = sorted(counts[counts >= 5].index)
+    if len(classes) == 2:
+        classes = classes[1:]
+    known = train[target].notna()
+    inputs = _features(train[known].drop(columns=target), schema), _features(test.drop(columns=target), schema)
+    truth, scores = np.zeros((len(test), len(classes))), np.zeros((len(test), len(classes)))
+    for k, name in enumerate(classes):
+        labels = (train[target][known] == name).to_numpy(int)
+        truth[:, k] = np.where(test[target].notna(), test[target] == name, np.nan)
+        if 0 < labels.sum() < len(labels):
+            scores[:, k] = _classifier(seed).fit(inputs[0], labels).predict_proba(inputs[1])[:, 1]
+    return truth, scores
+
+
+def _mean_auc(truth: np.ndarray, scores: np.ndarray) -> float:
+    known = ~np.isnan(truth[:, 0])
+    values = [auc(t, s) for t, s in zip(truth[known].T, scores[known].T, strict=True)]
+    return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+
+
+def _features(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+    """Categories as pandas categoricals with the schema's levels, so that train and test agree."""
+    columns = {
+        c.name: pd.Categorical(frame[c.name], c.categories) if c.is_discrete else frame[c.name].to_numpy()
+        for c in schema.columns if c.name in frame
+    }  # fmt: skip
+    return pd.DataFrame(columns)
+
+
+def _classifier(seed: int) -> Any:
+    try:
+        from lightgbm import LGBMClassifier
+    except ImportError:
+        raise ValueError("two-sample test and ML efficacy need lightgbm: pip install 'medcodi[eval]'") from None
+    return LGBMClassifier(**TREES, random_state=seed, n_jobs=1, verbose=-1, deterministic=True)
+
+
+def _enough(*frames: pd.DataFrame) -> None:
+    if min(map(len, frames)) < MIN_ROWS:
+        raise ValueError(f"expected {MIN_ROWS} rows or more on each side, got {[len(frame) for frame in frames]}")

@@ -1,0 +1,154 @@
+"""`medcodi turing report`: the table of a study, with intervals and the agreement of its readers.
+
+Legend: R readers, I items of a task.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medcodi.metrics.statistics import auc, bootstrap
+from medcodi.turing.server import RATINGS
+from medcodi.turing.store import Rating, RatingStore
+from medcodi.turing.study import TRUTH
+from medcodi.turing.tasks import TASKS, Task
+
+NOTE = (
+    "Mean +- sd of all ratings (1 to 5); the latest rating of a reader for an item counts. Brackets: 95 % intervals, items "
+    "drawn with replacement (readers are taken as they are). AUC: how often a real item is rated above a synthetic one, by "
+    "the mean of its readers; .5 means that ratings do not tell them apart. Alpha: Krippendorff's, for ordinal ratings; 1 "
+    "is full agreement, 0 what chance gives. Paper: MedCoDi-M, table 7, other items and other readers."
+)
+HEAD = ["task", "items", "ratings", "real", "synthetic", "synthetic - real", "AUC", "alpha", "paper: real, synthetic"]
+
+
+def agreement(scores: np.ndarray) -> float:
+    """Krippendorff's alpha of ordinal `scores` (R, I), NaN where a reader did not rate (Krippendorff, Content Analysis).
+
+    NaN where it is not defined: no item with two ratings, or one score throughout.
+    """
+    import krippendorff
+
+    paired = scores[:, (~np.isnan(scores)).sum(axis=0) >= 2]
+    if len(np.unique(paired[~np.isnan(paired)])) < 2:
+        return float("nan")
+    return float(krippendorff.alpha(reliability_data=paired, level_of_measurement="ordinal"))
+
+
+def describe_task(scores: np.ndarray, synthetic: np.ndarray, num_resamples: int, seed: int) -> dict[str, Any]:
+    """Figures of one task: `scores` (R, I) with NaN for no rating, `synthetic` (I,) bool."""
+
+    def mean(items: np.ndarray, of: bool) -> float:
+        chosen = scores[:, items[synthetic[items] == of]]
+        chosen = chosen[~np.isnan(chosen)]
+        return float(chosen.mean()) if len(chosen) else float("nan")
+
+    def told_apart(items: np.ndarray) -> float:
+        seen = items[~np.isnan(scores[:, items]).all(axis=0)]
+        return auc(~synthetic[seen], np.nanmean(scores[:, seen], axis=0)) if len(seen) else float("nan")
+
+    def estimate(statistic: Any) -> dict[str, Any]:
+        return asdict(bootstrap(statistic, scores.shape[1], num_resamples=num_resamples, seed=seed))
+
+    figures: dict[str, Any] = {"num_items": scores.shape[1], "num_ratings": int((~np.isnan(scores)).sum())}
+    for name, of in (("real", False), ("synthetic", True)):
+        ratings = scores[:, synthetic == of]
+        ratings = ratings[~np.isnan(ratings)]
+        figures[name] = {
+            "num_ratings": len(ratings), **estimate(lambda items, of=of: mean(items, of)),
+            "sd": float(ratings.std(ddof=1)) if len(ratings) > 1 else float("nan"),
+        }  # fmt: skip
+    figures["difference"] = estimate(lambda items: mean(items, True) - mean(items, False))
+    figures["auc"] = estimate(told_apart)
+    figures["alpha"] = estimate(lambda items: agreement(scores[:, items]))
+    return figures
+
+
+def report(folder: Path, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Figures of a study folder. FileNotFoundError where it is none, ValueError where nothing is rated yet."""
+    store = RatingStore(folder / RATINGS)
+    ratings, readers = store.latest(), list(store.readers())
+    store.close()
+    if not (folder / TRUTH).is_file():
+        raise FileNotFoundError(f"{folder / TRUTH} is missing: without it nobody knows which items are synthetic")
+    truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))["items"]
+    if not ratings:
+        raise ValueError(f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`")
+    tasks = {}
+    for task in TASKS:
+        keys = [key for key, told in truth.items() if told["task"] == task.key]
+        scores = _matrix(ratings, readers, keys)
+        synthetic = np.array([truth[key]["synthetic"] for key in keys])
+        tasks[task.key] = {
+            "title": task.title, **describe_task(scores, synthetic, num_resamples, seed),
+            "paper": {"real": task.paper[0], "synthetic": task.paper[1]},
+        }  # fmt: skip
+    return {
+        "study": folder.name, "num_resamples": num_resamples, "seed": seed, "tasks": tasks,
+        "readers": [_reader(code, ratings, len(truth)) for code in readers],
+    }  # fmt: skip
+
+
+def _matrix(ratings: list[Rating], readers: list[str], keys: list[str]) -> np.ndarray:
+    """(R, I) scores, NaN where there is none."""
+    scores = np.full((len(readers), len(keys)), np.nan)
+    rows, columns = {code: i for i, code in enumerate(readers)}, {key: i for i, key in enumerate(keys)}
+    for rating in ratings:
+        if rating.item in columns:
+            scores[rows[rating.reader], columns[rating.item]] = rating.score
+    return scores
+
+
+def _reader(code: str, ratings: list[Rating], num_items: int) -> dict[str, Any]:
+    own = [rating for rating in ratings if rating.reader == code]
+    seconds = [rating.seconds for rating in own if rating.seconds is not None]
+    median = float(np.median(seconds)) if seconds else None
+    return {"reader": code, "rated": len(own), "items": num_items, "median_seconds": median}
+
+
+def table(figures: dict[str, Any]) -> list[list[str]]:
+    """Rows of text, the head first."""
+    rows = [HEAD]
+    by_key: dict[str, Task] = {task.key: task for task in TASKS}
+    for key, told in figures["tasks"].items():
+        real, made = (f"{_cell(told[name], 1, told[name]['sd'])}" for name in ("real", "synthetic"))
+        paper = ", ".join(f"{mean:.1f} +- {sd:.1f}" for mean, sd in by_key[key].paper)
+        ranges = [_cell(told[name], 2) for name in ("difference", "auc", "alpha")]
+        rows.append([told["title"], str(told["num_items"]), str(told["num_ratings"]), real, made, *ranges, paper])
+    return rows
+
+
+def _cell(estimate: dict[str, Any], digits: int, sd: float | None = None) -> str:
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    if np.isnan(value):
+        return "-"
+    spread = "" if sd is None or np.isnan(sd) else f" +- {sd:.{digits}f}"
+    bounds = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{spread}{bounds}"
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    head, *rows = table(figures)
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    readers = [f"- {r['reader']}: {r['rated']} of {r['items']} items" + (f", median {r['median_seconds']:.0f} s an item"
+               if r["median_seconds"] is not None else "") for r in figures["readers"]]  # fmt: skip
+    return "\n".join(["# Visual Turing test", "", *lines, "", NOTE, "", "Readers:", "", *readers, ""])
+
+
+def plain(value: Any) -> Any:
+    """NaN -> None, so that the file is JSON."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def write_report(figures: dict[str, Any], output: Path) -> None:
+    """`output` / turing.json and turing.md."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "turing.json").write_text(json.dumps(plain(figures), indent=1), encoding="utf-8")
+    (output / "turing.md").write_text(markdown(figures), encoding="utf-8")
