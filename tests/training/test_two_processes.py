@@ -53,8 +53,8 @@ def train_in_one_and_in_two(tiny_run, tmp_path, stage, without, label, settings)
 
 
 def assert_close(one, two):
-    """Losses and weights. Adam turns the rounding of a gradient near zero (as of a bias of keys, which attention does not see)
-    into a part of a step, for single numbers."""
+    """Losses and weights. Adam turns the rounding of a gradient near zero (as of a bias of keys, which attention does not
+    see) into a part of a step, for single numbers."""
     torch.testing.assert_close(torch.tensor(one[1]), torch.tensor(two[1]), rtol=1e-5, atol=1e-5)
     assert one[0].keys() == two[0].keys()
     for key in one[0]:
