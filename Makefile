@@ -16,7 +16,7 @@ quickstart: $(STAMP)
 	$(VENV)/bin/medcodi quickstart
 
 test: $(STAMP) tools
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu and not nightly"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not nightly"
 
 test-slow: $(STAMP) tools
 	$(VENV)/bin/python -m pytest -m "slow and not gpu and not nightly"

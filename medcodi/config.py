@@ -26,6 +26,7 @@ class DataConfig:
     source: str = "folder"
     source_args: dict[str, Any] = field(default_factory=dict)
     num_workers: int = 0
+    prefetch: int = 0  # micro-batches that a thread keeps ready, on a GPU in page-locked memory
 
 
 @dataclass
@@ -85,6 +86,9 @@ class StageConfig:
     gradient_accumulation_steps: int = 1
     mixed_precision: str = "no"  # no | bf16 | fp16
     optim: OptimConfig = field(default_factory=OptimConfig)
+    channels_last: bool = False
+    compile: bool = False  # torch.compile of the networks' repeated blocks
+    gradient_checkpointing: bool = False
     ema_decay: float = 0.0
     log_every: int = 20
     validate_every: int = 0

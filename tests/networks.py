@@ -108,9 +108,9 @@ def environments(seed: int = 0) -> nn.ModuleDict:
 def cached_batch(family: ModelFamily, rows: int, prompts: Sequence[str] | None = None, seed: int = 0) -> CachedBatch:
     """Studies that have everything: latents of all modalities, encodings of `prompts` (default: of all)."""
     latents, encodings = {}, {}
-    for i, (name, width) in enumerate(family.token_dims().items()):
+    for i, name in enumerate(family.names):
         latents[name] = normal(rows, *family.latent_shape(family.modality(name).group), seed=seed + i)
         if prompts is None or name in prompts:
             space = family.recipe.shared_space
-            encodings[name] = encoding(rows, seed + 50 + i, space.embed_dim, tokens=4, token_dim=width)
+            encodings[name] = encoding(rows, seed + 50 + i, space.embed_dim, tokens=4, token_dim=family.token_dim(name))
     return CachedBatch(latents, encodings, {name: torch.ones(rows, dtype=torch.bool) for name in latents})

@@ -104,17 +104,14 @@ class LinearDenoiser(nn.Module):
         if largest > MAX_NUMBERS:
             raise ValueError(f"diffusion.linear_denoiser keeps moments of {largest} x {largest} numbers, the limit is "
                              f"{MAX_NUMBERS}: switch it off, or use smaller latents")  # fmt: skip
-        for code in self.subsets:
-            d = sum(self.widths[n] for n in self.members(code))
-            self.register_buffer(f"weight_{code}", torch.zeros(d, width))
         size = min(width, COMPONENTS)
-        self.register_buffer("biases", torch.zeros(len(self.subsets), width))
-        self.register_buffer("basis", torch.zeros(width, size))
-        self.register_buffer("axes", torch.zeros(len(self.subsets), size, size))
-        self.register_buffer("variances", torch.ones(len(self.subsets), size))
-        self.register_buffer("rest", torch.ones(len(self.subsets)))
-        for name, (_, latents) in prompts.items():
-            self.register_buffer(f"scale_{name}", torch.ones(1 + bool(latents)))
+        zeros = {f"weight_{code}": (sum(self.widths[n] for n in self.members(code)), width) for code in self.subsets}
+        zeros |= {"biases": (len(self.subsets), width), "basis": (width, size), "axes": (len(self.subsets), size, size)}
+        ones = {"variances": (len(self.subsets), size), "rest": (len(self.subsets),)}
+        ones |= {f"scale_{name}": (1 + bool(latents),) for name, (_, latents) in prompts.items()}
+        for name, shape in (zeros | ones).items():  # registered, then filled: `without_values` spends no memory
+            self.register_buffer(name, torch.empty(shape))
+            self.get_buffer(name).fill_(float(name in ones))
 
     def members(self, code: int) -> list[str]:
         return [n for j, n in enumerate(self.names) if code >> j & 1]

@@ -20,13 +20,14 @@ class SharedSpace(nn.Module):
         if loss not in ("infonce", "sigmoid"):
             raise ValueError(f"shared_space.loss must be 'infonce' or 'sigmoid', got {loss!r}")
         self.encoders, self.group_of, self.loss = nn.ModuleDict(encoders), dict(group_of), loss
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07 if loss == "infonce" else 10.0)))
-        self.logit_bias = nn.Parameter(torch.tensor(-10.0)) if loss == "sigmoid" else None
+        # one number each; ZeRO and fully_shard take no parameter without a dimension
+        self.logit_scale = nn.Parameter(torch.tensor([math.log(1 / 0.07 if loss == "infonce" else 10.0)]))
+        self.logit_bias = nn.Parameter(torch.tensor([-10.0])) if loss == "sigmoid" else None
 
     @property
     def scale(self) -> torch.Tensor:
         """s = exp(logit_scale) <= 100."""
-        return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        return self.logit_scale[0].exp().clamp(max=MAX_LOGIT_SCALE)
 
     def encoder(self, name: str) -> PromptEncoder:
         return self.encoders[self.group_of[name]]
@@ -49,5 +50,5 @@ class SharedSpace(nn.Module):
             return (a.sum() + b.sum()) * 0.0
         positive = positives(key_a[keep], key_b[keep])
         if self.loss == "sigmoid":
-            return sigmoid_loss(a[keep], b[keep], self.scale, self.logit_bias, positive)
+            return sigmoid_loss(a[keep], b[keep], self.scale, self.logit_bias[0], positive)
         return infonce(a[keep], b[keep], self.scale, positive)

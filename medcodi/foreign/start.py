@@ -14,7 +14,7 @@ from torch import nn
 from medcodi.config import Recipe, for_modality
 from medcodi.foreign.importing import AUTOENCODER, DENOISER, ENCODER
 from medcodi.nn.weights import load_config, load_module, weights_hash
-from medcodi.training.checkpoint import checkpoints, save_checkpoint
+from medcodi.training.checkpoint import checkpoints, save_checkpoint, trainable_state
 from medcodi.training.ema import EMA
 from medcodi.training.loop import DONE, run_fingerprint
 from medcodi.training.run import Run
@@ -75,8 +75,8 @@ def _write(task: Task, recipe: Recipe, stage: str, name: str, sources: dict[str,
         weight_decay=config.optim.weight_decay, fused=True,
     )  # fmt: skip
     key = run_fingerprint(task, config, recipe.seed)
-    written = save_checkpoint(
-        folder / "checkpoints", 0, key, task, optimizer, EMA(task, config.ema_decay), config.checkpoints_kept
-    )
+    ema = EMA(task, config.ema_decay)
+    state = {"model": trainable_state(task), "optimizer": optimizer.state_dict(), "ema": ema.state_dict()}
+    written = save_checkpoint(folder / "checkpoints", 0, key, state, config.checkpoints_kept)
     (folder / STARTED).write_text(json.dumps(sources, indent=1))
     return written

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from medcodi.diffusion.linear_coupling import LinearCoupling
 from medcodi.diffusion.linear_denoiser import LinearDenoiser
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective
+from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.shared_space import SharedSpace
 from medcodi.modalities.base import Modality, get_kind
 
@@ -48,6 +48,8 @@ class ModelFamily:
                     f"group {group!r} shares one encoder and one autoencoder, but {names} have different arguments for them"
                 )
         self.objective = Objective(recipe.diffusion)
+        self._latent_shapes: dict[str, tuple[int, ...]] = {}  # by group, once built
+        self._token_dims: dict[str, int] = {}
 
     @property
     def names(self) -> list[str]:
@@ -67,28 +69,36 @@ class ModelFamily:
         return [name for name in self.names if name != self.modality(output).name]
 
     def build_autoencoder(self, group: str) -> Autoencoder:
-        return self.representative(group).build_autoencoder()
+        autoencoder = self.representative(group).build_autoencoder()
+        self._latent_shapes[group] = autoencoder.latent_shape
+        return autoencoder
+
+    def build_prompt_encoder(self, group: str) -> PromptEncoder:
+        encoder = self.representative(group).build_prompt_encoder(self.recipe.shared_space)
+        self._token_dims[group] = encoder.token_dim
+        return encoder
 
     def build_shared_space(self) -> SharedSpace:
-        space = self.recipe.shared_space
-        encoders = {group: self.representative(group).build_prompt_encoder(space) for group in self.groups}
-        return SharedSpace(encoders, {name: m.group for name, m in self.modalities.items()}, space.loss)
+        encoders = {group: self.build_prompt_encoder(group) for group in self.groups}
+        return SharedSpace(encoders, {name: m.group for name, m in self.modalities.items()}, self.recipe.shared_space.loss)
 
-    @cache  # noqa: B019  one entry a group, lives as long as the family
     def latent_shape(self, group: str) -> tuple[int, ...]:
-        with torch.device("meta"):
-            return self.build_autoencoder(group).latent_shape
+        if group not in self._latent_shapes:
+            with torch.device("meta"):
+                self.build_autoencoder(group)
+        return self._latent_shapes[group]
 
-    @cache  # noqa: B019
-    def token_dims(self) -> dict[str, int]:
-        """Width of the prompt tokens of every modality."""
-        with torch.device("meta"):
-            space = self.build_shared_space()
-        return {name: space.encoder(name).token_dim for name in self.names}
+    def token_dim(self, name: str) -> int:
+        """Width of the prompt tokens of a modality."""
+        group = self.modality(name).group
+        if group not in self._token_dims:
+            with torch.device("meta"):
+                self.build_prompt_encoder(group)
+        return self._token_dims[group]
 
     def build_diffusion(self, name: str, coupled: bool = False) -> LatentDiffusion:
         diffusion = self.recipe.diffusion
-        prompts = {n: self.token_dims()[n] for n in self.prompt_names(name)}
+        prompts = {n: self.token_dim(n) for n in self.prompt_names(name)}
         modality = self.modality(name)
         denoiser = modality.build_denoiser(self.latent_shape(modality.group), diffusion)
         latent_encoders = None

@@ -1,16 +1,23 @@
 """Weights on disk: one folder a module, `model.safetensors` and `config.json`. Loads are strict; nothing is pickled."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+import xxhash
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+INITIALISERS = {"uniform_", "normal_", "trunc_normal_", "constant_", "ones_", "zeros_", "fill_", "zero_", "kaiming_uniform_",
+                "kaiming_normal_", "xavier_uniform_", "xavier_normal_"}  # fmt: skip
 
 
 def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -> None:
@@ -36,8 +43,46 @@ def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -
     shutil.rmtree(previous, ignore_errors=True)
 
 
+class _NoInitialisation(TorchFunctionMode):
+    """torch.nn.init and in-place methods leave tensors on the meta device alone: there the values cost time only."""
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if function.__name__ in INITIALISERS:
+            target = args[0] if args else kwargs["tensor"]
+            if target.is_meta:
+                return target
+        return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Inside, new modules hold their parameters and persistent buffers on the meta device: no memory, no random numbers.
+    `load_module` gives them values. Buffers that a file does not hold are made as ever."""
+    register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
+
+    def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        if value is not None and not value.is_meta:  # one that is on meta already may be tied: it stays itself
+            value = nn.Parameter(value.to("meta"), requires_grad=value.requires_grad)
+        register_parameter(module, name, value)
+
+    def buffer(module: nn.Module, name: str, tensor: torch.Tensor | None, persistent: bool = True) -> None:
+        register_buffer(module, name, tensor.to("meta") if persistent and tensor is not None else tensor, persistent)
+
+    nn.Module.register_parameter, nn.Module.register_buffer = parameter, buffer
+    try:
+        with _NoInitialisation():
+            yield
+    finally:
+        nn.Module.register_parameter, nn.Module.register_buffer = register_parameter, register_buffer
+
+
 def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
-    """Load weights strictly. ValueError names missing, unexpected and misshapen keys; FileNotFoundError the folder."""
+    """Load weights strictly. ValueError names missing, unexpected and misshapen keys; FileNotFoundError the folder.
+
+    A module built `without_values` gets the tensors of the file itself, which is mapped into memory: nothing is copied, and
+    changes stay in memory. Parameters that are shared in the module (tied) stay shared.
+    """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
@@ -57,7 +102,17 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
             f"{path} does not fit this recipe. Missing keys: {missing[:5]} ({len(missing)}). "
             f"Unexpected keys: {unexpected[:5]} ({len(unexpected)}). Other shapes: {shapes[:5]} ({len(shapes)})."
         )
-    module.load_state_dict(state, strict=True)
+    if not any(x.is_meta for x in expected.values()):
+        module.load_state_dict(state, strict=True)
+        return module
+    tied: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    module.load_state_dict(state, strict=True, assign=True)
+    for first, *others in tied.values():
+        for name in others:
+            owner, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(owner), attribute, module.get_parameter(first))
     return module
 
 
@@ -70,8 +125,14 @@ def load_config(folder: str | Path) -> dict[str, Any]:
 
 def weights_hash(folder: str | Path) -> str:
     """SHA-256 (first 16 hex digits) of the weights file of a folder."""
-    digest = hashlib.sha256()
+    with open(Path(folder) / WEIGHTS, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def checksum(folder: str | Path) -> str:
+    """XXH3-128 of the weights file of a folder: tells damaged and mixed-up files, about as fast as they can be read."""
+    digest = xxhash.xxh3_128()
     with open(Path(folder) / WEIGHTS, "rb") as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

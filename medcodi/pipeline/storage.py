@@ -1,7 +1,7 @@
 """Pipelines on disk: `model_index.json` (the family) and one folder a component.
 
     pipeline/
-      model_index.json        recipe parts, fitted assets, scheduler classes, weights hash of every component
+      model_index.json        recipe parts, fitted assets, scheduler classes, SHA-256 and checksum of every component
       encoder/GROUP/          prompt encoder          autoencoder/GROUP/
       diffusion/NAME/         fusion and denoiser     environment/NAME/
       scheduler/NAME/         a diffusers scheduler
@@ -10,6 +10,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 import medcodi
 from medcodi.config import recipe_from_dict, to_dict
 from medcodi.modalities.family import ModelFamily
-from medcodi.nn.weights import load_module, save_module, weights_hash
+from medcodi.nn.weights import checksum, load_module, save_module, weights_hash, without_values
 
 INDEX = "model_index.json"
 RECIPE_PARTS = ("name", "seed", "modalities", "shared_space", "diffusion")
@@ -30,18 +31,19 @@ def save_components(
     folder: Path, family: ModelFamily, components: dict[str, dict[str, nn.Module]], schedulers: dict[str, Any]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    hashes = {}
+    hashes, checksums = {}, {}
     for kind, modules in components.items():
         for name, module in modules.items():
             save_module(module, folder / kind / name, {"component": kind, "name": name})
             hashes[f"{kind}/{name}"] = weights_hash(folder / kind / name)
+            checksums[f"{kind}/{name}"] = checksum(folder / kind / name)
     for name, scheduler in schedulers.items():
         scheduler.save_pretrained(folder / "scheduler" / name)
     recipe = to_dict(family.recipe)
     index = {
         "_class_name": "MedCoDiPipeline", "_medcodi_version": medcodi.__version__,
         "recipe": {part: recipe[part] for part in RECIPE_PARTS}, "assets": family.assets, "weights": hashes,
-        "schedulers": {name: type(s).__name__ for name, s in schedulers.items()},
+        "checksums": checksums, "schedulers": {name: type(s).__name__ for name, s in schedulers.items()},
     }  # fmt: skip
     (folder / INDEX).write_text(json.dumps(index, indent=1))
 
@@ -70,28 +72,38 @@ def load_components(
     names = list(names)
     groups = list(dict.fromkeys(family.modality(n).group for n in names))
     coupled = any(key.startswith("environment/") for key in index["weights"])
-    space = family.recipe.shared_space
     build = {
-        "encoder": lambda group: family.representative(group).build_prompt_encoder(space),
+        "encoder": family.build_prompt_encoder,
         "autoencoder": family.build_autoencoder,
         "diffusion": lambda name: family.build_diffusion(name, coupled=coupled),
         "environment": lambda name: family.build_environment(name),
     }
+    keys = [(kind, n) for kind in COMPONENTS for n in (groups if kind in ("encoder", "autoencoder") else names)]
+    keys = [(kind, n) for kind, n in keys if f"{kind}/{n}" in index["weights"]]
     components: dict[str, dict[str, nn.Module]] = {kind: {} for kind in COMPONENTS}
-    for kind in COMPONENTS:
-        for name in groups if kind in ("encoder", "autoencoder") else names:
-            key = f"{kind}/{name}"
-            if key not in index["weights"]:
-                continue
-            module = load_module(build[kind](name), folder / key)
-            if weights_hash(folder / key) != index["weights"][key]:
-                raise ValueError(f"{folder / key} is not what {INDEX} describes: its weights hash differs")
-            components[kind][name] = module.eval().requires_grad_(False)
+    with ThreadPoolExecutor() as pool:
+        checks = [pool.submit(_check, folder, f"{kind}/{name}", index) for kind, name in keys]
+        for kind, name in keys:
+            with without_values():
+                module = build[kind](name)
+            components[kind][name] = load_module(module, folder / kind / name).eval().requires_grad_(False)
+        for check in checks:
+            check.result()
     schedulers = {}
     for name in names:
         scheduler_class = getattr(diffusers, index["schedulers"][name])
         schedulers[name] = scheduler_class.from_pretrained(folder / "scheduler" / name)
     return components, schedulers
+
+
+def _check(folder: Path, key: str, index: dict[str, Any]) -> None:
+    """ValueError for a weights file that is not the one of the index, FileNotFoundError without one."""
+    if "checksums" in index:
+        found, expected = checksum(folder / key), index["checksums"][key]
+    else:  # older pipelines
+        found, expected = weights_hash(folder / key), index["weights"][key]
+    if found != expected:
+        raise ValueError(f"{folder / key} is not what {INDEX} describes: its weights hash differs")
 
 
 def model_hash(index: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.config import load_recipe
 from medcodi.training.checkpoint import CheckpointError
 from medcodi.training.loop import NonFiniteLossError, TrainingInterrupted
+from medcodi.training.speed import TooLittleMemoryError
 from medcodi.training.tasks import train_stage
 
 INTERRUPTED, FAILED = 130, 1
@@ -25,6 +26,6 @@ def main(stage: str, arguments: list[str] | None = None) -> None:
     except TrainingInterrupted as stop:
         logging.warning("%s", stop)
         sys.exit(INTERRUPTED)
-    except (ValueError, OSError, NonFiniteLossError, CheckpointError) as error:
+    except (ValueError, OSError, NonFiniteLossError, CheckpointError, TooLittleMemoryError) as error:
         logging.error("%s", error)
         sys.exit(FAILED)

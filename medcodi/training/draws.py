@@ -14,15 +14,19 @@ from medcodi.nn.seeding import derive_generator, derive_seed
 
 
 class Draws:
-    """Draws of one micro-batch: `rows` are its positions in the global batch of `global_batch` rows."""
+    """Draws of one micro-batch: `rows` are its positions in the global batch of `global_batch` rows. Drawn on the CPU,
+    returned on `device`; a GPU gets them from page-locked memory, so that the host need not wait for what it computes."""
 
-    def __init__(self, seed: int, label: str, step: int, global_batch: int, rows: range) -> None:
-        self.global_batch, self.rows = global_batch, rows
+    def __init__(
+        self, seed: int, label: str, step: int, global_batch: int, rows: range, device: torch.device | str = "cpu"
+    ) -> None:
+        self.global_batch, self.rows, self.device = global_batch, rows, torch.device(device)
         self.generator = derive_generator(seed, label, step)
         self.local_generator = derive_generator(seed, label, step, rows.start)
 
     def _keep(self, drawn: torch.Tensor) -> torch.Tensor:
-        return drawn[self.rows.start : self.rows.stop]
+        kept = drawn[self.rows.start : self.rows.stop]
+        return kept.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else kept
 
     def normal(self, *shape: int) -> torch.Tensor:
         """(B, *shape) standard normal."""

@@ -1,5 +1,5 @@
-"""The only training loop. A stage is a task; the loop knows accelerate, accumulation, clipping, EMA, logging, validation,
-previews, checkpoints and exact resume, and nothing about stages."""
+"""The only training loop. A stage is a task; the loop knows accumulation, EMA, logging, validation, previews, checkpoints
+and exact resume, and nothing about stages. How processes share the work is the topology's (topology.py)."""
 
 import contextlib
 import dataclasses
@@ -8,29 +8,28 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 from safetensors import SafetensorError
-from torch.utils.data import DataLoader
 
 from medcodi.config import OptimConfig, Recipe, StageConfig, fingerprint, save_yaml, to_dict
 from medcodi.nn.seeding import derive_seed
-from medcodi.training.checkpoint import load_checkpoint, save_checkpoint, write_error
+from medcodi.training.checkpoint import read_checkpoint, save_checkpoint, write_error
 from medcodi.training.draws import Draws, StepSampler, micro_batch_rows
 from medcodi.training.ema import EMA
-from medcodi.training.task import Task, to_device
+from medcodi.training.loading import batches
+from medcodi.training.speed import memory_advice, speed_up
+from medcodi.training.task import Task
+from medcodi.training.topology import Topology, start
 from medcodi.training.tracking import MetricsFile, ProgressLine, environment
 
 logger = logging.getLogger(__name__)
 DONE = "done.json"
 NO_INFLUENCE = ("modality", "log_every", "validate_every", "validation_batches", "preview_every", "checkpoint_every",
-                "checkpoints_kept", "per_modality")  # fmt: skip
+                "checkpoints_kept", "per_modality", "channels_last", "compile", "gradient_checkpointing")  # fmt: skip
 
 
 class NonFiniteLossError(RuntimeError):
@@ -72,10 +71,6 @@ def graceful_stop() -> Iterator[dict[str, bool]]:
             signal.signal(number, handler)
 
 
-def _identity(batch: Any) -> Any:
-    return batch
-
-
 def run_fingerprint(task: Task, config: StageConfig, seed: int) -> str:
     """What must be equal for a checkpoint to be resumed or an export to be reused."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in NO_INFLUENCE}
@@ -85,12 +80,12 @@ def run_fingerprint(task: Task, config: StageConfig, seed: int) -> str:
 def fit(task: Task, config: StageConfig, recipe: Recipe) -> Path:
     """Train `task` into `runs/NAME/LABEL` and return its export folder. Rerunning the same command resumes.
 
-    Raises NonFiniteLossError, TrainingInterrupted (state saved), CheckpointError (disk full), ValueError (other recipe).
+    Raises NonFiniteLossError, TrainingInterrupted (state saved), CheckpointError (disk full, damaged file),
+    TooLittleMemoryError, ValueError (other recipe, processes that cannot train this).
     """
     folder = recipe.run_dir / task.label
-    kwargs = [DistributedDataParallelKwargs(find_unused_parameters=task.find_unused_parameters)]
-    AcceleratorState._reset_state()  # accelerate keeps the precision of the first stage of a process for all others
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=kwargs)
+    topology = start(config, task.find_unused_parameters)
+    accelerator = topology.accelerator
     key = run_fingerprint(task, config, recipe.seed)
     done = folder / "export" / DONE
     if done.is_file() and json.loads(done.read_text())["fingerprint"] == key:
@@ -101,49 +96,50 @@ def fit(task: Task, config: StageConfig, recipe: Recipe) -> Path:
         save_yaml(to_dict(recipe), folder / "config.yaml")
         described = environment(accelerator.device, accelerator.num_processes)
         (folder / "environment.json").write_text(json.dumps(described, indent=2))
-    _train(task, config, recipe, folder, accelerator, key)
+    with memory_advice(task.label, config, accelerator.num_processes), contextlib.closing(topology):
+        _train(task, config, recipe, folder, topology, key)
     return folder / "export"
 
 
-def _train(
-    task: Task, config: StageConfig, recipe: Recipe, folder: Path, accelerator: Accelerator, key: str
-) -> None:
-    optim, main = config.optim, accelerator.is_main_process
-    trainable = [p for p in task.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trainable, lr=optim.lr, betas=tuple(optim.betas), weight_decay=optim.weight_decay, fused=True
-    )
-    task.to(accelerator.device)
-    ema = EMA(task, config.ema_decay)
-    step = load_checkpoint(folder / "checkpoints", key, task, optimizer, ema)
-    model, optimizer = accelerator.prepare(task, optimizer)
-
+def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topology: Topology, key: str) -> None:
+    optim, accelerator = config.optim, topology.accelerator
+    main = accelerator.is_main_process
     micro_rows = micro_batch_rows(
         config.batch_size, config.gradient_accumulation_steps, accelerator.num_processes, accelerator.process_index
     )
+    task.to(accelerator.device)
+    speed_up(task, config)
+    step, saved = read_checkpoint(folder / "checkpoints", key, task)
     with accelerator.main_process_first():  # it fills the caches that the others read
         data = task.dataset("train")
         task.dataset("validation")
     task.begin()
+    topology.prepare(task, lambda parameters: torch.optim.AdamW(
+        parameters, lr=optim.lr, betas=tuple(optim.betas), weight_decay=optim.weight_decay, fused=True
+    ))  # fmt: skip
+    optimizer, ema = topology.optimizer, EMA(task, config.ema_decay, topology.local)
+    if saved:
+        topology.load_optimizer_state(saved["optimizer"])
+        ema.load_state_dict(_mapped(task, saved["ema"], topology.part))
+
     sampler = StepSampler(len(data), derive_seed(recipe.seed, task.label), config.batch_size, micro_rows, step,
                           config.num_steps)  # fmt: skip
-    loader = iter(
-        DataLoader(data, batch_size=None, sampler=sampler, num_workers=recipe.data.num_workers, collate_fn=_identity)
-    )
+    loader = batches(data, sampler, recipe.data, accelerator.device)
     metrics = MetricsFile(folder / "metrics.jsonl", step) if main else None
     progress = ProgressLine(task.label, step, config.num_steps, main)
     clock, clock_step = time.perf_counter(), step
 
     def save() -> None:
         accelerator.wait_for_everyone()
+        state = _state(task, ema, topology)
         if main:
-            save_checkpoint(folder / "checkpoints", step, key, task, optimizer, ema, config.checkpoints_kept)
+            save_checkpoint(folder / "checkpoints", step, key, state, config.checkpoints_kept)
 
     with graceful_stop() as signals, contextlib.closing(progress):
         while step < config.num_steps:
             for group in optimizer.param_groups:
                 group["lr"] = optim.lr * lr_factor(step, config.num_steps, optim)
-            losses = _step(model, task, config, recipe, accelerator, optimizer, loader, micro_rows, step, trainable)
+            losses = _step(task, config, recipe, topology, loader, micro_rows, step)
             step += 1
             ema.update(task, step)
             progress.advance(step)
@@ -154,87 +150,102 @@ def _train(
                 if metrics:
                     lr = optimizer.param_groups[0]["lr"]
                     metrics.write({"step": step, "split": "train", **row, "lr": lr, "sec_per_step": sec_per_step})
-            if _due(step, config.validate_every, config.num_steps):
-                row = _evaluate(task, ema, config, recipe)
-                if metrics:
-                    metrics.write({"step": step, "split": "validation", **row})
-            if _due(step, config.preview_every, config.num_steps) and main:
-                _preview(task, ema, folder / "previews", step)
+            validate = _due(step, config.validate_every, config.num_steps)
+            preview = _due(step, config.preview_every, config.num_steps)
+            if validate or preview:
+                with torch.no_grad(), topology.averaged(task, ema) as averaged:
+                    row = averaged.validate(config, recipe.seed) if validate else {}
+                    if metrics and validate:
+                        metrics.write({"step": step, "split": "validation", **row})
+                    if preview and main:
+                        _preview(averaged, folder / "previews", step)
             if step % config.log_every == 0 or step == config.num_steps:
                 clock, clock_step = time.perf_counter(), step
-            if _anywhere(signals["stop"], accelerator):
+            if _anywhere(signals["stop"], topology, _reads_device(step, config, topology)):
                 save()
                 raise TrainingInterrupted(f"{task.label} stopped at step {step}; rerun the same command to go on")
             if step % config.checkpoint_every == 0 and step < config.num_steps:
                 save()
-    if main:
-        _export(task, ema, folder, key, step)
+    with torch.no_grad(), topology.averaged(task, ema) as averaged:
+        if main:
+            _export(averaged, folder, key, step)
     accelerator.wait_for_everyone()
 
 
 def _step(
-    model: Any, task: Task, config: StageConfig, recipe: Recipe, accelerator: Accelerator, optimizer: Any,
-    loader: Iterator[Any], micro_rows: list[range], step: int, trainable: list[torch.nn.Parameter],
+    task: Task, config: StageConfig, recipe: Recipe, topology: Topology, loader: Iterator[Any], micro_rows: list[range],
+    step: int,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """One optimizer step over the global batch."""
+    accelerator, model = topology.accelerator, topology.model
     torch.manual_seed(derive_seed(recipe.seed, task.label, step, accelerator.process_index))  # dropout
     model.train()
     totals: dict[str, torch.Tensor] = {}
     for index, rows in enumerate(micro_rows):
-        batch = to_device(next(loader), accelerator.device)
-        draws = Draws(recipe.seed, task.label, step, config.batch_size, rows)
+        batch = next(loader)
+        draws = Draws(recipe.seed, task.label, step, config.batch_size, rows, accelerator.device)
         last = index == len(micro_rows) - 1
-        with contextlib.nullcontext() if last else accelerator.no_sync(model), accelerator.autocast():
+        with topology.micro_batch(last), accelerator.autocast():
             losses = model(batch, draws, step / config.num_steps)
-            accelerator.backward(losses["loss"] / len(micro_rows))
+            topology.backward(losses["loss"], last)
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + value.detach() / len(micro_rows)
     if accelerator.num_processes > 1:
         totals = {name: accelerator.reduce(value, "mean") for name, value in totals.items()}
-    norm = accelerator.clip_grad_norm_(trainable, config.optim.max_grad_norm)
-    checked = (step + 1) % config.log_every == 0 or accelerator.device.type == "cpu"
-    checked = checked or (step + 1) % config.checkpoint_every == 0 or step + 1 == config.num_steps
-    if checked and not all(math.isfinite(float(v)) for v in (*totals.values(), norm)):
-        values = {k: float(v) for k, v in totals.items()}
-        raise NonFiniteLossError(f"{task.label}, step {step + 1}: losses {values}, gradient norm {float(norm)}")
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    norm = topology.clip()
+    if _reads_device(step + 1, config, topology):
+        checked = (*totals.values(), norm) if topology.exact_norm else totals.values()
+        if not all(math.isfinite(float(v)) for v in checked):
+            values = {k: float(v) for k, v in totals.items()}
+            raise NonFiniteLossError(f"{task.label}, step {step + 1}: losses {values}, gradient norm {float(norm)}")
+    if not topology.step():
+        raise NonFiniteLossError(f"{task.label}, step {step + 1}: gradients that are not finite")
     return totals
 
 
-def _anywhere(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether any process was told to stop: they leave after the same step."""
+def _reads_device(step: int, config: StageConfig, topology: Topology) -> bool:
+    """Whether the host may wait for the device after this step: on a GPU only where something is logged or saved."""
+    due = step % config.log_every == 0 or step % config.checkpoint_every == 0 or step == config.num_steps
+    return due or topology.accelerator.device.type == "cpu"
+
+
+def _anywhere(flag: bool, topology: Topology, ask: bool) -> bool:
+    """Whether any process was told to stop: they leave after the same step, one in which they `ask` each other."""
+    accelerator = topology.accelerator
     if accelerator.num_processes == 1:
         return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum"))
+    return ask and bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum"))
+
+
+def _mapped(task: Task, tensors: dict[str, torch.Tensor], function: Callable) -> dict[str, torch.Tensor]:
+    """`function(parameter, tensor)` for tensors by the names of their parameters."""
+    parameters = dict(task.named_parameters())
+    return {name: function(parameters[name], tensor) for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _state(task: Task, ema: EMA, topology: Topology) -> dict[str, Any]:
+    """What a checkpoint holds: whole tensors, whatever the topology. All processes call it together."""
+    model = {n: topology.local(p) for n, p in task.named_parameters() if p.requires_grad}
+    return {
+        "model": _mapped(task, model, topology.whole), "optimizer": topology.optimizer_state(),
+        "ema": _mapped(task, ema.state_dict(), topology.whole),
+    }  # fmt: skip
 
 
 def _due(step: int, every: int, num_steps: int) -> bool:
     return bool(every) and (step % every == 0 or step == num_steps)
 
 
-@torch.no_grad()
-def _evaluate(task: Task, ema: EMA, config: StageConfig, recipe: Recipe) -> dict[str, float]:
-    task.eval()
-    with ema.applied(task):
-        return task.validate(config, recipe.seed)
-
-
-@torch.no_grad()
-def _preview(task: Task, ema: EMA, folder: Path, step: int) -> None:
+def _preview(task: Task, folder: Path, step: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    task.eval()
-    with ema.applied(task):
-        task.preview(folder, step)
+    task.preview(folder, step)
 
 
-@torch.no_grad()
-def _export(task: Task, ema: EMA, folder: Path, key: str, step: int) -> None:
-    task.eval()
-    with ema.applied(task):
-        config = {"fingerprint": key, "step": step, **task.finalize()}
-        try:
-            task.export(folder / "export", config)
-            (folder / "export" / DONE).write_text(json.dumps({"fingerprint": key, "step": step}))
-        except (OSError, SafetensorError) as error:
-            raise write_error(folder / "export", error, folder / "checkpoints") from error
+def _export(task: Task, folder: Path, key: str, step: int) -> None:
+    config = {"fingerprint": key, "step": step, **task.finalize()}
+    try:
+        task.export(folder / "export", config)
+        (folder / "export" / DONE).write_text(json.dumps({"fingerprint": key, "step": step}))
+    except (OSError, SafetensorError) as error:
+        raise write_error(folder / "export", error, folder / "checkpoints") from error

@@ -1,6 +1,7 @@
 """A stage is a task: what trains, what is frozen, how a batch becomes named losses. The loop knows only this class."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,17 @@ class Task(nn.Module, ABC):
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move tensors inside dicts, lists, tuples and dataclasses."""
+    return map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def map_tensors(batch: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """`function` of the tensors inside dicts, lists, tuples and dataclasses; everything else as it is."""
     if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=True)
+        return function(batch)
     if isinstance(batch, dict):
-        return {k: to_device(v, device) for k, v in batch.items()}
+        return {k: map_tensors(v, function) for k, v in batch.items()}
     if isinstance(batch, (list, tuple)) and batch and not isinstance(batch[0], str):
-        return type(batch)(to_device(v, device) for v in batch)
+        return type(batch)(map_tensors(v, function) for v in batch)
     if hasattr(batch, "__dataclass_fields__"):
-        return type(batch)(**{k: to_device(getattr(batch, k), device) for k in batch.__dataclass_fields__})
+        return type(batch)(**{k: map_tensors(getattr(batch, k), function) for k in batch.__dataclass_fields__})
     return batch

@@ -174,7 +174,7 @@ def test_prompt_encoder(run, modality, values):
     torch.testing.assert_close(encoding.embeds.norm(dim=1), torch.ones(4))
     tokens = encoding.tokens.shape[1]
     assert 1 <= tokens <= MAX_PROMPT_TOKENS
-    assert encoding.tokens.shape == (4, tokens, run.family.token_dims()[modality.name])
+    assert encoding.tokens.shape == (4, tokens, run.family.token_dim(modality.name))
     assert encoding.mask.shape == (4, tokens) and encoding.mask.dtype == torch.bool and encoding.mask.any(dim=1).all()
     alone = encoder(modality.select(values, [2]))
     torch.testing.assert_close(alone.embeds[0], encoding.embeds[2], rtol=1e-4, atol=1e-5)

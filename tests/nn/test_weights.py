@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medcodi.nn import weights
-from medcodi.nn.weights import CONFIG, WEIGHTS, load_config, load_module, save_module, weights_hash
+from medcodi.nn.weights import CONFIG, WEIGHTS, checksum, load_config, load_module, save_module, weights_hash, without_values
 
 
 def module(seed: int = 0, width: int = 3) -> nn.Module:
@@ -42,6 +42,40 @@ def test_tied_weights_come_back(tmp_path):
     save_module(tied, tmp_path / "tied", {})
     loaded = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     assert torch.equal(load_module(loaded, tmp_path / "tied")[1].weight, tied[0].weight)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 3, bias=False)
+        self.outer = nn.Linear(3, 3, bias=False)
+        self.outer.weight = self.inner.weight
+        self.register_buffer("mean", torch.ones(3))
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
+
+
+def test_a_module_without_values_becomes_that_of_the_file(tmp_path):
+    source = Tied()
+    save_module(source, tmp_path / "export", {})
+    before = weights_hash(tmp_path / "export")
+    state = torch.get_rng_state()
+    with without_values():
+        target = Tied()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(x.is_meta for x in target.state_dict().values()) and not target.table.is_meta
+    load_module(target, tmp_path / "export")
+    assert equal(target, source) and torch.equal(target.table, source.table)
+    assert target.outer.weight is target.inner.weight and target.inner.weight.requires_grad
+    with torch.no_grad():
+        target.inner.weight += 1  # in memory only
+    assert weights_hash(tmp_path / "export") == before
+    assert not any(x.is_meta for x in Tied().state_dict().values())
+
+
+def test_without_values_ends_with_an_error():
+    with pytest.raises(RuntimeError), without_values():
+        raise RuntimeError
+    assert not nn.Linear(1, 1).weight.is_meta
 
 
 @pytest.mark.parametrize(
@@ -119,4 +153,5 @@ def test_the_hash_follows_the_weights_and_nothing_else(folder, tmp_path):
         changed[1].bias += 1e-6
     save_module(changed, tmp_path / "changed", {"step": 5})
     assert weights_hash(folder) == weights_hash(tmp_path / "same") != weights_hash(tmp_path / "changed")
+    assert checksum(folder) == checksum(tmp_path / "same") != checksum(tmp_path / "changed")
     assert len(weights_hash(folder)) == 16 and weights.WEIGHTS == "model.safetensors"

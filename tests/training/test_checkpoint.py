@@ -1,0 +1,60 @@
+"""Checkpoints: rotation, leftovers of a kill, and damage that is named instead of trained on."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from medcodi.training.checkpoint import CheckpointError, checkpoints
+from medcodi.training.loop import TrainingInterrupted
+from medcodi.training.run import Run
+from medcodi.training.tasks import train_stage
+from tests.training.test_loop import Hooked, fit_stage2, losses, stage2_recipe
+
+
+def test_rotation_keeps_the_newest(tiny_run, tmp_path):
+    recipe = stage2_recipe(tiny_run, tmp_path, checkpoint_every=1, checkpoints_kept=2)
+    train_stage(recipe, "stage2")
+    folder = recipe.run_dir / "stage2" / "tabular" / "checkpoints"
+    assert sorted(p.name for p in folder.iterdir()) == ["step_4", "step_5"]
+
+
+@pytest.fixture
+def stopped(tiny_run, tmp_path):
+    """A run with the checkpoints step_2 and step_4."""
+    recipe = stage2_recipe(tiny_run, tmp_path, checkpoint_every=2)
+    with pytest.raises(TrainingInterrupted):
+        fit_stage2(recipe, Hooked(Run(recipe), "tabular", 4, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    return recipe, checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "missing", "meta"])
+def test_damaged_checkpoint_is_named(stopped, damage):
+    recipe, (_, newest) = stopped
+    path = newest / ("meta.json" if damage == "meta" else "state.pt")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage in ("cut", "meta") else data)
+    with pytest.raises(CheckpointError, match=rf"step_4/{path.name} is damaged .*step_4 to resume from step_2"):
+        train_stage(recipe, "stage2")
+
+
+def test_checkpoint_from_before_the_check_still_resumes(stopped):
+    recipe, (_, newest) = stopped
+    meta = json.loads((newest / "meta.json").read_text())
+    del meta["sha256"]
+    (newest / "meta.json").write_text(json.dumps(meta))
+    train_stage(recipe, "stage2")
+    assert [step for step, _ in losses(recipe, "stage2/tabular")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_unfinished_checkpoint_is_not_resumed(stopped):
+    """What a kill leaves while a checkpoint is written has a temporary name."""
+    recipe, (_, newest) = stopped
+    os.replace(newest, newest.with_name("step_5.tmp"))
+    train_stage(recipe, "stage2")
+    assert [step for step, _ in losses(recipe, "stage2/tabular")] == [1, 2, 3, 4, 5, 6]

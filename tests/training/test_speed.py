@@ -1,0 +1,118 @@
+"""Options of speed and memory: what they compute, and what a step says that finds too little memory."""
+
+import pytest
+import torch
+from torch import nn
+
+from medcodi.config import DataConfig, StageConfig, for_modality
+from medcodi.training.draws import StepSampler
+from medcodi.training.loading import batches
+from medcodi.training.loop import run_fingerprint
+from medcodi.training.run import Run
+from medcodi.training.speed import TooLittleMemoryError, blocks, memory_advice
+from medcodi.training.tasks import train_stage
+from medcodi.training.tasks.stage2 import Stage2Task
+from tests.training.test_loop import Hooked, assert_same_weights, exported, fit_stage2, losses, stage2_recipe
+
+
+def trained(tiny_run, folder, name, data=None, **settings):
+    recipe = stage2_recipe(tiny_run, folder, name, num_steps=3, **settings)
+    for key, value in (data or {}).items():
+        setattr(recipe.data, key, value)
+    train_stage(recipe, "stage2")
+    return recipe
+
+
+@pytest.mark.parametrize("name", ["frontal", "tabular"])
+def test_exact_options_change_nothing(tiny_run, tmp_path, name):
+    """Gradient checkpointing and reading ahead: bit for bit."""
+    label = f"stage2/{name}"
+    plain = trained(tiny_run, tmp_path / "plain", name)
+    other = trained(tiny_run, tmp_path / "other", name, data={"prefetch": 3}, gradient_checkpointing=True)
+    assert losses(plain, label) == losses(other, label)
+    assert_same_weights(exported(plain, label), exported(other, label))
+
+
+def test_channels_last_changes_rounding_only(tiny_run, tmp_path):
+    plain, other = (trained(tiny_run, tmp_path / str(option), "frontal", channels_last=option) for option in (False, True))
+    for (step, loss), (_, found) in zip(losses(plain, "stage2/frontal"), losses(other, "stage2/frontal"), strict=True):
+        assert abs(loss - found) < 1e-4 * loss, step
+
+
+@pytest.mark.slow
+def test_compile_changes_rounding_only(tiny_run, tmp_path):
+    plain, other = (trained(tiny_run, tmp_path / str(option), "tabular", compile=option) for option in (False, True))
+    for (_, loss), (_, found) in zip(losses(plain, "stage2/tabular"), losses(other, "stage2/tabular"), strict=True):
+        assert abs(loss - found) < 1e-4 * loss
+
+
+def test_checkpointing_recomputes_the_blocks(tiny_run, tmp_path):
+    """The option reaches the network: a block's forward runs twice in a step, without it once."""
+    counts = {}
+    for option in (False, True):
+        recipe = stage2_recipe(tiny_run, tmp_path / str(option), num_steps=1, gradient_checkpointing=option)
+        task = Stage2Task(Run(recipe), "tabular")
+        seen = []
+        blocks(task)[0].self_attention.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        fit_stage2(recipe, task)
+        counts[option] = len([enabled for enabled in seen if enabled])
+    assert counts == {False: 1, True: 2}
+
+
+def test_options_keep_the_fingerprint(tiny_run):
+    task = Stage2Task(Run(tiny_run), "tabular")
+    config = for_modality(tiny_run.stage2, "tabular")
+    key = run_fingerprint(task, config, 0)
+    config.channels_last = config.compile = config.gradient_checkpointing = True
+    assert run_fingerprint(task, config, 0) == key
+    config.mixed_precision = "bf16"
+    assert run_fingerprint(task, config, 0) != key
+
+
+def test_blocks_are_the_members_of_the_outermost_lists():
+    inner = nn.Sequential(nn.ModuleList([nn.Linear(2, 2)]), nn.Linear(2, 2))
+    network = nn.Sequential(nn.Linear(2, 2), nn.ModuleList([inner, None, nn.ReLU(), nn.Linear(2, 2)]))
+    assert blocks(network) == [inner, network[1][3]]
+
+
+@pytest.mark.parametrize("settings", [{"prefetch": 2}, {"prefetch": 9}, {"num_workers": 1, "prefetch": 1}])
+def test_reading_ahead_yields_the_same_batches(settings):
+    class Rows:
+        def __getitem__(self, indices):
+            return torch.tensor(indices)
+
+    found = []
+    for config in (DataConfig(), DataConfig(**settings)):
+        sampler = StepSampler(7, 0, 4, [range(0, 2), range(2, 4)], 1, 4)
+        found.append([x.tolist() for x in batches(Rows(), sampler, config, torch.device("cpu"))])
+    assert found[0] == found[1] and len(found[0]) == 6
+
+
+def test_an_error_while_reading_ahead_is_raised():
+    class Broken:
+        def __getitem__(self, indices):
+            raise OSError("row 3 cannot be read")
+
+    sampler = StepSampler(7, 0, 4, [range(4)], 0, 4)
+    with pytest.raises(OSError, match="row 3 cannot be read"):
+        next(batches(Broken(), sampler, DataConfig(prefetch=2), torch.device("cpu")))
+
+
+def test_too_little_memory_names_three_settings(tiny_run, tmp_path):
+    recipe = stage2_recipe(tiny_run, tmp_path, gradient_accumulation_steps=2)
+    task = Hooked(Run(recipe), "tabular", 3, lambda: torch.empty(1 << 58))
+    match = (
+        r"stage2/tabular: too little memory for a micro-batch of 4 rows.*gradient_accumulation_steps \(now 2;"
+        r".*gradient_checkpointing=true \(now false\).*mixed_precision=bf16 \(now no\)"
+    )
+    with pytest.raises(TooLittleMemoryError, match=match):
+        fit_stage2(recipe, task)
+
+
+def test_other_errors_pass_as_they_are():
+    for error in (RuntimeError("shape mismatch"), ValueError("memory")):
+        with pytest.raises(type(error)) as raised, memory_advice("stage1", StageConfig(), 1):
+            raise error
+        assert raised.value is error
+    with pytest.raises(TooLittleMemoryError), memory_advice("stage1", StageConfig(), 1):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
