@@ -43,7 +43,7 @@ def test_01_joint_generation_is_joint(family):
         keep = torch.zeros(1, len(model.fusion.names), dtype=torch.bool)
         others = [latents[n] for n in family.names if n != name]
         for coupling in (coupling_for(name, codes, states), (None, None)):
-            out = model(latents[name], torch.tensor([500.0]), {}, keep, *coupling)
+            out = model(latents[name], torch.tensor([500.0]), model.condition({}, keep), *coupling)
             gradients = torch.autograd.grad(out.square().sum(), others, retain_graph=True, allow_unused=True)
             assert all(g is None if coupling[0] is None else g.abs().sum() > 1e-6 for g in gradients)
 
@@ -56,7 +56,7 @@ def test_06_skip_connections_are_not_aliased(family):
     for block in model.denoiser.unet.down_blocks:
         block.register_forward_hook(lambda _m, _i, out: written.extend((skip, skip.clone()) for skip in out[1]))
     latents, codes = normal(2, 2, 8, 8), normal(2, 5, 16, seed=1)
-    arguments = (latents, torch.full((2,), 300.0), {}, torch.zeros(2, 3, dtype=torch.bool), codes,
+    arguments = (latents, torch.full((2,), 300.0), model.condition({}, torch.zeros(2, 3, dtype=torch.bool)), codes,
                  torch.ones(2, 5, dtype=torch.bool))  # fmt: skip
     with torch.no_grad():
         first = model(*arguments)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.ldm import Condition, LatentDiffusion
 from medcodi.diffusion.linear_coupling import Partner
 from medcodi.diffusion.objective import expand_as
-from medcodi.encoders.base import PromptEncoding
 
 
 @dataclass
@@ -43,23 +42,19 @@ def coupling_for(
 
 def innovations(
     models: dict[str, LatentDiffusion], states: dict[str, JointState], timesteps: dict[str, torch.Tensor],
-    prompts: dict[str, dict[str, PromptEncoding]], keep: dict[str, torch.Tensor],
+    conditions: dict[str, Condition],
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """What the noisy latents of the other outputs add to the estimate of each output (linear_coupling.py); empty without
-    the closed form.
-
-    `states`, `timesteps` (B,), `prompts` and `keep` (B, P) of every output; `present` says which rows generate it.
-    """
+    the closed form. `states`, `timesteps` (B,) and `conditions` of every output; `present` says which rows generate it."""
     if len(models) < 2 or any(m.linear_coupling is None for m in models.values()):
         return {}
     shown, added = {}, {}
     for name, model in models.items():
         alpha, sigma = model.objective.alpha_sigma(timesteps[name])
-        latents, mean = states[name].latents, model.linear.mean(prompts[name], keep[name])
-        residual = latents - expand_as(alpha, latents) * mean
+        residual = states[name].latents - expand_as(alpha, states[name].latents) * conditions[name].mean
         shown[name] = Partner(residual, alpha, sigma, states[name].present)
     for name, model in models.items():
-        linear, columns, kept = model.linear_coupling, model.fusion.names, keep[name]
+        linear, columns, kept = model.linear_coupling, model.fusion.names, conditions[name].keep
         given = [kept[:, columns.index(n)] if n in columns else torch.zeros_like(kept[:, 0]) for n in linear.names]
         added[name] = linear(shown, torch.stack(given, dim=1))
     return added

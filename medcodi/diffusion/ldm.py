@@ -1,5 +1,7 @@
 """One latent diffusion model: the fusion of its prompts and its denoiser (MedCoDi-M section 2.2)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -10,6 +12,21 @@ from medcodi.diffusion.objective import Objective, expand_as
 from medcodi.encoders.base import PromptEncoding
 
 MIN_SIGMA = 1e-3
+
+
+@dataclass
+class Condition:
+    """What prompts are to one denoiser, the same at every timestep: `context` (B, L, D) with its `mask` (B, L), `keep`
+    (B, P) bool over `fusion.names`, and mu_S `mean` (B, *latent_shape) where there is a `LinearDenoiser`."""
+
+    context: torch.Tensor
+    mask: torch.Tensor
+    keep: torch.Tensor
+    mean: torch.Tensor | None
+
+    def __getitem__(self, rows: torch.Tensor) -> "Condition":
+        mean = None if self.mean is None else self.mean[rows]
+        return Condition(self.context[rows], self.mask[rows], self.keep[rows], mean)
 
 
 class LatentDiffusion(nn.Module):
@@ -31,21 +48,27 @@ class LatentDiffusion(nn.Module):
         self.denoiser.add_coupling(environment_dim)
         self.linear_coupling = linear
 
-    def forward(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: dict[str, PromptEncoding], keep: torch.Tensor,
-        coupling: torch.Tensor | None = None, coupling_mask: torch.Tensor | None = None,
-        weights: dict[str, float] | None = None, innovation: torch.Tensor | None = None,
-    ) -> torch.Tensor:  # fmt: skip
-        """`keep` (B, P) bool over `fusion.names`; `innovation` is what jointly generated partners add to the estimate of
-        z_0, linearly. Returns the prediction, shaped as `latents`."""
+    def condition(
+        self, prompts: dict[str, PromptEncoding], keep: torch.Tensor, weights: dict[str, float] | None = None
+    ) -> Condition:
+        """`keep` (B, P) bool over `fusion.names`: which prompts each row has; `weights` are alpha of fusion mean."""
         context, mask = self.fusion(prompts, keep, weights)
-        if self.linear is None:
+        return Condition(context, mask, keep, None if self.linear is None else self.linear.mean(prompts, keep))
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, condition: Condition,
+        coupling: torch.Tensor | None = None, coupling_mask: torch.Tensor | None = None,
+        innovation: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        """z_t (B, *latent_shape), t (B,) -> the prediction, shaped as z_t. `innovation` is what jointly generated partners
+        add to the estimate of z_0, linearly."""
+        context, mask = condition.context, condition.mask
+        if condition.mean is None:
             return self.denoiser(latents, timesteps, context, mask, coupling, coupling_mask)
         alpha, sigma = self.objective.alpha_sigma(timesteps)
-        mean = self.linear.mean(prompts, keep)
-        residual = latents - expand_as(alpha, latents) * mean
-        signal, noise = self.linear(residual, alpha, sigma, keep)
-        estimate = mean + signal
+        residual = latents - expand_as(alpha, latents) * condition.mean
+        signal, noise = self.linear(residual, alpha, sigma, condition.keep)
+        estimate = condition.mean + signal
         inputs = residual.to(context), estimate.to(context)
         prediction = self.denoiser(inputs[0], timesteps, context, mask, coupling, coupling_mask, estimate=inputs[1])
         if innovation is not None:  # z_t stays: more signal is less noise

@@ -11,7 +11,7 @@ from diffusers import SchedulerMixin
 from torch import nn
 
 from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
-from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.ldm import Condition, LatentDiffusion
 from medcodi.diffusion.objective import Objective
 from medcodi.encoders.base import PromptEncoding
 
@@ -27,24 +27,48 @@ class Conditions:
     weights: dict[str, float] | None = None
 
 
+def condition_rows(
+    models: dict[str, LatentDiffusion], conditions: Conditions, rows: int, device: torch.device, guided: bool
+) -> dict[str, Condition]:
+    """The prompts of each output, the same at every step: `rows` rows, or twice as many, [null, prompt], when guided."""
+    found = {}
+    for name, model in models.items():
+        columns = model.fusion.names
+        given = {n: e for n, e in conditions.encodings.items() if n in columns}
+        keep = torch.zeros(rows, len(columns), dtype=torch.bool, device=device)
+        for n in given:
+            keep[:, columns.index(n)] = conditions.given[n]
+        if guided:
+            given = {n: e.map(lambda x: torch.cat([x, x])) for n, e in given.items()}
+            keep = torch.cat([torch.zeros_like(keep), keep])
+        found[name] = model.condition(given, keep, conditions.weights)
+    return found
+
+
+def is_guided(guidance_scale: dict[str, float], conditions: Conditions) -> bool:
+    """Whether the null pass is needed: some scale is not 1, and there are prompts."""
+    return any(scale != 1.0 for scale in guidance_scale.values()) and bool(conditions.given)
+
+
 def predict(
     models: dict[str, LatentDiffusion], environments: nn.ModuleDict | None, objective: Objective,
     latents: dict[str, torch.Tensor], timesteps: dict[str, torch.Tensor], conditions: Conditions,
-    guidance_scale: dict[str, float],
+    guidance_scale: dict[str, float], prompted: dict[str, Condition] | None = None,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """Guided predictions of all outputs at their timesteps (one number each).
+    """Guided predictions of all outputs at their timesteps (one number each). `prompted`: `condition_rows` of these
+    outputs, where it is at hand.
 
     Classifier-free guidance (Ho and Salimans 2022): p = p_null + g (p_prompt - p_null); the null pass sees neither the
     prompts nor the clean members, but still its noisy partners. g = 1 is the prompt pass alone.
     """
-    batch = next(iter(latents.values())).shape[0]
-    device = next(iter(latents.values())).device
-    guided = any(guidance_scale[m] != 1.0 for m in latents) and bool(conditions.given)
-    copies = 2 if guided else 1  # rows: [null, prompt]
+    first = next(iter(latents.values()))
+    batch, device = len(first), first.device
+    guided = is_guided({m: guidance_scale[m] for m in latents}, conditions)
     stack = (lambda x: torch.cat([x, x])) if guided else (lambda x: x)
-    prompt_half = torch.ones(copies * batch, dtype=torch.bool, device=device)
+    prompt_half = torch.ones(2 * batch if guided else batch, dtype=torch.bool, device=device)
     if guided:
         prompt_half[:batch] = False
+    prompted = prompted or condition_rows(models, conditions, batch, device, guided)
 
     codes, states = {}, {}
     if environments is not None and len(latents) + len(conditions.clean) > 1:
@@ -57,30 +81,20 @@ def predict(
         for name, state in states.items():
             state.present = stack(state.present) & (prompt_half if name in conditions.clean else True)
 
-    steps = {name: timesteps[name].expand(copies * batch).to(device) for name in models}
+    steps = {name: timesteps[name].expand(len(prompt_half)).to(device) for name in models}
     noisy = {name: stack(latents[name]) for name in models}
-    prompts, keep = {}, {}
-    for name, model in models.items():
-        given = {n: e for n, e in conditions.encodings.items() if n in model.fusion.names}
-        prompts[name] = {n: e.map(stack) for n, e in given.items()}
-        keep[name] = torch.zeros(copies * batch, len(model.fusion.names), dtype=torch.bool, device=device)
-        for n in given:
-            keep[name][:, model.fusion.names.index(n)] = stack(conditions.given[n]) & prompt_half
-    everywhere = torch.ones(copies * batch, dtype=torch.bool, device=device)
     added = {}
     if environments is not None:
-        outputs = {name: JointState(noisy[name], steps[name], everywhere) for name in models}
-        added = innovations(models, outputs, steps, prompts, keep)
+        outputs = {name: JointState(noisy[name], steps[name], torch.ones_like(prompt_half)) for name in models}
+        added = innovations(models, outputs, steps, prompted)
 
     predictions = {}
     for name, model in models.items():
         coupling, mask = coupling_for(name, codes, states)
-        out = model(
-            noisy[name], steps[name], prompts[name], keep[name], coupling, mask, conditions.weights, added.get(name)
-        )  # fmt: skip
+        out = model(noisy[name], steps[name], prompted[name], coupling, mask, added.get(name))
         if guided:
-            null, prompted = out.chunk(2)
-            out = null + guidance_scale[name] * (prompted - null)
+            null, with_prompts = out.chunk(2)
+            out = null + guidance_scale[name] * (with_prompts - null)
         predictions[name] = out
     return predictions
 
@@ -117,6 +131,8 @@ def joint_sample(
     lengths = {name: len(s.timesteps) for name, s in schedulers.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"jointly sampled outputs must step together, but their schedulers take {lengths} steps")
+    prompted: dict[bool, dict[str, Condition]] = {}
+    first = next(iter(noise.values()))
     for step in range(next(iter(lengths.values()))):
         timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}
         scaled = {
@@ -128,7 +144,12 @@ def joint_sample(
         if guidance_interval:
             levels = {n: float(objective.noise_level(timesteps[n].reshape(1))) for n in guidance_interval}
             scales = scale_at(guidance_scale, guidance_interval, levels)
-        predictions = predict(models, environments, objective, scaled, timesteps, conditions, scales)
+        guided = is_guided({m: scales[m] for m in models}, conditions)
+        if guided not in prompted:
+            prompted[guided] = condition_rows(models, conditions, len(first), first.device, guided)
+        predictions = predict(
+            models, environments, objective, scaled, timesteps, conditions, scales, prompted[guided]
+        )  # fmt: skip
         for name, scheduler in schedulers.items():
             latents[name] = scheduler.step(predictions[name], timesteps[name], latents[name]).prev_sample
         if callback is not None:

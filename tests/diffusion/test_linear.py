@@ -111,9 +111,9 @@ def test_the_network_predicts_what_the_linear_denoiser_leaves_over(fitted, predi
     alpha, sigma = objective.alpha_sigma(timesteps)
     noisy = objective.add_noise(mean, noise, timesteps)
     signal, _ = fitted[0](sigma.view(-1, 1, 1) * noise, alpha, sigma, keep)
-    estimate = objective.to_sample(model(noisy, timesteps, prompts, keep), noisy, timesteps)
+    estimate = objective.to_sample(model(noisy, timesteps, model.condition(prompts, keep)), noisy, timesteps)
     torch.testing.assert_close(estimate, mean + signal, atol=2e-3, rtol=1e-3)
-    shifted = model(noisy, timesteps, prompts, keep, innovation=innovation)
+    shifted = model(noisy, timesteps, model.condition(prompts, keep), innovation=innovation)
     torch.testing.assert_close(objective.to_sample(shifted, noisy, timesteps), estimate + innovation, atol=5e-3, rtol=1e-3)
 
 

@@ -65,8 +65,8 @@ def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models)
     steps = torch.full((BATCH,), 600.0)
     for name, model in models.items():
         with torch.no_grad():
-            prompted = model(noise()[name], steps, conditions().encodings, keep)
-            null = model(noise()[name], steps, {}, torch.zeros_like(keep))
+            prompted = model(noise()[name], steps, model.condition(conditions().encodings, keep))
+            null = model(noise()[name], steps, model.condition({}, torch.zeros_like(keep)))
         assert torch.equal(one_prediction(models, conditions(), 1.0)[name], prompted)
         assert torch.allclose(one_prediction(models, conditions(), 0.0)[name], null, atol=1e-5)
         expected = null + 2.5 * (prompted - null)  # Ho and Salimans 2022
@@ -165,7 +165,8 @@ def test_clean_members_are_encoded_at_noise_level_zero(models, codes_of):
     with torch.no_grad():
         tokens = codes_of["slots"](clean, torch.zeros(BATCH))
         keep, mask = torch.stack(list(GIVEN.values()), 1), torch.ones(tokens.shape[:2], dtype=torch.bool)
-        expected = models["grid"](noise()["grid"], torch.full((BATCH,), 600.0), given.encodings, keep, tokens, mask)
+        condition = models["grid"].condition(given.encodings, keep)
+        expected = models["grid"](noise()["grid"], torch.full((BATCH,), 600.0), condition, tokens, mask)
     assert torch.allclose(one_prediction({"grid": models["grid"]}, given, 1.0, codes_of)["grid"], expected, atol=1e-6)
 
 

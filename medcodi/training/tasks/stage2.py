@@ -70,7 +70,8 @@ class Stage2Task(Task):
         noise = draws.normal(*latents.shape[1:]).to(latents)
         keep = self.draw_prompts(batch, draws)
         noisy = self.objective.add_noise(latents, noise, timesteps)
-        prediction = self.diffusion(noisy, timesteps, batch.encodings, keep).float()
+        condition = self.diffusion.condition(batch.encodings, keep)
+        prediction = self.diffusion(noisy, timesteps, condition).float()
         error = (prediction - self.objective.target(latents, noise, timesteps)).square()
         loss = (self.objective.weight(timesteps) * error.flatten(1).mean(dim=1)).mean()
         return {"loss": loss}

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
+from medcodi.diffusion.ldm import Condition
 from medcodi.diffusion.linear_coupling import Latents
 from medcodi.diffusion.multiprompt import draw_subsets
-from medcodi.encoders.base import PromptEncoding
 from medcodi.encoders.contrastive import gather_rows, infonce
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import save_module
@@ -126,11 +126,12 @@ class Stage3Task(Task):
             mixed = torch.where(clean.view(-1, *([1] * (latents.ndim - 1))), latents, noisy)
             states[name] = JointState(mixed, level, roles.noisy[:, j] | clean)
         codes = environment_codes(self.environments, states)
-        added = self._innovations(batch, roles, timesteps, states)
+        conditions = {name: self._condition(name, batch, roles) for name in states}
+        added = self._innovations(roles, timesteps, states, conditions)
         losses = {}
         for j, name in enumerate(self.names):
             if name in states:
-                joint = (codes, states, added.get(name))
+                joint = (conditions[name], codes, states, added.get(name))
                 losses[name] = self._output_loss(name, j, batch, roles, timesteps[:, j], noise[name], *joint)
         total = sum(losses.values())
         if config.environment_contrast_weight > 0:
@@ -140,22 +141,25 @@ class Stage3Task(Task):
         return {"loss": total, **{k: v.detach() for k, v in losses.items()}}
 
     @torch.no_grad()
+    def _condition(self, name: str, batch: CachedBatch, roles: Roles) -> Condition:
+        """The clean prompts of one output; their networks are frozen."""
+        names = self.diffusions[name].fusion.names
+        keep = roles.prompts[:, [self.names.index(n) for n in names]]
+        return self.diffusions[name].condition({n: batch.encodings[n] for n in names if n in batch.encodings}, keep)
+
+    @torch.no_grad()
     def _innovations(
-        self, batch: CachedBatch, roles: Roles, timesteps: torch.Tensor, states: dict[str, JointState]
+        self, roles: Roles, timesteps: torch.Tensor, states: dict[str, JointState], conditions: dict[str, Condition]
     ) -> dict[str, torch.Tensor]:
         """What the noisy partners add to each output (closed form, nothing to train)."""
+        column = {n: self.names.index(n) for n in states}
+        noisy = {n: JointState(s.latents, s.noise_level, roles.noisy[:, column[n]]) for n, s in states.items()}
         models = {n: self.diffusions[n] for n in states}
-        columns = {n: [self.names.index(p) for p in model.fusion.names] for n, model in models.items()}
-        noisy = {n: JointState(s.latents, s.noise_level, roles.noisy[:, self.names.index(n)]) for n, s in states.items()}
-        return innovations(
-            models, noisy, {n: timesteps[:, self.names.index(n)] for n in states},
-            {n: {p: batch.encodings[p] for p in models[n].fusion.names if p in batch.encodings} for n in states},
-            {n: roles.prompts[:, columns[n]] for n in states},
-        )  # fmt: skip
+        return innovations(models, noisy, {n: timesteps[:, j] for n, j in column.items()}, conditions)
 
     def _output_loss(
         self, name: str, j: int, batch: CachedBatch, roles: Roles, timesteps: torch.Tensor, noise: torch.Tensor,
-        codes: dict[str, torch.Tensor], states: dict[str, JointState], added: torch.Tensor | None,
+        condition: Condition, codes: dict[str, torch.Tensor], states: dict[str, JointState], added: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
         """Mean squared error over the rows (of all processes) in which this modality is generated."""
         rows = roles.noisy[:, j].nonzero().squeeze(1)  # (R,)
@@ -168,13 +172,10 @@ class Stage3Task(Task):
         if len(rows) == 0:
             return sum(p.sum() for p in model.denoiser.coupling_parameters()) * 0.0
         coupling, mask = coupling_for(name, codes, states)
-        keep = torch.stack([roles.prompts[:, self.names.index(n)] for n in model.fusion.names], dim=1)[rows]
-        prompts: dict[str, PromptEncoding] = {n: batch.encodings[n][rows] for n in model.fusion.names
-                                              if n in batch.encodings}  # fmt: skip
         prediction = model(
-            states[name].latents[rows], timesteps[rows], prompts, keep,
+            states[name].latents[rows], timesteps[rows], condition[rows],
             None if coupling is None else coupling[rows], None if mask is None else mask[rows],
-            innovation=None if added is None else added[rows],
+            None if added is None else added[rows],
         )  # fmt: skip
         target = self.objective.target(batch.latents[name][rows], noise[rows], timesteps[rows])
         error = (prediction.float() - target).square().flatten(1).mean(dim=1)
