@@ -117,6 +117,8 @@ def measure(context: EvaluationContext, rows: dict[str, Way]) -> dict[str, Any]:
     settings = (len(studies), groups, context.settings.num_resamples, context.seed)
     all_real = {letter: context.images(studies, letter) for letter in "FL"}
     table = [{"row": "real images", **{k: asdict(bootstrap(s, *settings)) for k, s in statistics(all_real).items()}}]
+    floor = context.images(context.training("F", len(studies)), "F")
+    table[0]["kernel_distance"] = asdict(kernel_distance(classifier.features(floor), real))
     base = statistics(generated["reference"])
     for key, way in rows.items():
         own = statistics(generated[key])

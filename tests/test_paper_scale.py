@@ -8,37 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models
 
 from medcodi.config import load_recipe
+from medcodi.evaluation.memory import stand_in_assets
 from medcodi.modalities import ModelFamily
-from medcodi.modalities.report import GPT2_TOKENS, FCUNetArgs, VectorDenoiserArgs
+from medcodi.modalities.report import FCUNetArgs, VectorDenoiserArgs
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-BERT_TOKENS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[CLS]", "eos_token": "[SEP]"}
 # millions: section 3.3, and the published networks without what never runs (DESIGN 6.15: 617 of the U-Net's 1,773)
 PAPER = {"CLIP": 737, "AutoKL": 101, "Optimus": 241, "U-Net of a view": 1770, "U-Net of the report": 2040}
 PUBLISHED_VIEW, NEVER_RUNS = 1773, 617
-
-
-def stand_in(size: int, special_tokens: dict[str, str]) -> str:
-    """A tokenizer of exactly `size` tokens, as tokenizer.json."""
-    words = [*special_tokens.values(), *(f"w{i}" for i in range(size - len(special_tokens)))]
-    unknown = special_tokens.get("unk_token", words[-1])
-    return Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=unknown)).to_str()
-
-
-def assets(recipe) -> dict:
-    """Tokenizers of the sizes that training would meet: BERT cased 28,996 and GPT-2 50,257 + 3, or `vocab_size`."""
-    report = recipe.modalities["report"]
-    if "autoencoder_tokenizers" in report:
-        return {"report": {
-            "tokenizer": stand_in(50_260, GPT2_TOKENS), "encoder_tokenizer": stand_in(28_996, BERT_TOKENS),
-            "special_tokens": {"tokenizer": GPT2_TOKENS, "encoder_tokenizer": BERT_TOKENS},
-        }}  # fmt: skip
-    own = {"pad_token": "[PAD]", "bos_token": "[BOS]", "eos_token": "[EOS]", "unk_token": "[UNK]",
-           "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}  # fmt: skip
-    return {"report": {"tokenizer": stand_in(report["vocab_size"], own)}}
 
 
 def millions(*networks: torch.nn.Module) -> float:
@@ -47,7 +26,7 @@ def millions(*networks: torch.nn.Module) -> float:
 
 def counts(name: str) -> dict[str, float]:
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
-    family = ModelFamily(recipe, assets(recipe))
+    family = ModelFamily(recipe, stand_in_assets(recipe))
     with torch.device("meta"):
         space = family.build_shared_space()
         vae, optimus = family.build_autoencoder("radiograph"), family.build_autoencoder("report")
@@ -108,7 +87,7 @@ def test_the_paper_recipe_says_what_the_paper_says():
     studies = math.ceil((154_721 - 33_588) / 2)
     assert stage2.num_steps == math.ceil(100 * studies / 512)
     assert stage2.per_modality["report"]["num_steps"] == math.ceil(100 * studies / 1024)
-    family = ModelFamily(recipe, assets(recipe))
+    family = ModelFamily(recipe, stand_in_assets(recipe))
     assert type(family.objective.scheduler()).__name__ == "DDIMScheduler"
     assert family.latent_shape("report") == (1, 768) and family.latent_shape("radiograph") == (4, 64, 64)
 
@@ -118,7 +97,7 @@ def test_the_cross_attention_of_both_recipes_sees_one_and_many_tokens():
     for name, tokens in (("mimic_cxr_paper", 1), ("mimic_cxr", 25)):
         recipe = load_recipe(CONFIGS / f"{name}.yaml")
         with torch.device("meta"):
-            space = ModelFamily(recipe, assets(recipe)).build_shared_space()
+            space = ModelFamily(recipe, stand_in_assets(recipe)).build_shared_space()
         assert space.encoder("frontal").num_tokens == tokens
 
 

@@ -24,7 +24,7 @@ class Condition:
     keep: torch.Tensor
     mean: torch.Tensor | None
 
-    def __getitem__(self, rows: torch.Tensor) -> "Condition":
+    def __getitem__(self, rows: torch.Tensor | slice) -> "Condition":
         mean = None if self.mean is None else self.mean[rows]
         return Condition(self.context[rows], self.mask[rows], self.keep[rows], mean)
 

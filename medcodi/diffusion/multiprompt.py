@@ -79,7 +79,7 @@ class PromptFusion(nn.Module):
         if self.fusion == "mean":
             alpha = torch.stack([kept[:, j].float() * (weights or {}).get(n, 1.0) for j, n in enumerate(names)], dim=1)
             alpha = alpha / alpha.sum(dim=1, keepdim=True).clamp(min=1e-8)
-            mixed = sum(alpha[:, j, None] * prompts[n].embeds for j, n in enumerate(names))  # (B, D)
+            mixed = sum(alpha[:, j, None].to(prompts[n].embeds) * prompts[n].embeds for j, n in enumerate(names))  # (B, D)
             context = torch.where(empty[:, :, None], null, self.projection(mixed)[:, None])
             return context, torch.ones_like(empty)
         summary = torch.where(empty[:, :, None], null, 0.0)  # (B, 1, D)

@@ -59,7 +59,9 @@ def predict(
     outputs, where it is at hand.
 
     Classifier-free guidance (Ho and Salimans 2022): p = p_null + g (p_prompt - p_null); the null pass sees neither the
-    prompts nor the clean members, but still its noisy partners. g = 1 is the prompt pass alone.
+    prompts nor the clean members, but still its noisy partners. g = 1 is the prompt pass alone. What partners add in closed
+    form is that of the prompt pass in both: it is not guided. Without prompts partners tell each other more than with them,
+    so that g > 1 would turn their share around.
     """
     first = next(iter(latents.values()))
     batch, device = len(first), first.device
@@ -85,8 +87,12 @@ def predict(
     noisy = {name: stack(latents[name]) for name in models}
     added = {}
     if environments is not None:
-        outputs = {name: JointState(noisy[name], steps[name], torch.ones_like(prompt_half)) for name in models}
-        added = innovations(models, outputs, steps, prompted)
+        outputs = {name: JointState(latents[name], steps[name][:batch], prompt_half[-batch:]) for name in models}
+        given = {name: condition[batch:] if guided else condition for name, condition in prompted.items()}
+        added = {
+            name: stack(x)
+            for name, x in innovations(models, outputs, {n: t[:batch] for n, t in steps.items()}, given).items()
+        }
 
     predictions = {}
     for name, model in models.items():

@@ -169,3 +169,14 @@ def test_latents_of_a_prompt_reach_the_context_only_when_it_is_kept():
     assert torch.equal((context * seen)[1], (changed * seen)[1])
     with pytest.raises(ValueError, match="prompt_latents needs fusion 'tokens'"):
         PromptFusion("mean", {"p": TOKEN}, EMBED, 16, encoders)
+
+
+@pytest.mark.parametrize("kind", ["mean", "tokens"])
+def test_half_precision(kind):
+    """A pipeline with torch_dtype has weights and encodings of that type; so has the context."""
+    fused, prompts, kept = fusion(kind).to(torch.bfloat16), {"p": encoding(2, 1), "q": encoding(2, 2)}, keep([1, 1], [0, 1])
+    half = {n: e.map(lambda x: x if x.dtype == torch.bool else x.bfloat16()) for n, e in prompts.items()}
+    context, mask = fused(half, kept)
+    assert context.dtype == torch.bfloat16
+    exact, whole = fusion(kind)(prompts, kept)
+    assert torch.equal(mask, whole) and torch.allclose(context.float(), exact, atol=0.05)

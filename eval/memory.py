@@ -1,0 +1,75 @@
+"""How much memory does a recipe need? A training step of stage 2 and a step of joint sampling, worked out without any.
+
+    python eval/memory.py [--config configs/mimic_cxr_paper.yaml configs/mimic_cxr.yaml] [--rows 1 4 16]
+
+The networks have the recipe's sizes and no values (torch's fake tensors): each operation says which tensors it makes, and
+they are counted while they live. Weights, gradients and moments are float32, as in the training loop; bf16 is autocast. What
+the estimate leaves out: workspaces of kernels, fragmentation, the CUDA context, the closed form of the coupling. Last line
+of stdout: one JSON document.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import medcodi.modalities  # noqa: F401  registers the kinds
+from medcodi.config import StageConfig, load_recipe
+from medcodi.evaluation.memory import joint_sampling, stand_in_assets, training_step
+from medcodi.modalities.family import ModelFamily
+
+OPTIONS = {
+    "fp32": StageConfig(ema_decay=0.9999), "bf16": StageConfig(ema_decay=0.9999, mixed_precision="bf16"),
+    "bf16, gradient checkpointing": StageConfig(ema_decay=0.9999, mixed_precision="bf16", gradient_checkpointing=True),
+}  # fmt: skip
+
+
+def measure(config: Path, batches: list[int]) -> dict[str, Any]:
+    recipe = load_recipe(config)
+    family = ModelFamily(recipe, stand_in_assets(recipe))
+    first = {family.modality(name).group: name for name in reversed(family.names)}  # a view, the report
+    training = [
+        {"output": name, "rows": rows, "options": key, **training_step(family, name, rows, options)}
+        for name in reversed(first.values()) for rows in batches for key, options in OPTIONS.items()
+    ]  # fmt: skip
+    *outputs, _ = family.names
+    sampling = [
+        {"outputs": names, "rows": rows, **joint_sampling(family, names, rows, torch.bfloat16)}
+        for names in (outputs, family.names) for rows in batches
+    ]  # fmt: skip
+    return {"recipe": recipe.name, "training": training, "sampling": sampling}
+
+
+def markdown(told: dict[str, Any]) -> str:
+    lines = [
+        f"## {told['recipe']}", "", "Training, stage 2, GiB on one process:", "",
+        "| output | million parameters | rows | options | weights, gradients, moments, average | kept for backward | peak |",
+        "| --- " * 7 + "|",
+    ]  # fmt: skip
+    for row in told["training"]:
+        lines.append(
+            f"| {row['output']} | {row['parameters_million']:.0f} | {row['rows']} | {row['options']} | {row['state']:.1f} | "
+            f"{row['activations']:.2f} | {row['peak']:.1f} |"
+        )
+    lines += ["", "Joint sampling in bf16, one guided step, GiB (encoders and autoencoders left out):", "",
+              "| outputs | rows | weights | peak |", "| --- " * 4 + "|"]  # fmt: skip
+    for row in told["sampling"]:
+        lines.append(f"| {', '.join(row['outputs'])} | {row['rows']} | {row['weights']:.2f} | {row['peak']:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = [Path("configs/mimic_cxr_paper.yaml"), Path("configs/mimic_cxr.yaml")]
+    parser.add_argument("--config", type=Path, nargs="+", default=default)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16])
+    arguments = parser.parse_args()
+    told = [measure(config, arguments.rows) for config in arguments.config]
+    print("\n".join(markdown(one) for one in told))
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""eval/sampling.py on the tiny run: the same seeds in every row, differences to the reference, the scheduler put back."""
+
+import math
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.test_suite import context_of
+
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "eval" / "sampling.py"))
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_run, tmp_path_factory):
+    context = context_of(tiny_run, tmp_path_factory.mktemp("sampling"), batch_size=3)
+    way = SCRIPT["Way"]
+    rows = {"reference": way("euler", 3), "same": way("euler", 3), "other": way("unipc", 2, (0.1, 0.9))}
+    before = dict(context.pipeline.schedulers)
+    return SCRIPT["measure"](context, rows), before == context.pipeline.schedulers
+
+
+def test_rows_stand_beside_the_reference(measured):
+    told, unchanged = measured
+    assert unchanged and told["num_studies"] == 8
+    real, reference, same, other = told["table"]
+    assert "ratio" not in real and reference["ratio"] == 1.0 and other["seconds_a_study"] > 0
+    for name in ("AUC", "F-L", "F-T"):
+        assert same[name] == reference[name]  # the same seeds
+        difference = other[f"{name} minus reference"]["value"]
+        assert difference == pytest.approx(other[name]["value"] - reference[name]["value"])
+        assert same[f"{name} minus reference"]["value"] == 0
+    assert other["F-L"] != reference["F-L"] and math.isfinite(other["kernel_distance"]["value"])
+
+
+def test_the_table_has_a_line_a_row(measured):
+    text = SCRIPT["markdown"]({**measured[0], "recipe": "tiny", "device": "CPU"})
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 6 and len({line.count("|") for line in lines}) == 1
