@@ -6,7 +6,7 @@ The networks have the recipe's sizes and random weights, the data are chest phan
 patients. The rows of a table are measured in turns, several rounds, each by its fastest round, so that a busy machine slows
 all of them alike. `reference` is a plain float32 loop of the same networks as the published code has it: no cache (every
 prompt and latent is encoded in every step), no fused kernels, 50 steps, one report at a time without a KV cache. Whether
-fewer steps keep the quality is measured by eval/run.py, not here. Writes speed.json and speed.md to results/NAME. Last
+fewer steps keep the quality is measured by eval/sampling.py, not here. Writes speed.json and speed.md to results/NAME. Last
 line of stdout: one JSON document.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import platform
+import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -26,10 +27,11 @@ import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.config import Recipe, load_recipe
 from medcodi.data.sources.phantom import prepare_phantom
 from medcodi.data.storage import STORAGES
+from medcodi.evaluation.memory import stand_in_assets
 from medcodi.evaluation.speed_generation import measure_reports, measure_sampling, untrained_pipeline
-from medcodi.evaluation.speed_training import Table, measure_training, training_options
-from medcodi.modalities.family import seeded
-from medcodi.nn.weights import save_module
+from medcodi.evaluation.speed_training import Table, fastest, measure_training, training_options
+from medcodi.modalities.family import ModelFamily, seeded
+from medcodi.nn.weights import save_module, without_values
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
@@ -65,19 +67,44 @@ def measure_data(recipe: Recipe, num_studies: int, size: int) -> tuple[Run, Tabl
     return run, [{"row": k, "ms": 1e3 * s, "per_second": counts[k] / s} for k, s in seconds.items()]
 
 
-def measure_loading(run: Run, device: torch.device) -> Table:
+def measure_loading(folder: Path) -> Table:
     """A pipeline from its folder, beside reading the same bytes (both from the page cache)."""
-    folder = run.folder / "pipeline"
-    untrained_pipeline(run, device).save_pretrained(folder)
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    for _ in range(2):
-        start = time.perf_counter()
-        num_bytes = sum(len(path.read_bytes()) for path in paths)
-        reading, start = time.perf_counter() - start, time.perf_counter()
-        MedCoDiPipeline.from_pretrained(folder)
-        loading = time.perf_counter() - start
-    rows = {"read the bytes": reading, "from_pretrained": loading}
-    return [{"row": k, "ms": 1e3 * s, "mib": num_bytes / 2**20, "ratio": s / reading} for k, s in rows.items()]
+
+    def read() -> None:
+        for path in paths:
+            path.read_bytes()
+
+    works = {"read the bytes": read, "from_pretrained": lambda: MedCoDiPipeline.from_pretrained(folder)}
+    seconds = fastest(works, 3, torch.device("cpu"))
+    mib = sum(path.stat().st_size for path in paths) / 2**20
+    return [{"row": k, "ms": 1e3 * s, "mib": mib, "ratio": s / seconds["read the bytes"]} for k, s in seconds.items()]
+
+
+def empty_pipeline(recipe: Recipe) -> MedCoDiPipeline:
+    """The networks of a recipe, with whatever stands in memory: what loads takes as long as trained ones."""
+    family = ModelFamily(recipe, stand_in_assets(recipe))
+    with without_values():
+        components = {
+            "encoder": {group: family.build_prompt_encoder(group) for group in family.groups},
+            "autoencoder": {group: family.build_autoencoder(group) for group in family.groups},
+            "diffusion": {name: family.build_diffusion(name, coupled=True) for name in family.names},
+            "environment": {name: family.build_environment(name) for name in family.names},
+        }
+    for modules in components.values():
+        for module in modules.values():
+            module.to_empty(device="cpu")
+    return MedCoDiPipeline(family, components, {name: family.objective.scheduler() for name in family.names})
+
+
+def loading(run: Run, device: torch.device, large: Recipe | None) -> Table:
+    untrained_pipeline(run, device).save_pretrained(run.folder / "pipeline")
+    table = measure_loading(run.folder / "pipeline")
+    if large:
+        empty_pipeline(large).save_pretrained(run.folder / "large")
+        table += [row | {"row": f"{row['row']}, {large.name}"} for row in measure_loading(run.folder / "large")]
+        shutil.rmtree(run.folder / "large")
+    return table
 
 
 COLUMNS = {"ms": "ms", "per_second": "rows/s", "ratio": "ratio", "flops": "GFLOP", "mfu": "MFU", "mib": "MiB",
@@ -104,7 +131,9 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
-def measure(recipe: Recipe, device: torch.device, repeats: int, num_studies: int, compiled: bool) -> dict[str, Any]:
+def measure(
+    recipe: Recipe, device: torch.device, repeats: int, num_studies: int, compiled: bool, large: Recipe | None = None
+) -> dict[str, Any]:
     """Every table. The recipe's `data.prepared` and `output_dir` are written to."""
     sizes = [args["size"] for args in recipe.modalities.values() if "size" in args]
     run, table = measure_data(recipe, num_studies, max(sizes))
@@ -114,7 +143,7 @@ def measure(recipe: Recipe, device: torch.device, repeats: int, num_studies: int
     options = training_options(compiled, device)
     few = {key: options[key] for key in ("reference", "medcodi")}
     jobs = {
-        "loading": lambda: measure_loading(run, device),
+        "loading": lambda: loading(run, device, large),
         f"training, stage 2, {picture}": lambda: measure_training(run, picture, options, repeats, device),
         f"training, stage 2, {text}": lambda: measure_training(run, text, few, repeats, device),
         "report decoding": lambda: measure_reports(run, run.family.modality(text).group, repeats, device),
@@ -142,6 +171,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--num-studies", type=int, default=192)
     parser.add_argument("--compile", action="store_true", help="torch.compile (the default on a GPU; minutes on a CPU)")
+    parser.add_argument("--large", type=Path, help="loading also a pipeline of this recipe (configs/mimic_cxr.yaml: 5 GiB)")
     parser.add_argument("--output", type=Path)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
@@ -151,7 +181,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = replace(recipe, output_dir=folder, data=replace(recipe.data, prepared=f"{folder}/prepared"))
         compiled = arguments.compile or device.type == "cuda"
-        told = measure(local, device, arguments.repeats, arguments.num_studies, compiled)
+        large = load_recipe(arguments.large) if arguments.large else None
+        told = measure(local, device, arguments.repeats, arguments.num_studies, compiled, large)
     name = f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
     if device.type == "cuda":
         name = torch.cuda.get_device_name()

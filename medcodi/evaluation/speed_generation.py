@@ -74,10 +74,10 @@ def sampling_rows(run: Run, device: torch.device) -> dict[str, Sampling]:
     base = Sampling(default, 50)
     rows = {
         "reference": replace(base, sdpa=False), f"{default}, 50 steps": base,
-        "+ guidance interval": replace(base, interval=(0.2, 0.8)), "25 steps": replace(base, num_inference_steps=25),
+        "+ guidance interval": replace(base, interval=(0.1, 0.9)), "25 steps": replace(base, num_inference_steps=25),
         "dpm++, 20 steps": Sampling("dpm++", 20), "unipc, 20 steps": Sampling("unipc", 20),
         "dpm++, 10 steps": Sampling("dpm++", 10),
-        "medcodi": Sampling("dpm++", 10, interval=(0.2, 0.8), precision="bfloat16" if device.type == "cuda" else "float32"),
+        "medcodi": Sampling("unipc", 10, interval=(0.1, 0.9), precision="bfloat16" if device.type == "cuda" else "float32"),
     }  # fmt: skip
     return rows
 
