@@ -23,8 +23,12 @@ from medcodi.nn.features import FeatureTokenizer
 class TabularVAEConfig:
     """Sizes and objective. `min_scale` is the least standard deviation of a number's likelihood, in standard deviations
     of its column: how exactly numbers are asked for; `discrete_weight` keeps categories and missing cells from being
-    drowned by it. `min_posterior_std` keeps the latents smooth, as in the report VAE. Training rows are augmented by
-    `cell_mixing` and `cell_dropout` (see `mix_cells`)."""
+    drowned by it. Training rows are augmented by `cell_mixing` and `cell_dropout` (see `mix_cells`); a dropped cell counts
+    as missing, so that missing cells come out more often, too.
+
+    `min_posterior_std` keeps the latents smooth: at 2.0 it is a third of their spread. Neighbouring categories then overlap,
+    and between two of them the decoder draws either; with narrow posteriors that gap belongs to "missing", where a sampled
+    latent often falls (docs/results/table_rows.md)."""
 
     num_slots: int = 4
     slot_dim: int = 8
@@ -33,12 +37,12 @@ class TabularVAEConfig:
     num_layers: int = 2
     discrete_weight: float = 4.0
     cell_mixing: float = 0.1
-    cell_dropout: float = 0.05
+    cell_dropout: float = 0.0
     max_beta: float = 0.005
     num_beta_cycles: int = 1
     free_bits: float = 0.0
     min_scale: float = 0.1
-    min_posterior_std: float = 0.1
+    min_posterior_std: float = 2.0
 
 
 class CellLikelihoods(NamedTuple):
