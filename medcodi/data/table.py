@@ -96,8 +96,8 @@ class TableSchema:
             column.fit(values)
         return self
 
-    def encode(self, rows: list[dict[str, Any]]) -> torch.Tensor:
-        """Rows -> (B, F) float32: normal scores of numbers, category index for discrete columns, NaN where missing.
+    def raw(self, rows: list[dict[str, Any]]) -> np.ndarray:
+        """Rows -> (B, F): numbers as they are, category index for discrete columns, NaN where missing.
 
         Raises ValueError for a column that is not in the schema and for a value outside the categories.
         """
@@ -112,6 +112,11 @@ class TableSchema:
                 if value is None or (isinstance(value, float) and math.isnan(value)):
                     continue
                 table[i, j] = _number(column, value, i)
+        return table
+
+    def encode(self, rows: list[dict[str, Any]]) -> torch.Tensor:
+        """As `raw`, float32, with the normal scores of numbers. The same errors."""
+        table = self.raw(rows)
         for j, column in enumerate(self.columns):
             if not column.is_discrete:
                 table[:, j] = column.to_scores(table[:, j])
