@@ -3,13 +3,13 @@ from setuptools import find_packages, setup
 CORE = [
     "torch>=2.11", "torchvision", "numpy", "scipy", "pandas", "pillow", "safetensors", "tokenizers", "transformers>=5",
     "diffusers>=0.42", "accelerate>=1.15", "datasets>=5", "open_clip_torch>=3.3", "omegaconf>=2.3", "typer", "rich",
-    "matplotlib", "scikit-learn",
+    "matplotlib", "scikit-learn", "xxhash",
 ]
 EXTRAS = {
-    "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pebble"],
+    "dicom": ["pydicom>=3", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"],
     "fhir": ["pydicom>=3", "fhir.resources"],
-    "eval": ["evaluate", "torchmetrics", "torchxrayvision", "sacrebleu", "lightgbm", "scikit-image", "sdmetrics",
-             "krippendorff"],
+    "eval": ["evaluate", "torchmetrics", "torchxrayvision", "sacrebleu", "lightgbm", "scikit-image", "krippendorff"],
+    "sdmetrics": ["sdmetrics"],  # MIT, but it brings copulas, BUSL-1.1: never a part of another extra
     "deepspeed": ["deepspeed"],
     "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "ruff", "mlcroissant", "selenium"],
 }

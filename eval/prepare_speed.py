@@ -1,14 +1,19 @@
 """How many radiographs a second does `medcodi prepare dicom` read, beside pydicom + torchxrayvision's own loading code?
 
-    python eval/prepare_speed.py [--num-files 24] [--num-workers 2] [--size 256] [--bits-stored 12] [--repeats 2]
+    python eval/prepare_speed.py [--num-files 40] [--num-workers 2] [--size 256] [--rounds 5] [--folder DIR]
 
-Files of 3,000 x 2,500 pixels, 16 bits allocated, uncompressed and JPEG 2000 lossless; all sides read the same files, from
-the page cache, with the same number of processes that have started before the clock. Last line of stdout: one JSON document.
+Files of 3,000 x 2,500 pixels, 16 bits allocated, uncompressed and JPEG 2000 lossless (`--num-compressed` of them). All ways
+read the same files with the same number of processes, one way after the other in each round, so that other load on the
+machine meets all of them; figures are medians over the rounds. The clock of medcodi holds its whole run, the start of its
+workers, the lists and the writing too; the other processes have started and imported before. The files lie in `--folder`
+(a file system in memory leaves the disk out of it). Last line of stdout: one JSON document.
 """
 
 import argparse
 import json
 import multiprocessing
+import shutil
+import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +31,10 @@ from medcodi.data.sources.dicom.work import Job, read_one
 
 ROWS, COLUMNS = 3000, 2500
 NUM_PICTURES = 3  # different pixel data; the files differ in their identifiers
+NUM_CPU_FILES = 10
+CONTEXT = multiprocessing.get_context("spawn")
+Rounds = list[dict[str, float]]
+WAYS = MEDCODI, READ, RESIZE = "medcodi", "xrv read", "xrv read + resize"
 ENCODINGS = {"uncompressed": None, "jpeg 2000": JPEG2000Lossless}
 
 
@@ -82,10 +91,12 @@ def load_and_resize_with_xrv(path: Path, size: int) -> float:
 
 
 def time_medcodi(folder: Path, size: int, num_workers: int, scratch: Path) -> float:
-    """Seconds for the whole of `prepare dicom`: walk, read, resize, PNG, Arrow."""
+    """Seconds for the whole of `prepare dicom`: start of the workers, walk, read, resize, PNG, Arrow. Called in a process of
+    its own, so that no server of processes runs already."""
     options = {"front": "frontal", "side": "lateral", "text": "report", "size": size}
+    prepare = get_source("dicom")
     start = time.perf_counter()
-    counts = get_source("dicom")(folder, options, scratch / "prepared", num_workers=num_workers)
+    counts = prepare(folder, options, scratch / "prepared", num_workers=num_workers)
     seconds = time.perf_counter() - start
     if counts["images"] != counts["files"]:
         raise RuntimeError(f"not every file was taken: {counts}")
@@ -93,22 +104,20 @@ def time_medcodi(folder: Path, size: int, num_workers: int, scratch: Path) -> fl
 
 
 def cpu_seconds(source: Path, paths: list[Path], size: int) -> dict[str, float]:
-    """Processor seconds for one image in one process, the least of `paths`: what other load on the machine changes least."""
+    """Processor seconds for one image in one process, the median over `paths`, the ways in turn on each file."""
     job = Job(str(source), DicomOptions("frontal", "lateral", "report", size=size), b"k" * 16)
     ways = {
-        "medcodi": lambda path: read_one(job, path.name.encode()),
-        "xrv read": load_with_xrv,
-        "xrv read + resize": lambda path: load_and_resize_with_xrv(path, size),
+        MEDCODI: lambda path: read_one(job, path.name.encode()),
+        READ: load_with_xrv,
+        RESIZE: lambda path: load_and_resize_with_xrv(path, size),
     }
-    seconds = {}
-    for name, way in ways.items():
-        way(paths[0])  # imports
-        seconds[name] = float("inf")
-        for path in paths[:4]:
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for path in [paths[0], *paths[:NUM_CPU_FILES]]:  # the first one for the imports
+        for name, way in ways.items():
             start = time.process_time()
             way(path)
-            seconds[name] = min(seconds[name], time.process_time() - start)
-    return seconds
+            seconds[name].append(time.process_time() - start)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def time_pool(pool: ProcessPoolExecutor, function: Any, *arguments: Any) -> float:
@@ -117,48 +126,67 @@ def time_pool(pool: ProcessPoolExecutor, function: Any, *arguments: Any) -> floa
     return time.perf_counter() - start
 
 
-def measure(folder: Path, paths: list[Path], pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> dict[str, float]:
-    """Images a second of each way, the best of `--repeats`."""
-    seconds: dict[str, list[float]] = {"medcodi": [], "xrv read": [], "xrv read + resize": []}
-    for _ in range(arguments.repeats):
-        with tempfile.TemporaryDirectory() as scratch:
-            seconds["medcodi"].append(time_medcodi(folder, arguments.size, arguments.num_workers, Path(scratch)))
-        seconds["xrv read"].append(time_pool(pool, load_with_xrv, paths))
-        seconds["xrv read + resize"].append(time_pool(pool, load_and_resize_with_xrv, paths, [arguments.size] * len(paths)))
-    return {name: len(paths) / min(values) for name, values in seconds.items()}
+def measure(folder: Path, paths: list[Path], pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> Rounds:
+    """Images a second of each way, one dict a round."""
+    rounds = []
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(1, CONTEXT) as fresh:
+            run = fresh.submit(time_medcodi, folder, arguments.size, arguments.num_workers, Path(scratch))
+            seconds = {MEDCODI: run.result()}
+        seconds[READ] = time_pool(pool, load_with_xrv, paths)
+        seconds[RESIZE] = time_pool(pool, load_and_resize_with_xrv, paths, [arguments.size] * len(paths))
+        rounds.append({name: len(paths) / value for name, value in seconds.items()})
+        print(json.dumps(rounds[-1]), flush=True)
+    return rounds
+
+
+def row(label: str, rounds: Rounds) -> str:
+    """Medians of the ways, and of medcodi's ratios to the others in the same round, with the lowest and the highest."""
+    cells = [f"{statistics.median(one[way] for one in rounds):.2f}" for way in WAYS]
+    for other in (READ, RESIZE):
+        ratios = [one[MEDCODI] / one[other] for one in rounds]
+        spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+        cells.append(f"{statistics.median(ratios):.2f}{spread}")
+    return f"| {label} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--num-files", type=int, default=24)
+    parser.add_argument("--num-files", type=int, default=40)
+    parser.add_argument("--num-compressed", type=int, default=12)
     parser.add_argument("--num-workers", type=int, default=2)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--bits-stored", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the files are made (and removed)")
     parser.add_argument("--output", type=Path, default=Path("results/prepare_speed"))
     arguments = parser.parse_args()
     figures: dict[str, Any] = {
         "rows": ROWS, "columns": COLUMNS, "bits_stored": arguments.bits_stored, "num_files": arguments.num_files,
-        "num_workers": arguments.num_workers, "size": arguments.size, "pydicom": pydicom.__version__,
-        "images_per_second": {}, "cpu_seconds_per_image": {},
+        "num_compressed": arguments.num_compressed, "num_workers": arguments.num_workers, "size": arguments.size,
+        "pydicom": pydicom.__version__, "images_per_second": {}, "cpu_seconds_per_image": {},
     }  # fmt: skip
-    lines = ["| files | medcodi | xrv read | xrv read + resize | over read | over read + resize |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    context = multiprocessing.get_context("forkserver")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(arguments.num_workers, context) as pool:
+    lines = [f"| files | {' | '.join(WAYS)} | over {READ} | over {RESIZE} |", "| --- | --- | --- | --- | --- | --- |"]
+    num_workers = arguments.num_workers
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder, ProcessPoolExecutor(num_workers, CONTEXT) as pool:
         for name, syntax in ENCODINGS.items():
             source = Path(folder) / name
             source.mkdir()
-            paths = write_files(source, arguments.num_files, syntax, arguments.bits_stored)
-            list(pool.map(load_with_xrv, paths[:1] * arguments.num_workers))  # imports
-            speed = measure(source, paths, pool, arguments)
-            figures["images_per_second"][name] = speed
-            figures["cpu_seconds_per_image"][name] = cpu_seconds(source, paths, arguments.size)
-            inverse = {way: 1 / seconds for way, seconds in figures["cpu_seconds_per_image"][name].items()}
-            for label, values in (("images a second", speed), ("images a CPU second, 1 process", inverse)):
-                ratios = [values["medcodi"] / values[other] for other in ("xrv read", "xrv read + resize")]
-                cells = [f"{values[way]:.2f}" for way in values] + [f"{ratio:.2f}" for ratio in ratios]
-                lines.append("| " + " | ".join([f"{name}: {label}", *cells]) + " |")
+            number = arguments.num_compressed if syntax else arguments.num_files
+            if not number:
+                continue
+            paths = write_files(source, number, syntax, arguments.bits_stored)
+            list(
+                pool.map(
+                    load_and_resize_with_xrv, paths[:1] * arguments.num_workers, [arguments.size] * arguments.num_workers
+                )
+            )
+            rounds = measure(source, paths, pool, arguments)
+            seconds = cpu_seconds(source, paths, arguments.size)
+            figures["images_per_second"][name], figures["cpu_seconds_per_image"][name] = rounds, seconds
+            lines.append(row(f"{name}: images a second, {num_workers} processes", rounds))
+            lines.append(row(f"{name}: images a processor second, 1 process", [{way: 1 / seconds[way] for way in WAYS}]))
+            shutil.rmtree(source)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "prepare_speed.json").write_text(json.dumps(figures, indent=1))
     (arguments.output / "prepare_speed.md").write_text("\n".join(lines) + "\n")

@@ -20,7 +20,7 @@ ALLOWED = {
     "diffusion": DIFFUSION, "modalities": MODALITIES, "training": TRAINING, "pipeline": TRAINING, "metrics": TRAINING,
     "privacy": TRAINING | {"metrics", "pipeline"}, "baselines": TRAINING | {"metrics"},
     "turing": TRAINING | {"metrics", "pipeline"},
-    "foreign": TRAINING | {"training"}, "evaluation": TRAINING | {"training", "pipeline", "metrics"},
+    "foreign": TRAINING | {"training"}, "evaluation": TRAINING | {"training", "pipeline", "metrics", "turing"},
 }  # fmt: skip
 
 NAMES = {"frontal", "lateral", "report", "tabular"}

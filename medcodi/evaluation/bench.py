@@ -22,13 +22,15 @@ AVERAGES = [f"{kind} {average}" for kind in ("auroc", "f1") for average in utili
 
 @dataclasses.dataclass
 class Bench:
-    """Equal studies, real and synthetic: image i of both has the labels of training study i; and the real test set."""
+    """Equal studies, real and synthetic: image i of both has the labels of training study i. `retrieved`:
+    the real image of the nearest other report. `other`: real images of other studies. And the real test set."""
 
     view: str
     names: list[str]
     real: LabelledImages
     synthetic: LabelledImages
     retrieved: LabelledImages
+    other: LabelledImages
     test: LabelledImages
     groups: list[str]
     settings: FitSettings
@@ -68,12 +70,12 @@ def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) ->
     take = lambda images, of: LabelledImages(np.asarray(images, np.float32), of[:, kept])  # noqa: E731
     made = context.generated("T", letter, studies=prompted)[letter]
     nearest = text_distances(context.values(prompted, "T"), context.values(spare, "T")).argmin(axis=1)
-    images = context.images(test, letter)
+    images, others = context.images(test, letter), spare[: len(prompted)]
     return Bench(
         VIEWS[letter], [context.labels.names[k] for k in kept], take(context.images(prompted, letter), labels),
         take(np.stack(made), labels), take(context.images([spare[i] for i in nearest], letter), labels),
-        take(images, tested), patients(test), fit_settings(options["fit"], images.shape[1], f"evaluation.tables.{table.id}"),
-        options, context,
+        take(context.images(others, letter), context.labels.of(others)), take(images, tested), patients(test),
+        fit_settings(options["fit"], images.shape[1], f"evaluation.tables.{table.id}"), options, context,
     )  # fmt: skip
 
 

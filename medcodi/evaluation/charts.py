@@ -1,7 +1,8 @@
 """Pictures of the tables, as PNG files. Legend: N samples, D features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -9,6 +10,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+
+from medcodi.data.table import TableSchema
 
 MAX_MAPPED = 300
 
@@ -92,4 +96,52 @@ def histogram(systems: Mapping[str, np.ndarray], xlabel: str, path: Path) -> Non
     axis.set_xlabel(xlabel)
     axis.set_ylabel("share of the studies")
     axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def column_histograms(real: pd.DataFrame, generated: pd.DataFrame, schema: TableSchema, path: Path) -> None:
+    """Histogram or bars of each column, real and generated."""
+    height = -(-len(schema.columns) // 4)
+    figure, axes = plt.subplots(height, 4, figsize=(13, 2.4 * height), squeeze=False)
+    for axis in axes.flat[len(schema.columns) :]:
+        axis.set_axis_off()
+    for column, axis in zip(schema.columns, axes.flat, strict=False):
+        pair = [frame[column.name].dropna() for frame in (real, generated)]
+        axis.set_title(column.name, fontsize=8)
+        axis.tick_params(labelsize=7)
+        if column.is_discrete:
+            at = np.arange(len(column.categories))
+            for i, values in enumerate(pair):
+                shares = [float((values == c).mean()) if len(values) else 0.0 for c in column.categories]
+                axis.bar(at + 0.4 * (i - 0.5), shares, 0.4)
+            axis.set_xticks(at, column.categories, fontsize=6)
+        else:
+            edges = np.histogram_bin_edges(pd.concat(pair), 20)
+            for values in pair:
+                axis.hist(values, edges, density=True, alpha=0.55)
+    axes.flat[0].legend(["real", "generated"], fontsize=7)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def moments_chart(moments: Mapping[str, Mapping[str, Mapping[str, Any]]], names: Sequence[str], path: Path) -> None:
+    """System -> column -> moment -> Estimate, one panel a moment; the first system is the real one. Means and standard
+    deviations are shown in units of the real standard deviation, so that columns share an axis."""
+    real, columns = next(iter(moments.values())), list(next(iter(moments.values())))
+    figure, axes = plt.subplots(1, len(names), figsize=(14, 0.45 * len(columns) + 1.4), sharey=True)
+    scales = np.array([max(real[column]["sd"].value, 1e-12) for column in columns])
+    for axis, moment in zip(axes, names, strict=True):
+        scale = scales if moment in ("mean", "sd") else np.ones(len(columns))
+        offset = np.array([real[column]["mean"].value if moment == "mean" else 0.0 for column in columns])
+        for i, (system, of_system) in enumerate(moments.items()):
+            made = [of_system[column][moment] for column in columns]
+            value, low, high = ((np.array([getattr(e, b) for e in made]) - offset) / scale for b in ("value", "low", "high"))
+            error = np.nan_to_num([np.maximum(value - low, 0), np.maximum(high - value, 0)])
+            axis.errorbar(value, np.arange(len(columns)) + 0.2 * (i - 1), xerr=error, fmt="o", markersize=4, label=system)
+        axis.set_title({"mean": "mean - real mean, in real sd", "sd": "sd / real sd"}.get(moment, moment), fontsize=9)
+        axis.tick_params(labelsize=8)
+    axes[0].set_yticks(range(len(columns)), columns)
+    axes[0].invert_yaxis()
+    axes[-1].legend(fontsize=7)
+    figure.tight_layout()
     _save(figure, path)

@@ -45,13 +45,20 @@ def cell_text(value: Any) -> str:
         return str(value)
     if isinstance(value, int) or value == 0:
         return str(int(value))
+    if abs(value) < 5e-5:
+        return f"{value:.0e}"
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if abs(value) < 100 else 0
     return f"{value:.{min(max(digits, 2 if abs(value) < 10 else digits), 6)}f}"
 
 
 def row_cells(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
-    """Cells in the order of the columns; empty where the system has none."""
-    return [cell_text(row["cells"][c]) if c in row["cells"] else "" for c in columns]
+    """Cells in the order of the columns; empty where the system has none. Published numbers stand as they were published."""
+    text = (lambda v: f"{v:.6g}" if isinstance(v, float) else cell_text(v)) if row["kind"] == "paper" else cell_text
+    return [text(row["cells"][c]) if c in row["cells"] else "" for c in columns]
+
+
+def _size(row: dict[str, Any]) -> str:
+    return "" if row.get("n") is None else str(row["n"])
 
 
 def _facts(document: dict[str, Any]) -> dict[str, str]:
@@ -84,10 +91,10 @@ def markdown(document: dict[str, Any]) -> str:
             lines += [f"{table['status']}: {table['message']}", ""]
             continue
         result = table["result"]
-        lines += [_evidence(table), "", "| system | what | " + " | ".join(result["columns"]) + " |",
-                  "| --- " * (len(result["columns"]) + 2) + "|"]  # fmt: skip
+        lines += [_evidence(table), "", "| system | what | N | " + " | ".join(result["columns"]) + " |",
+                  "| --- " * (len(result["columns"]) + 3) + "|"]  # fmt: skip
         for row in result["rows"]:
-            cells = [row["system"], KIND_NAMES[row["kind"]], *row_cells(row, result["columns"])]
+            cells = [row["system"], KIND_NAMES[row["kind"]], _size(row), *row_cells(row, result["columns"])]
             lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
         lines += ["", *(f"- {note}" for note in result["notes"]), ""]
     return "\n".join(lines)
@@ -110,16 +117,24 @@ def _section(key: str, table: dict[str, Any]) -> str:
     columns = "".join(f'<th class="n">{html.escape(name)}</th>' for name in result["columns"])
     rows = "".join(
         f'<tr class="{row["kind"]}"><td>{html.escape(row["system"])}</td><td class="kind">{KIND_NAMES[row["kind"]]}</td>'
-        + "".join(f'<td class="n">{html.escape(cell)}</td>' for cell in row_cells(row, result["columns"]))
+        + f'<td class="n">{_size(row)}</td>'
+        + "".join(f'<td class="n">{_html_cell(cell)}</td>' for cell in row_cells(row, result["columns"]))
         + "</tr>"
         for row in result["rows"]
     )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in result["notes"])
     figures = "".join(_picture(caption, Path(path)) for caption, path in result["pictures"].items())
     return (
-        f'{head}<p>{html.escape(_evidence(table))}</p><div class="wide"><table><thead><tr><th>system</th><th></th>{columns}'
-        f"</tr></thead><tbody>{rows}</tbody></table></div><ul>{notes}</ul>{figures}</section>"
+        f'{head}<p>{html.escape(_evidence(table))}</p><div class="wide"><table><thead><tr><th>system</th><th></th>'
+        f'<th class="n">N</th>{columns}</tr></thead><tbody>{rows}</tbody></table></div><ul>{notes}</ul>{figures}</section>'
     )
+
+
+def _html_cell(text: str) -> str:
+    """The interval of an estimate stands below its value."""
+    value, bracket, interval = text.partition(" [")
+    is_estimate = bracket and interval.endswith("]")
+    return f"{html.escape(value)}<small>[{html.escape(interval)}</small>" if is_estimate else html.escape(text)
 
 
 def _picture(caption: str, path: Path) -> str:

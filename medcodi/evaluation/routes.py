@@ -22,11 +22,15 @@ def patients(studies: Sequence[Study]) -> list[str]:
     return [study.patient_id for study in studies]
 
 
-def retrieved(context: EvaluationContext, prompts: Sequence[str], output: str, studies: Sequence[Study]) -> list[Any]:
-    """The real output of the training study whose prompts (images and reports) are nearest, for each study."""
-    training = context.training([*prompts, output])
+def retrieved(
+    context: EvaluationContext, prompts: Sequence[str], output: str, studies: Sequence[Study], outputs: Sequence[str] = ()
+) -> list[Any]:
+    """The real output of the training study whose prompts (images and reports) are nearest, for each study. With `outputs`
+    only training studies that have all of these count, so that they come from one study."""
+    needed = list(dict.fromkeys([*prompts, output, *outputs]))
+    training = context.training(needed)
     if not training:
-        raise ValueError(f"no training study has all of {', '.join(context.names([*prompts, output]))} to retrieve from")
+        raise ValueError(f"no training study has all of {', '.join(context.names(needed))} to retrieve from")
     return [context.values([training[i]], output)[0] for i in nearest_studies(context, prompts, studies, training)]
 
 

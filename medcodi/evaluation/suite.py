@@ -59,7 +59,7 @@ def _is_done(path: Path, key: str) -> bool:
 def _run_table(table: EvaluationTable, context: EvaluationContext) -> dict[str, Any]:
     started = time.monotonic()
     try:
-        reasons = context.missing(table.needs)
+        reasons = table.reasons(context)
         if reasons:
             outcome = {"status": NOT_APPLICABLE, "message": "; ".join(reasons)}
         else:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medcodi.config import unknown_key
+from medcodi.metrics.statistics import Estimate
 
 if TYPE_CHECKING:
     from medcodi.evaluation.context import EvaluationContext
@@ -32,16 +33,26 @@ class Row:
     """One system. `kind` is ours (what was generated), baseline (a system that does not generate: constant, retrieval),
     floor (chance, or real against real), real (real outputs, measured alike) or paper (a published value).
 
-    `cells` maps a column to a number, a text, an `Estimate` (value with interval) or None (does not apply).
+    `cells` maps a column to a number, a text, an `Estimate` (value with interval) or None (does not apply). `n` is what
+    the row rests on, by default the `n` of its first estimate.
     """
 
     system: str
     kind: str
     cells: dict[str, Any]
+    n: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"row {self.system!r}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.n is None:
+            self.n = next((cell.n for cell in self.cells.values() if isinstance(cell, Estimate)), None)
+
+    def value(self, column: str) -> float:
+        """The number in a cell; NaN where it holds none."""
+        cell = self.cells.get(column)
+        cell = cell.value if isinstance(cell, Estimate) else cell
+        return float(cell) if isinstance(cell, (int, float)) else math.nan
 
 
 @dataclass
@@ -84,6 +95,10 @@ class EvaluationTable(ABC):
     @abstractmethod
     def run(self, context: "EvaluationContext") -> Result:
         """Measure. ValueError with a clear message for data that cannot be measured; the other tables still run."""
+
+    def reasons(self, context: "EvaluationContext") -> list[str]:
+        """Why the table does not apply, one sentence each; empty when it does."""
+        return context.missing(self.needs)
 
     def options(self, context: "EvaluationContext") -> dict[str, Any]:
         """What the recipe says under `evaluation.tables.ID`."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from medcodi.encoders.contrastive import infonce, positives
 from medcodi.metrics.images import as_float_images
 from medcodi.metrics.oracle import ReaderNetwork, shifted, to_pixels
+from medcodi.metrics.statistics import Estimate, shuffled_each
 from medcodi.nn.weights import load_config, load_module, save_module
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,16 @@ def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
 
-def shuffled_cosine(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean cosine over all pairs of different rows: the floor of the mean over matching pairs."""
+def shuffled_cosine(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
+    """Mean cosine over all pairs of different rows, the floor of the mean over matching pairs, and the range of 95 % of
+    shufflings; NaN for one row."""
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (np.asarray(first, float), np.asarray(second, float)))
     n = len(a)
-    return float((a.sum(axis=0) @ b.sum(axis=0) - (a * b).sum()) / (n * (n - 1))) if n > 1 else float("nan")
+    if n < 2:
+        return Estimate(np.nan, np.nan, np.nan, n)
+    mean = float((a.sum(axis=0) @ b.sum(axis=0) - (a * b).sum()) / (n * (n - 1)))
+    drawn = shuffled_each(lambda partner: [(a * b[partner]).sum(axis=1).mean()], n, seed=seed)[0]
+    return Estimate(mean, drawn.low, drawn.high, n)
 
 
 class CoherenceEncoder(nn.Module):

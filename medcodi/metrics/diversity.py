@@ -1,11 +1,15 @@
 """How different are samples from each other? Mean MS-SSIM over random pairs (Odena et al. 2017): 1 is one image repeated."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
 
+from medcodi.metrics.fidelity import group_weights
 from medcodi.metrics.images import as_float_images
-from medcodi.metrics.statistics import Estimate, bootstrap
+from medcodi.metrics.statistics import Estimate, spread
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 KERNEL = 11
@@ -17,8 +21,11 @@ def num_scales(size: int) -> int:
     return max(scales, default=0)
 
 
-def pairwise_ms_ssim(images: np.ndarray, num_pairs: int = 200, num_resamples: int = 500, seed: int = 0) -> Estimate:
-    """Mean MS-SSIM of `num_pairs` random pairs of different images (N, H, W), with the interval over the pairs.
+def pairwise_ms_ssim(
+    images: np.ndarray, num_pairs: int = 200, num_resamples: int = 500, seed: int = 0, groups: Sequence[Any] | None = None
+) -> Estimate:
+    """Mean MS-SSIM of `num_pairs` random pairs of different images (N, H, W), with the interval over patients (`groups`
+    (N,), default: every image its own): a resample weighs a pair by how often both of its patients were drawn.
 
     Small images have fewer than five scales (`num_scales`), their weights scaled to sum 1. ValueError for fewer than two
     images, or images too small for one scale.
@@ -36,4 +43,8 @@ def pairwise_ms_ssim(images: np.ndarray, num_pairs: int = 200, num_resamples: in
         pixels[first], pixels[second], data_range=1.0, kernel_size=KERNEL, betas=tuple(weights.tolist()),
         normalize="relu", reduction="none",
     ).numpy().astype(float)  # fmt: skip
-    return bootstrap(lambda rows: values[rows].mean(), num_pairs, None, num_resamples, seed)
+    drawn = group_weights(len(pixels), groups, num_resamples, rng)  # K, N
+    both = drawn[:, first] * drawn[:, second]
+    with np.errstate(invalid="ignore"):  # few images: a resample may hold no pair
+        means = (both @ values) / both.sum(axis=1)
+    return spread(values.mean(), means, len(pixels))

@@ -24,7 +24,7 @@ TEMPERATURE, VALIDATION_SHARE = 0.2, 0.25  # the paper splits 800 : 272 records
 
 
 def row_features(rows: Sequence[dict], schema: TableSchema, without: Sequence[str] = ()) -> np.ndarray:
-    """Rows -> (N, D): standardised numbers (0 where missing) and one-hot categories, each column with a state
+    """Rows -> (N, D): numbers as the schema encodes them (0 where missing) and one-hot categories, each column with a state
     "missing". `without` names columns to leave out, such as the outcome. ValueError for one that is not there."""
     if unknown := sorted(set(without) - set(schema.names)):
         raise ValueError(f"no such column {unknown}; the table has {schema.names}")

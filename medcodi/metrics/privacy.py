@@ -21,7 +21,7 @@ MIN_RECORDS = 20
 def row_distances(queries: Sequence[dict], references: Sequence[dict], schema: TableSchema) -> np.ndarray:
     """Gower's distance of rows, (Q, R) in [0, 1]: mean over the columns known on both sides of the number's difference
     over its range (the schema's, at most 1) or the category's mismatch. Two rows without a common column are 1 apart."""
-    q, r = schema.encode(list(queries)).numpy(), schema.encode(list(references)).numpy()
+    q, r = schema.raw(list(queries)), schema.raw(list(references))
     total, known = np.zeros((len(q), len(r))), np.zeros((len(q), len(r)))
     for j, column in enumerate(schema.columns):
         difference = np.abs(q[:, j, None] - r[None, :, j])
@@ -29,9 +29,9 @@ def row_distances(queries: Sequence[dict], references: Sequence[dict], schema: T
         if column.is_discrete:
             difference = difference > 0
         elif column.minimum is not None and column.maximum > column.minimum:
-            difference = np.minimum(difference * column.std / (column.maximum - column.minimum), 1)
+            difference = np.minimum(difference / (column.maximum - column.minimum), 1)
         else:
-            difference = np.minimum(difference / 6, 1)  # six sd stand for a range that nobody stated
+            difference = np.minimum(difference / (6 * column.std), 1)  # six sd stand for a range that nobody stated
         total += np.where(both, difference, 0)
         known += both
     return np.where(known > 0, total / np.maximum(known, 1), 1.0)
@@ -72,12 +72,13 @@ def share_of(hits: np.ndarray) -> Estimate:
     return Estimate(float(hits.mean()), float(interval.low), float(interval.high), len(hits))
 
 
-def _median_ratio(to_train: np.ndarray, to_holdout: np.ndarray, seed: int = 0) -> float:
+def _median_ratio(to_train: np.ndarray, to_holdout: np.ndarray, seed: int = 0) -> Estimate:
     """Nearest of equally many records of both sets, drawn from the larger; 0 / 0 counts as 1."""
     count = min(to_train.shape[1], to_holdout.shape[1])
     rng = np.random.default_rng(seed)
     nearest = [d[:, rng.permutation(d.shape[1])[:count]].min(axis=1) for d in (to_train, to_holdout)]
-    return float(np.median(_ratio(*nearest)))
+    ratios = _ratio(*nearest)
+    return bootstrap(lambda rows: float(np.median(ratios[rows])), len(ratios), seed=seed, num_resamples=200)
 
 
 def _ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -126,15 +127,16 @@ def memorised(to_train: np.ndarray, holdout_to_train: np.ndarray, level: float =
     return Memorised(flagged, share_of(flagged), threshold, counts[1] / len(control), p)
 
 
-def membership(members: np.ndarray, others: np.ndarray, seed: int = 0) -> Estimate:
+def membership(members: np.ndarray, others: np.ndarray, seed: int = 0, groups: Sequence[Any] | None = None) -> Estimate:
     """AUC, with its interval, of telling members of the training set (T,) from others (H,) by a score that is higher
-    for members: minus the distance to the closest synthetic record, minus the denoiser's loss. .5 is chance."""
+    for members: minus the distance to the closest synthetic record, minus the denoiser's loss. .5 is chance. `groups`
+    (T + H) are the patients of the interval."""
     for name, scores in (("members", members), ("others", others)):
         if len(scores) < MIN_RECORDS or not np.isfinite(scores).all():
             raise ValueError(f"membership needs {MIN_RECORDS} finite scores or more for {name}, got {len(scores)}")
     scores = np.concatenate([members, others])
     labels = np.repeat([1, 0], [len(members), len(others)])
-    return bootstrap(lambda rows: auc(labels[rows], scores[rows]), len(labels), seed=seed)
+    return bootstrap(lambda rows: auc(labels[rows], scores[rows]), len(labels), groups, seed=seed)
 
 
 def linkage(to_train: Sequence[np.ndarray], num_nearest: int = 1) -> Estimate:

@@ -5,8 +5,9 @@ A distance in them cannot be won by knowing a network. Legend: N images, H, W pi
 
 import numpy as np
 
-from medcodi.metrics.fidelity import check_features, frechet_distance
+from medcodi.metrics.fidelity import Groups, check_features, frechet_estimate
 from medcodi.metrics.images import as_float_images
+from medcodi.metrics.statistics import Estimate
 
 LEVELS = 16
 SHIFTS = (1, 2, 4)
@@ -26,12 +27,13 @@ def radiomic_features(images: np.ndarray) -> np.ndarray:
     return np.stack([_features(image) for image in as_float_images(images).astype(np.float64)])
 
 
-def radiomic_distance(generated: np.ndarray, real: np.ndarray) -> float:
-    """Fréchet distance of radiomic features (N, D), (R, D), each standardised by the real set, over D."""
+def radiomic_distance(generated: np.ndarray, real: np.ndarray, groups: Groups = (None, None)) -> Estimate:
+    """Fréchet distance of radiomic features (N, D), (R, D), each standardised by the real set, over D, with its interval."""
     x, y = check_features(generated, "generated"), check_features(real, "real")
     centre, scale = y.mean(axis=0), y.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
-    return frechet_distance((x - centre) / scale, (y - centre) / scale) / y.shape[1]
+    whole, width = frechet_estimate((x - centre) / scale, (y - centre) / scale, groups), y.shape[1]
+    return Estimate(whole.value / width, whole.low / width, whole.high / width, len(x))
 
 
 def _features(image: np.ndarray) -> np.ndarray:

@@ -105,6 +105,7 @@ def denoising_losses(
         batch = batch.to(pipe.device) if isinstance(batch, torch.Tensor) else batch
         latents = pipe.autoencoders[modality.group].encode(batch).to(pipe.dtype)
         keep = torch.zeros(len(latents), len(diffusion.fusion.names), dtype=torch.bool, device=pipe.device)
+        nothing = diffusion.condition({}, keep)
         total = torch.zeros(len(latents), device=pipe.device)
         for level in noise_levels:
             timesteps = torch.full((len(latents),), float(int(level * objective.num_train_timesteps)), device=pipe.device)
@@ -112,7 +113,7 @@ def denoising_losses(
                 generator = derive_generator(seed, name, level, draw)
                 noise = torch.randn(latents.shape[1:], generator=generator).to(latents).expand_as(latents)
                 noisy = objective.add_noise(latents, noise, timesteps)
-                error = diffusion(noisy, timesteps, {}, keep) - objective.target(latents, noise, timesteps)
+                error = diffusion(noisy, timesteps, nothing) - objective.target(latents, noise, timesteps)
                 total += error.float().square().flatten(1).mean(dim=1)
         losses.append((total / (len(noise_levels) * num_noises)).cpu())
     return torch.cat(losses).numpy()

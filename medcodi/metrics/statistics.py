@@ -45,16 +45,47 @@ def bootstrap(
     confidence: float = 0.95,
 ) -> Estimate:  # fmt: skip
     """Percentile interval of `statistic(rows)`. Resamples without a value (NaN) are left out; when they are more than
-    half, the interval is NaN."""
+    half, the interval is NaN; without a row everything is."""
     if num_rows == 0:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    value = float(statistic(np.arange(num_rows)))
-    drawn = np.array([statistic(rows) for rows in resamples(num_rows, groups, num_resamples, seed)], float)
-    drawn = drawn[~np.isnan(drawn)]
-    if 2 * len(drawn) < num_resamples:
-        return Estimate(value, np.nan, np.nan, num_rows)
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), num_rows)
+    return bootstrap_each(lambda rows: [statistic(rows)], num_rows, groups, num_resamples, seed, confidence)[0]
+
+
+def bootstrap_each(
+    statistics: Callable[[np.ndarray], Sequence[float]], num_rows: int, groups: Sequence[Any] | None = None,
+    num_resamples: int = 500, seed: int = 0, confidence: float = 0.95,
+) -> list[Estimate]:  # fmt: skip
+    """`bootstrap` of several figures that one call `statistics(rows)` gives at once, on the same resamples."""
+    values = np.asarray(statistics(np.arange(num_rows)), float)
+    drawn = np.array([statistics(rows) for rows in resamples(num_rows, groups, num_resamples, seed)], float)
+    return [spread(value, column, num_rows, confidence) for value, column in zip(values, drawn.T, strict=True)]
+
+
+def spread(value: float, drawn: np.ndarray, num_rows: int, confidence: float = 0.95) -> Estimate:
+    """`value` between the quantiles of what was `drawn` (K,); NaN where more than half of it is NaN."""
+    known = drawn[~np.isnan(drawn)]
+    if 2 * len(known) < len(drawn) or not len(known):
+        return Estimate(float(value), np.nan, np.nan, num_rows)
+    with np.errstate(invalid="ignore"):  # between an infinity and a number there is none
+        low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(value), float(low), float(high), num_rows)
+
+
+def shuffled_each(
+    statistics: Callable[[np.ndarray], Sequence[float]], num_rows: int, num_shuffles: int = 200, seed: int = 0
+) -> list[Estimate]:
+    """The floor of figures of pairs: mean of `statistics(partner)` where row i is paired with row `partner[i]`, another
+    study, and the range of 95 % of such shufflings. `partner` are rotations of one random order: none keeps its own."""
+    if num_rows < 2:
+        raise ValueError(f"shuffled pairs need two rows or more, got {num_rows}")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(num_rows)
+    turns = rng.permutation(np.arange(1, num_rows))[:num_shuffles]
+    place = np.argsort(order)
+    drawn = np.array([statistics(order[(place + turn) % num_rows]) for turn in turns], float)
+    with np.errstate(all="ignore"):
+        means = np.array([c[~np.isnan(c)].mean() if (~np.isnan(c)).any() else np.nan for c in drawn.T])
+    return [spread(mean, column, num_rows) for mean, column in zip(means, drawn.T, strict=True)]
 
 
 def paired_difference(

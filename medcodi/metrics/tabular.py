@@ -1,11 +1,10 @@
-"""Table rows, real beside synthetic: moments, SDMetrics shape and trend, a two-sample test, ML efficacy.
+"""Table rows, real beside synthetic: moments, a two-sample test, ML efficacy; shape and trend stand in `table_quality`.
 
 Legend: N rows, F columns, K classes. Rows are dicts column -> value (None where missing), as the pipeline returns them.
 Every figure is meant to stand beside two floors: other real rows (what a perfect generator scores at this N) and
 `independent_marginals` (right columns, no relation between them), which passes `shape` and must fail the rest.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from medcodi.data.table import Column, TableSchema
+from medcodi.data.table import TableSchema
 from medcodi.metrics.statistics import Estimate, auc, bootstrap
 
 Rows = Sequence[dict[str, Any]]
+MOMENTS = ("mean", "sd", "skewness", "kurtosis")  # the last in excess of a normal one
 MIN_ROWS = 20  # below this, cross-validated trees say nothing
 TREES = {"n_estimators": 100, "learning_rate": 0.1, "num_leaves": 15, "min_child_samples": 5}
 
@@ -47,6 +47,12 @@ def independent_marginals(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({name: frame[name].to_numpy()[rng.permutation(len(frame))] for name in frame})
 
 
+def constant_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The most frequent category and the median of each column in every row: the constant baseline."""
+    typical = {n: c.mode().iloc[0] if c.dtype == object else c.median() for n, c in frame.dropna(how="all", axis=1).items()}
+    return pd.DataFrame({name: pd.Series([typical.get(name)] * len(frame), dtype=frame[name].dtype) for name in frame})
+
+
 def moments(frame: pd.DataFrame, schema: TableSchema) -> list[dict[str, Any]]:
     """One dict a column: n, share missing, and mean, sd, skewness, excess kurtosis of a number (Radwan, Table I), or
     the share of each category among the known values. A moment without enough values is NaN."""
@@ -57,68 +63,29 @@ def moments(frame: pd.DataFrame, schema: TableSchema) -> list[dict[str, Any]]:
         if column.is_discrete:
             figures["shares"] = {c: float((known == c).mean()) if len(known) else np.nan for c in column.categories}
         else:
-            values = known.to_numpy(float)
-            varied = len(values) > 2 and np.ptp(values) > 0
-            figures |= {
-                "mean": float(values.mean()) if len(values) else np.nan,
-                "sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
-                "skewness": float(stats.skew(values)) if varied else np.nan,
-                "kurtosis": float(stats.kurtosis(values)) if varied else np.nan,
-            }
+            figures |= dict(zip(MOMENTS, number_moments(known.to_numpy(float)), strict=True))
         described.append(figures)
     return described
 
 
-def shape_and_trend(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> dict[str, Any]:
-    """SDMetrics' `shape` (mean over columns of KSComplement or TVComplement) and `trend` (mean over pairs of columns of
-    CorrelationSimilarity, or ContingencySimilarity with numbers in the 10 bins of the real ones), both in [0, 1].
-    Also `columns`: name -> shape score.
-
-    Every pair counts: the quality report of current SDMetrics leaves out pairs with a weak sample correlation, so that
-    its trend is a mean over another set of pairs at every N. A pair with a constant has no correlation and is left out.
-    ValueError when sdmetrics is not installed, for fewer than two columns, and for a column without a value.
-    """
-    try:
-        from sdmetrics.single_column import KSComplement, TVComplement
-    except ImportError:
-        raise ValueError("shape and trend need sdmetrics: pip install 'medcodi[eval]'") from None
-    if len(schema.columns) < 2:
-        raise ValueError(f"trend needs two columns or more, got {schema.names}")
-    if empty := [n for n in schema.names if real[n].isna().all() or synthetic[n].isna().all()]:
-        raise ValueError(f"columns without a value: {empty}")
-    columns = {
-        c.name: float((TVComplement if c.is_discrete else KSComplement).compute(real[c.name], synthetic[c.name]))
-        for c in schema.columns
-    }  # fmt: skip
-    trends = [_pair_trend(real, synthetic, a, b) for a, b in itertools.combinations(schema.columns, 2)]
-    trends = [score for score in trends if score is not None]
-    trend = float(np.mean(trends)) if trends else np.nan
-    return {"shape": float(np.mean(list(columns.values()))), "trend": trend, "columns": columns}
-
-
-def _pair_trend(real: pd.DataFrame, synthetic: pd.DataFrame, first: Column, second: Column) -> float | None:
-    from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
-
-    numbers = [c.name for c in (first, second) if not c.is_discrete]
-    real, synthetic = real[[first.name, second.name]].copy(), synthetic[[first.name, second.name]].copy()
-    if len(numbers) < 2:
-        for name in numbers:
-            edges = np.histogram_bin_edges(real[name].dropna())
-            for frame in (real, synthetic):  # missing is a state of its own, bin -1
-                frame[name] = np.where(frame[name].isna(), -1, np.digitize(frame[name], edges))
-        return float(ContingencySimilarity.compute(real, synthetic))
-    if min(frame.dropna().nunique().min() for frame in (real, synthetic)) < 2:
-        return None
-    return float(CorrelationSimilarity.compute(real, synthetic))
+def number_moments(values: np.ndarray) -> list[float]:
+    """`MOMENTS` of known numbers (N,); one without enough values is NaN."""
+    varied = len(values) > 2 and np.ptp(values) > 0
+    return [
+        float(values.mean()) if len(values) else np.nan, float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+        float(stats.skew(values)) if varied else np.nan, float(stats.kurtosis(values)) if varied else np.nan,
+    ]  # fmt: skip
 
 
 def two_sample(
-    real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema, seed: int = 0, num_folds: int = 5
-) -> dict[str, Any]:
+    real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema, seed: int = 0, num_folds: int = 5,
+    groups: Sequence[Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Classifier two-sample test with gradient-boosted trees (LightGBM; the state of the art uses XGBoost).
 
     Returns `auc`, an Estimate of the cross-validated AUC of telling synthetic from real rows (.5: cannot), and
-    `score` = 1 - max(0, 2 auc - 1), SDMetrics' detection score (1 is best).
+    `score` = 1 - max(0, 2 auc - 1), SDMetrics' detection score (1 is best), with the interval of the AUC carried over.
+    `groups` (N real + N synthetic) are the patients of the interval.
     """
     _enough(real, synthetic)
     from sklearn.model_selection import StratifiedKFold
@@ -128,8 +95,9 @@ def two_sample(
     scores = np.zeros(len(labels))
     for train, test in StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(features, labels):
         scores[test] = _classifier(seed).fit(features.iloc[train], labels[train]).predict_proba(features.iloc[test])[:, 1]
-    estimate = bootstrap(lambda rows: auc(labels[rows], scores[rows]), len(labels), seed=seed)
-    return {"auc": estimate, "score": 1 - max(0.0, 2 * estimate.value - 1)}
+    estimate = bootstrap(lambda rows: auc(labels[rows], scores[rows]), len(labels), groups, seed=seed)
+    value, low, high = (1 - max(0.0, 2 * bound - 1) for bound in (estimate.value, estimate.high, estimate.low))
+    return {"auc": estimate, "score": Estimate(value, low, high, estimate.n)}
 
 
 @dataclass(frozen=True)
@@ -141,11 +109,13 @@ class Efficacy:
 
 
 def efficacy(
-    train: pd.DataFrame, test: pd.DataFrame, schema: TableSchema, targets: Sequence[str] | None = None, seed: int = 0
-) -> Efficacy:
+    train: pd.DataFrame, test: pd.DataFrame, schema: TableSchema, targets: Sequence[str] | None = None, seed: int = 0,
+    groups: Sequence[Any] | None = None,
+) -> Efficacy:  # fmt: skip
     """Train trees on `train`, test on real rows: AUC of each discrete target (one against the rest, averaged over its
     classes) from all other columns. `targets` default to every discrete column of which the test rows hold two classes
-    with 5 or more rows. A target of which `train` knows one class only predicts a constant: AUC .5.
+    with 5 or more rows; `groups` (N test) are the patients of the interval. A target of which
+    `train` knows one class only predicts a constant: AUC .5.
 
     ValueError for a target that is not discrete, for no target at all, and for fewer than 20 rows.
     """
@@ -163,7 +133,7 @@ def efficacy(
         return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
 
     scores = {target: _mean_auc(truth, scores) for target, (truth, scores) in predicted.items()}
-    return Efficacy(scores, bootstrap(mean, len(test), seed=seed, num_resamples=300))
+    return Efficacy(scores, bootstrap(mean, len(test), groups, seed=seed, num_resamples=300))
 
 
 def _predict(

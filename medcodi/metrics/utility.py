@@ -148,6 +148,13 @@ def scores_of(truth: np.ndarray, prediction: Prediction) -> dict[str, Statistic]
     return figures
 
 
+def by_seed(truth: np.ndarray, prediction: Prediction, figure: str) -> list[float]:
+    """A figure of `scores_of` for each of the R networks alone, on all test rows."""
+    rows = np.arange(len(truth))
+    runs = zip(prediction.scores[:, None], prediction.thresholds[:, None], strict=True)
+    return [scores_of(truth, Prediction(scores, thresholds))[figure](rows) for scores, thresholds in runs]
+
+
 def _single(kind: str, truth: np.ndarray, output: np.ndarray) -> float:
     known = ~np.isnan(truth)
     return (auc if kind == "auroc" else f1)(truth[known] > 0, output[known])

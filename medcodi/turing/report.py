@@ -69,27 +69,43 @@ def describe_task(scores: np.ndarray, synthetic: np.ndarray, num_resamples: int,
 
 def report(folder: Path, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Figures of a study folder. FileNotFoundError where it is none, ValueError where nothing is rated yet."""
+    ratings, readers, truth = _read(folder)
+    if not ratings:
+        raise ValueError(f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`")
+    by_task = _by_task(ratings, readers, truth)
+    tasks = {
+        task.key: {
+            "title": task.title, **describe_task(*by_task[task.key], num_resamples, seed),
+            "paper": {"real": task.paper[0], "synthetic": task.paper[1]},
+        }
+        for task in TASKS
+    }  # fmt: skip
+    return {
+        "study": folder.name, "num_resamples": num_resamples, "seed": seed, "tasks": tasks,
+        "readers": [_reader(code, ratings, len(truth)) for code in readers],
+    }  # fmt: skip
+
+
+def read_scores(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Task key -> scores (R, I), NaN where there is none, and which items are synthetic (I,). Errors as `report`."""
+    return _by_task(*_read(folder))
+
+
+def _read(folder: Path) -> tuple[list[Rating], list[str], dict[str, Any]]:
     store = RatingStore(folder / RATINGS)
     ratings, readers = store.latest(), list(store.readers())
     store.close()
     if not (folder / TRUTH).is_file():
         raise FileNotFoundError(f"{folder / TRUTH} is missing: without it nobody knows which items are synthetic")
-    truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))["items"]
-    if not ratings:
-        raise ValueError(f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`")
-    tasks = {}
-    for task in TASKS:
-        keys = [key for key, told in truth.items() if told["task"] == task.key]
-        scores = _matrix(ratings, readers, keys)
-        synthetic = np.array([truth[key]["synthetic"] for key in keys])
-        tasks[task.key] = {
-            "title": task.title, **describe_task(scores, synthetic, num_resamples, seed),
-            "paper": {"real": task.paper[0], "synthetic": task.paper[1]},
-        }  # fmt: skip
+    return ratings, readers, json.loads((folder / TRUTH).read_text(encoding="utf-8"))["items"]
+
+
+def _by_task(ratings: list[Rating], readers: list[str], truth: dict[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    keys = {task.key: [key for key, told in truth.items() if told["task"] == task.key] for task in TASKS}
     return {
-        "study": folder.name, "num_resamples": num_resamples, "seed": seed, "tasks": tasks,
-        "readers": [_reader(code, ratings, len(truth)) for code in readers],
-    }  # fmt: skip
+        task: (_matrix(ratings, readers, items), np.array([truth[key]["synthetic"] for key in items]))
+        for task, items in keys.items()
+    }
 
 
 def _matrix(ratings: list[Rating], readers: list[str], keys: list[str]) -> np.ndarray:

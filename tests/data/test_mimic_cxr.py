@@ -221,6 +221,11 @@ LINE = "_" * 70
         (f" FINAL ADDENDUM\n ADDENDUM: Left is right.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n", "A.", "impression"),
         (f" FINAL ADDENDUM\n REVISED IMPRESSION: B.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n", "B.", "impression"),
         (f" WET READ: ___ ___ 8:15 PM\n  Nothing.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n", "A.", "impression"),
+        (BODY.format(" IMPRESSION\n\n A.\n"), "A.", "impression"),
+        (BODY.format(" Impression\n A.\n"), "A.", "impression"),
+        (BODY.format(" CONCLUSION -  A.\n"), "A.", "conclusion"),
+        (BODY.format(" IMPRESSION.  A.\n"), "A.", "impression"),
+        (f"PROVISIONAL FINDINGS IMPRESSION (PFI): B.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n", "A.", "impression"),
         (" FINAL REPORT\n CHEST, TWO VIEWS\n\n HISTORY: A.\n\n Big.\n\n No\n mass.\n", "No mass.", "last paragraph"),
         ("Big heart.\r\n\r\nNo pneumonia.\r\n", "No pneumonia.", "last paragraph"),
     ],
@@ -231,8 +236,10 @@ def test_impressions(report, text, section):
 
 
 @pytest.mark.parametrize(
-    "report", ["", " \n\n ", BODY.format(""), " WET READ: A.\n", "FINAL REPORT\n\n EXAMINATION: CHEST\n"]
-)
+    "report",
+    ["", " \n\n ", BODY.format(""), " WET READ: A.\n", "FINAL REPORT\n\n EXAMINATION: CHEST\n",
+     f"PROVISIONAL FINDINGS IMPRESSION (PFI): A.\n{LINE}\n FINAL REPORT\n FINDINGS: B.\n"],
+)  # fmt: skip
 def test_reports_without_an_impression(report):
     assert find_impression(report) is None
 

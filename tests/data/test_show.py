@@ -1,6 +1,11 @@
 """`medcodi data show`: what a prepared folder holds."""
 
+import shutil
+import subprocess
+
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from medcodi.cli import app
@@ -8,6 +13,8 @@ from medcodi.data.prepared import PreparedDataset, PreparedWriter
 from medcodi.data.show import describe, write_page
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import SPLITS, Study
+
+CHROMIUM = shutil.which("chromium")
 
 
 def test_counts_are_those_of_the_dataset(tiny_prepared):
@@ -53,6 +60,19 @@ def test_the_command(tiny_prepared, tmp_path):
     result = CliRunner().invoke(app, ["data", "show", str(tiny_prepared), "--page", str(tmp_path / "page.html")])
     assert result.exit_code == 0 and "studies by what is present" in result.stdout
     assert (tmp_path / "page.html").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
+def test_a_browser_shows_tables_and_pictures(tmp_path):
+    with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image")], validation=0, test=0) as writer:
+        writer.add(Study("s", "p", {"a": np.full((64, 64), 128 / 255)}))
+    page, shot = write_page(tmp_path / "p", tmp_path / "page.html"), tmp_path / "page.png"
+    call = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,1200", f"--screenshot={shot}"]
+    subprocess.run([*call, page.as_uri()], check=True, capture_output=True, timeout=120)
+    pixels = np.asarray(Image.open(shot).convert("RGB"))
+    assert (pixels == 128).all(axis=2).sum() >= 64 * 64  # the picture
+    assert (pixels.max(axis=2) < 100).sum() > 1000  # texts
 
 
 def test_a_folder_that_is_none(tmp_path):

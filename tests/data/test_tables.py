@@ -11,6 +11,7 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.sources import get_source
 from medcodi.data.sources.inference import infer
 from medcodi.data.sources.mapping import ColumnMapping
+from medcodi.data.sources.reading import read_table
 from medcodi.data.study import SPLITS
 
 OASIS = Path(__file__).parents[2] / ".." / "shared" / "data" / "oasis" / "oasis_cross-sectional.csv"
@@ -133,6 +134,38 @@ def test_wrong_files(tmp_path):
         (tmp_path / name).write_bytes(b"\xff\xfe\x00broken")
         with pytest.raises(ValueError, match=f"cannot be read as {kind}"):
             get_source("table")(tmp_path / name, {"table": "row"}, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("a.csv", 'n,t\n1,"a;b;c"\n', [["1", "a;b;c"]]),
+        ("a.csv", "n;t\n-36,5;x, y\n,5;1,2,3\n", [["-36.5", "x, y"], [",5", "1,2,3"]]),
+        ("a.csv", "n\tt\n1,5\t2\n", [["1,5", "2"]]),
+        ("a.tsv", "n\tt\n1\t2\n", [["1", "2"]]),
+        ("a.csv", "\ufeffn|t\n1|\n", [["1", ""]]),
+        ("a.csv", "n\nNA\n", [["NA"]]),
+    ],
+)
+def test_separators(tmp_path, name, text, rows):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    frame = read_table(tmp_path / name)
+    assert list(frame.columns) == ["n", "t"][: len(rows[0])] and frame.values.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("id,x\n1,2,3\n2,3,4\n", "row 1 has 3 cells, expected 2"),  # pandas takes the first column for an index
+        ("id,x,y\n1,2,3\n2,3\n", "row 2 has 2 cells, expected 3"),
+        ("id,x,x,y,y\n1,2,3,4,5\n", "several columns are named 'x', 'y'"),
+        ("", "it is empty"),
+    ],
+)
+def test_tables_whose_cells_would_be_misread(tmp_path, text, match):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=match):
+        read_table(tmp_path / "a.csv")
 
 
 def test_oasis(tmp_path):

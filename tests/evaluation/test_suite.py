@@ -14,11 +14,13 @@ from PIL import Image
 from medcodi.config import EvaluationConfig, build_dataclass
 from medcodi.evaluation import EvaluationContext, EvaluationTable, Result, Row
 from medcodi.evaluation.labels import ColumnLabels, ReportLabels, TruthLabels
-from medcodi.evaluation.report import cell_text
+from medcodi.evaluation.report import cell_text, row_cells
 from medcodi.evaluation.suite import run_suite
 from medcodi.evaluation.table import choose_tables
 from medcodi.metrics.labeler import Labeler
+from medcodi.turing.store import RatingStore
 from tests.tiny import SIZE, write_recipe
+from tests.turing.folders import write_study
 
 OURS = ["T1", "T2", "T3", "T4", "T5", "T6", "Fig7"]
 SMALL = {"num_studies": 8, "num_training_studies": 32, "num_inference_steps": 1, "num_resamples": 20, "network_steps": 4}
@@ -50,6 +52,11 @@ def test_every_table_is_measured_beside_floors(done):
             assert {"ours", "floor"} <= kinds and result["seeds"] and result["figures"]
         assert all(Path(path).is_file() for path in result["pictures"].values())
     assert {row["kind"] for row in document["tables"]["T4"]["result"]["rows"]} >= {"baseline"}
+    for row in (row for key in OURS[1:] for row in document["tables"][key]["result"]["rows"] if row["kind"] == "ours"):
+        assert row["n"] == 8, row  # every row of ours says its N, and has an interval
+        assert any(isinstance(cell, dict) and cell["low"] <= cell["value"] <= cell["high"] for cell in row["cells"].values())
+    few = [note for note in document["tables"]["T2"]["result"]["notes"] if "8 samples are not more than its" in note]
+    assert len(few) == 2  # fewer images than features: said, for both views, and measured all the same
 
 
 def test_the_report_is_self_contained_and_complete(done):
@@ -151,6 +158,36 @@ def test_bad_samples_fail_clearly_and_the_other_tables_run(route, broken, messag
     assert "failed" in (context.output / "report.md").read_text()
 
 
+def test_readers_ratings_are_a_table_that_follows_new_ratings(tiny_run, tmp_path):
+    folder, (first, second, _) = write_study(tmp_path, num_items=2)
+    without = run_suite(context_of(tiny_run, tmp_path / "out"), ["T7"])["tables"]["T7"]
+    assert without["status"] == "not applicable" and "evaluation.tables.T7.study" in without["message"]
+    context = context_of(tiny_run, tmp_path / "out", tables={"T7": {"study": str(folder)}})
+    assert "holds no ratings yet" in run_suite(context, ["T7"])["tables"]["T7"]["message"]
+    truth = json.loads((folder / "truth.json").read_text())["items"]
+    store = RatingStore(folder / "ratings.sqlite")
+    for reader, shift in ((first, 0), (second, 1)):
+        for key, told in truth.items():
+            store.rate(reader, key, 4 - 2 * told["synthetic"] + shift)
+    done = run_suite(context, ["T7"])["tables"]["T7"]
+    rows = {row["system"]: row for row in done["result"]["rows"]}
+    made, real = rows["X-ray pair: synthetic"], rows["X-ray pair: real"]
+    assert (made["kind"], made["n"], real["kind"], real["n"]) == ("ours", 1, "real", 1)
+    assert (made["cells"]["rating, 1 to 5"]["value"], real["cells"]["rating, 1 to 5"]["value"]) == (2.5, 4.5)
+    assert made["cells"]["synthetic - real"]["value"] == -2 and made["cells"]["AUC of the readers"]["value"] == 1
+    chance = rows["X-ray pair: real and synthetic shuffled"]["cells"]
+    assert chance["AUC of the readers"]["value"] == pytest.approx(0.5, abs=0.15)
+    assert chance["synthetic - real"]["low"] == -2 and chance["synthetic - real"]["high"] == 2
+    assert rows["MedCoDi-M, X-ray pair: real"]["cells"]["rating, 1 to 5"] == 3.8
+    before = (context.output / "tables" / "T7.json").stat().st_mtime_ns
+    run_suite(context, ["T7"])
+    assert (context.output / "tables" / "T7.json").stat().st_mtime_ns == before
+    store.rate(first, next(iter(truth)), 5)
+    store.close()
+    run_suite(context, ["T7"])
+    assert (context.output / "tables" / "T7.json").stat().st_mtime_ns > before
+
+
 def test_labels_of_one_class_fail_clearly(tiny_run, tmp_path):
     rule = {"sex": {"column": "gender_concept_name", "positive": ["female", "male", "NA"]}}
     context = context_of(tiny_run, tmp_path, labels=rule)
@@ -182,12 +219,20 @@ def test_label_sources(tiny_run, tmp_path):
 def test_table_ids_cells_and_rows():
     assert list(choose_tables(["fig7", "A1", "T1"])) == ["T1", "T2", "Fig7"]
     assert list(choose_tables(OURS)) == OURS
+    numbered = [f"T{n}" for n in range(1, 12)]  # every experiment of the papers has its table
+    known = choose_tables(None)
+    assert {*numbered, "A1", "A2", "A3", "A4", "A5", "Fig7", "hybrid", "tabular", "moments", "privacy"} == {
+        alias for key, cls in known.items() for alias in (key, *cls.also)
+    }
     with pytest.raises(ValueError, match="unknown key 'T99' in the tables"):
         choose_tables(["T99"])
     assert cell_text({"value": 0.5, "low": 0.25, "high": None, "n": 3}) == "0.500 [0.250, n/a]"
     assert [cell_text(v) for v in (None, 3, 0.0, 0.01234, 12.3456, 123.4, "x")] == [
         "n/a", "3", "0", "0.0123", "12.3", "123", "x"
     ]  # fmt: skip
+    assert cell_text(2.4e-9) == "2e-09" and cell_text(-0.00012) == "-0.000120"
+    assert row_cells({"kind": "paper", "cells": {"a": 10.67, "b": 0.44}}, ["a", "b", "c"]) == ["10.67", "0.44", ""]
+    assert row_cells({"kind": "ours", "cells": {"a": 10.67}}, ["a"]) == ["10.7"]
     with pytest.raises(ValueError, match="kind must be one of ours, baseline, floor, real, paper, got 'best'"):
         Row("us", "best", {})
     with pytest.raises(ValueError, match="unknown key 'b' in the columns of table 't', row 'us'"):

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 
-pytest.importorskip("sdmetrics", reason="the extra `eval` is not installed")
 pytest.importorskip("lightgbm", reason="the extra `eval` is not installed")
 
 from medcodi.config import EvaluationConfig, Recipe, build_dataclass

@@ -11,6 +11,7 @@ from medcodi.metrics.diversity import num_scales, pairwise_ms_ssim
 from medcodi.metrics.fidelity import (
     extrapolated_frechet,
     frechet_distance,
+    frechet_estimate,
     kernel_distance,
     neighbour_figures,
     small_sample_note,
@@ -94,10 +95,35 @@ def test_small_sets_are_biased_and_the_extrapolation_takes_it_back():
     large = frechet_distance(normal(1500, 32, 0), normal(1500, 32, 1))
     assert small > 10 * large
     pairs = [(normal(200, 8, 2 * seed), normal(200, 8, 2 * seed + 1)) for seed in range(8)]
-    biased, taken_back = (np.mean([f(*pair) for pair in pairs]) for f in (frechet_distance, extrapolated_frechet))
-    assert abs(taken_back) < 0.4 * biased
+    biased = np.mean([frechet_distance(*pair) for pair in pairs])
+    taken_back = [extrapolated_frechet(*pair) for pair in pairs]
+    assert abs(np.mean([estimate.value for estimate in taken_back])) < 0.4 * biased
+    assert all(estimate.low < 0 < estimate.high for estimate in taken_back)  # the truth is 0
     assert "64 samples are not more than its 64 features" in small_sample_note(64, 64, "net")
     assert small_sample_note(65, 64, "net") is None
+
+
+@pytest.mark.parametrize(("rows", "dim", "shift"), [(150, 6, 0.6), (60, 90, 1.0)], ids=["many", "fewer than features"])
+def test_the_frechet_interval_has_the_width_of_other_samples(rows, dim, shift):
+    """The infinitesimal jackknife's standard deviation against the spread over 40 samples of one population."""
+    pairs = [(normal(rows, dim, 2 * seed, shift), normal(2 * rows, dim, 2 * seed + 1)) for seed in range(40)]
+    estimates = [frechet_estimate(*pair) for pair in pairs]
+    values = np.array([estimate.value for estimate in estimates])
+    assert values == pytest.approx([frechet_distance(*pair) for pair in pairs])
+    stated = np.mean([(estimate.high - estimate.value) / 1.96 for estimate in estimates])
+    assert 0.7 < stated / values.std(ddof=1) < 1.4
+
+
+def test_the_frechet_interval_counts_patients_not_rows():
+    x, y = normal(24, 4, 0, 0.3), normal(200, 4, 1)
+    tenfold, patients = np.repeat(x, 10, axis=0), np.repeat(np.arange(24), 10)
+    once, by_row = frechet_estimate(x, y), frechet_estimate(tenfold, y)
+    by_patient = frechet_estimate(tenfold, y, (patients, None))
+    width = lambda estimate: estimate.high - estimate.value  # noqa: E731
+    assert width(by_row) < 0.7 * width(by_patient) and width(by_patient) == pytest.approx(width(once), rel=0.1)
+    constant = frechet_estimate(np.zeros((9, 4)), y)
+    assert constant.low < constant.value < constant.high
+    assert np.isnan(frechet_estimate(x, y, (np.zeros(24), None)).low)  # one patient has no spread
 
 
 def test_one_mode_loses_recall_and_coverage_and_keeps_precision():
@@ -122,7 +148,7 @@ def test_damage_worsens_every_distance_monotonically(damage, amounts, phantoms, 
         seen = network.features(damaged)
         figures["frechet"].append(frechet_distance(seen, features))
         figures["kernel"].append(kernel_distance(seen, features, num_resamples=2).value)
-        figures["radiomic"].append(radiomic_distance(radiomic_features(damaged), radiomic))
+        figures["radiomic"].append(radiomic_distance(radiomic_features(damaged), radiomic).value)
         figures["pixels"].append(float(pixel_distance(damaged, other).mean()))
     for name, values in figures.items():
         assert np.all(np.diff(values) > 0), (name, values)
@@ -134,6 +160,9 @@ def test_damage_worsens_every_distance_monotonically(damage, amounts, phantoms, 
 def test_repeated_images_have_no_diversity(phantoms):
     images = phantoms[0][:12]
     varied = pairwise_ms_ssim(images, 40, 20)
+    assert varied.low <= varied.value <= varied.high and varied.n == 12
+    one_patient = pairwise_ms_ssim(images, 40, 20, groups=[0] * 12)
+    assert one_patient.low == one_patient.high == pytest.approx(one_patient.value)
     repeated = pairwise_ms_ssim(np.repeat(images[:1], 12, axis=0), 40, 20)
     assert repeated.value == pytest.approx(1, abs=1e-5) and varied.value < 0.95
     assert [num_scales(size) for size in (8, 16, 64, 256)] == [0, 1, 3, 5]

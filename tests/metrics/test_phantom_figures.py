@@ -148,9 +148,7 @@ def test_nearest_neighbours_find_copies_and_the_constant_is_the_best(reports, im
     assert (retrieval.image_distances(images[:9], images).argmin(1) == np.arange(9)).all()
     found = retrieval.nearest(retrieval.text_distances(reports[:9], reports))
     assert [reports[i] for i in found] == reports[:9]
-    both = retrieval.nearest(
-        retrieval.text_distances(reports[:9], reports), retrieval.image_distances(images[:9], images)
-    )
+    both = retrieval.nearest(retrieval.text_distances(reports[:9], reports), retrieval.image_distances(images[:9], images))
     assert (both == np.arange(9)).all()
     truth = np.array([[1, 0], [1, 0], [0, 1]])
     assert retrieval.best_constant(np.array([[0, 0], [0, 1], [1, 0]]), truth) == 2

@@ -35,6 +35,27 @@ def test_what_cannot_be_computed_is_nan():
         assert np.isnan(value)
 
 
+def test_several_figures_share_their_resamples(rng):
+    values, patients = rng.normal(size=(30, 2)), np.arange(30) // 2
+    several = statistics.bootstrap_each(lambda rows: values[rows].mean(axis=0), 30, patients, 50, 3)
+    single = [statistics.bootstrap(lambda rows, k=k: values[rows, k].mean(), 30, patients, 50, 3) for k in range(2)]
+    for estimate, alone in zip(several, single, strict=True):
+        assert [estimate.value, estimate.low, estimate.high] == pytest.approx([alone.value, alone.low, alone.high])
+
+
+def test_shuffled_pairs_never_keep_their_own(rng):
+    seen = []
+    labels = rng.random(12) < 0.5
+    figures = statistics.shuffled_each(lambda p: seen.append(p) or [(labels == labels[p]).mean(), np.nan], 12, 200)
+    assert len(seen) == 11 and all((partner != np.arange(12)).all() for partner in seen)
+    assert all(sorted(partner) == list(range(12)) for partner in seen)
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]  # every other study once: exactly the mean of all pairs
+    assert figures[0].value == pytest.approx(np.mean([labels[i] == labels[j] for i, j in pairs]))
+    assert figures[0].low <= figures[0].value <= figures[0].high and np.isnan(figures[1].value)
+    with pytest.raises(ValueError, match="two rows or more, got 1"):
+        statistics.shuffled_each(lambda p: [0.0], 1)
+
+
 def test_correlations_leave_missing_values_out():
     assert statistics.pearson([1, 2, 3, np.nan], [2, 4, 6, 0]) == pytest.approx(1)
 

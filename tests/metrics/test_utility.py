@@ -66,6 +66,15 @@ def test_masked_labels_change_nothing():
         assert {name: f(np.arange(4)) for name, f in figures.items()} == dict.fromkeys(figures, 1.0)
 
 
+def test_seeds_apart_have_the_mean_of_seeds_together():
+    truth, rng = data(60, 0).labels, np.random.default_rng(0)
+    prediction = utility.Prediction(rng.random((3, 60, 2)), rng.random((3, 2)))
+    for figure in ("auroc macro", "f1 macro"):
+        apart = utility.by_seed(truth, prediction, figure)
+        assert len(set(apart)) == 3
+        assert np.mean(apart) == pytest.approx(utility.scores_of(truth, prediction)[figure](np.arange(60)))
+
+
 def test_best_threshold():
     truth, scores = np.array([0, 0, 1, 0, 1, np.nan]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.9])
     assert utility.best_threshold(truth, scores) == 0.3  # 2 of 2 found with one false: F1 .8

@@ -16,6 +16,7 @@ import pandas as pd
 from medcodi.data.prepared import PreparedWriter
 from medcodi.data.sources.images import read_grey, safe_path, to_square
 from medcodi.data.sources.mapping import ColumnMapping, FolderMapping, TableMapping, parse_mapping
+from medcodi.data.sources.reading import read_table
 from medcodi.data.study import Study
 
 logger = logging.getLogger(__name__)
@@ -63,20 +64,6 @@ def prepare_rows(
         counts = {"rows": len(rows), **studies.counts}
         writer.notes = {"source": counts, **(notes or {})}
     return {**counts, "rejects": writer.num_rejects}
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """All cells as texts, blank ones "". Raises ValueError for a file that is no UTF-8 csv or tsv (also .gz), or no
-    parquet."""
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-            return frame.astype(object).where(frame.notna(), "").map(str)
-        separator = "\t" if ".tsv" in path.suffixes else ","
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator).fillna("")
-    except (ValueError, EOFError) as error:  # pandas' parser errors, UnicodeDecodeError and ArrowInvalid are ValueErrors
-        kind = "parquet" if path.suffix == ".parquet" else "UTF-8 csv"
-        raise ValueError(f"{path} cannot be read as {kind}: {error}") from None
 
 
 def _named_rows(frame: pd.DataFrame, where: str, mapping: FolderMapping) -> list[Row]:

@@ -1,13 +1,16 @@
 """Reading of image files that may be damaged, huge or outside the source folder. Legend: H W pixels."""
 
+import math
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+SAMPLES = 2.5  # for each prepared pixel and axis, at least, that Lanczos gets of a larger image; blocks of more are averaged
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
 # what Pillow is known to raise on a damaged file
 DAMAGED = (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error, zlib.error)
@@ -83,3 +86,45 @@ def to_square(image: np.ndarray, size: int) -> np.ndarray:
         return square
     resized = Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS)
     return np.clip(np.asarray(resized, np.float32), 0.0, 1.0)  # Lanczos overshoots at edges
+
+
+def fit_square(
+    pixels: np.ndarray, size: int, aspect: float = 1.0, grey: Callable[[np.ndarray], np.ndarray] = lambda means: means
+) -> np.ndarray:
+    """(H, W) of numbers, each pixel `aspect` times as high as wide, centred on black in a square and resized to float32
+    (size, size) in [0, 1]: the two resamplings and the padding in one, by Lanczos, to fractions of a pixel.
+
+    `grey`: from numbers to greys in [0, 1], linear, so that it may come after the averaging of blocks, on fewer pixels.
+    """
+    if aspect == 1 and max(pixels.shape) == size:
+        return to_square(np.clip(grey(pixels.astype(np.float32)), 0.0, 1.0), size)
+    pitches = aspect, 1.0  # height and width of a pixel
+    side = max(n * pitch for n, pitch in zip(pixels.shape, pitches, strict=True))
+    blocks = [max(1, int(side / pitch / size / SAMPLES)) for pitch in pitches]
+    canvas = np.clip(grey(block_means(pixels, *blocks)), 0.0, 1.0)
+    box = []  # the square on the canvas: top and left, height and width
+    for axis, (pitch, block) in enumerate(zip(pitches, blocks, strict=True)):
+        extent, wanted = pixels.shape[axis] / block, side / pitch / block
+        margin = max(0.0, round((wanted - extent) / 2, 6))
+        if margin:  # the last block may lie partly in the padding
+            np.moveaxis(canvas, axis, 0)[-1] *= extent - (canvas.shape[axis] - 1)
+        padding = math.ceil(margin)
+        canvas = np.pad(canvas, [(padding, padding) if axis == here else (0, 0) for here in range(2)])
+        box.append((padding - margin, padding - margin + min(wanted, extent + 2 * margin)))
+    (top, bottom), (left, right) = box
+    resized = Image.fromarray(canvas).resize((size, size), Image.Resampling.LANCZOS, (left, top, right, bottom))
+    return np.clip(np.asarray(resized, np.float32), 0.0, 1.0)
+
+
+def block_means(pixels: np.ndarray, down: int, across: int) -> np.ndarray:
+    """(H, W) -> float32 (ceil(H / down), ceil(W / across)): means of blocks, of what there is of them at the lower and the
+    right edge."""
+    (height, width), whole = pixels.shape, pixels.shape[0] // down
+    kind = np.float32 if pixels.dtype.kind == "f" else np.uint32 if down * across <= 2**16 else np.uint64  # no overflow
+    rows = pixels[: whole * down].reshape(whole, down, width).sum(axis=1, dtype=kind)
+    if height % down:
+        rows = np.concatenate([rows, pixels[whole * down :].sum(axis=0, dtype=kind, keepdims=True)])
+    rows = np.pad(rows, [(0, 0), (0, -width % across)]) if width % across else rows
+    sums = np.einsum("hwk->hw", rows.reshape(len(rows), -1, across))
+    counts = [np.minimum(k, n - np.arange(0, n, k)).astype(np.float32) for n, k in ((height, down), (width, across))]
+    return sums.astype(np.float32, copy=False) / np.outer(*counts)

@@ -23,9 +23,9 @@ from medcodi.data.sources.dicom.prepare import prepare_archive
 from medcodi.data.sources.dicom.state import State
 from medcodi.data.sources.dicom.view import View
 from medcodi.data.sources.dicom.work import read_by_patient
-from medcodi.data.sources.folder import read_table
 from medcodi.data.sources.inference import infer_columns
 from medcodi.data.sources.mapping import ColumnMapping
+from medcodi.data.sources.reading import read_table
 from medcodi.data.sources.tables import MISSING
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study, split_of

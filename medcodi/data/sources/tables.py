@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config import build_dataclass, load_yaml, unknown_key
-from medcodi.data.sources.folder import prepare_rows, read_table
+from medcodi.data.sources.folder import prepare_rows
 from medcodi.data.sources.inference import ColumnCorrection, Decision, infer_columns
 from medcodi.data.sources.mapping import FolderMapping, TableMapping
+from medcodi.data.sources.reading import read_table
 
 MISSING = ("NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "?", "-", ".")
 ROW = "row"  # column that is added where no column names the rows

@@ -5,12 +5,12 @@ import numpy as np
 from medcodi.evaluation.charts import histogram
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import Labels
-from medcodi.evaluation.routes import patients
+from medcodi.evaluation.routes import patients, retrieved
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.classification import best_thresholds
 from medcodi.metrics.hamming import chance_hamming, corrected_agreement, hamming
 from medcodi.metrics.labeler import POSITIVE
-from medcodi.metrics.statistics import bootstrap, paired_difference
+from medcodi.metrics.statistics import bootstrap, paired_difference, shuffled_each
 
 DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN = (
     "Hamming distance",
@@ -19,6 +19,7 @@ DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN = (
     "agreement over chance",
     "joint - independent",
 )
+KINDS = {"real pairs": "real", "nearest training study": "baseline"}
 
 
 @register_table
@@ -26,6 +27,7 @@ class ClinicalAgreement(EvaluationTable):
     """L>F and L>T against L>FT: the findings of the image (classifier) and of the report (labeler)."""
 
     id, title, needs = "Fig7", "Clinical agreement of image and report", ("pipeline", "F", "L", "T")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
         studies = context.held_out("LFT")
@@ -41,6 +43,7 @@ class ClinicalAgreement(EvaluationTable):
             "L>FT, joint": context.generated("L", "FT", studies=studies),
             "L>F and L>T, independent": context.generated("L", "FT", studies=studies, joint=False),
             "real pairs": {letter: context.values(studies, letter) for letter in "FT"},
+            "nearest training study": {letter: retrieved(context, "L", letter, studies, "FT") for letter in "FT"},
         }
         read = {
             name: (
@@ -52,7 +55,7 @@ class ClinicalAgreement(EvaluationTable):
         rows, settings = [], (len(studies), patients(studies), context.settings.num_resamples, context.seed)
         for name, (image, report) in read.items():
             distance = hamming(image, report)
-            rows.append(Row(name, "real" if name == "real pairs" else "ours", {
+            rows.append(Row(name, KINDS.get(name, "ours"), {
                 DISTANCE: bootstrap(lambda r, d=distance: float(d[r].mean()), *settings),
                 ZERO: bootstrap(lambda r, d=distance: float((d[r] == 0).mean()), *settings),
                 CHANCE: chance_hamming(image, report),
@@ -62,10 +65,12 @@ class ClinicalAgreement(EvaluationTable):
         rows[0].cells[GAIN] = paired_difference(
             *(lambda r, p=pair: corrected_agreement(p[0][r], p[1][r]) for pair in (joint, apart)), *settings
         )
-        rows.insert(2, _shuffled("L>FT, joint, shuffled studies", *joint))
+        rows.insert(2, _shuffled("L>FT, joint, shuffled studies", *joint, context.seed))
+        nothing = {DISTANCE: 0.0, ZERO: 1.0, CHANCE: 0.0, AGREEMENT: None}
+        rows.append(Row("no finding in any image or report (constant)", "baseline", nothing, len(studies)))
         path = context.picture("Fig7")
         histogram({name: hamming(*pair) for name, pair in read.items()}, "Hamming distance of image and report", path)
-        figures = {f"{r.system}.{c}": r.cells[c].value for r in rows if r.kind != "floor" for c in (DISTANCE, AGREEMENT)}
+        figures = {f"{r.system}.{c}": r.value(c) for r in rows if r.kind in ("ours", "real") for c in (DISTANCE, AGREEMENT)}
         notes = [
             f"Findings: {', '.join(labels.names)}. Classifier: trained on the {labels.source}; thresholds: validation.",
             "Agreement over chance: 1 - distance / distance of independent labels with the same frequencies. A small "
@@ -83,11 +88,13 @@ class ClinicalAgreement(EvaluationTable):
         return context.report_labels
 
 
-def _shuffled(system: str, image: np.ndarray, report: np.ndarray) -> Row:
-    """The image of one study with the report of the next."""
-    other = np.roll(report, 1, axis=0)
-    distance = hamming(image, other)
-    return Row(system, "floor", {
-        DISTANCE: float(distance.mean()), ZERO: float((distance == 0).mean()), CHANCE: chance_hamming(image, other),
-        AGREEMENT: corrected_agreement(image, other),
-    })  # fmt: skip
+def _shuffled(system: str, image: np.ndarray, report: np.ndarray, seed: int) -> Row:
+    """The images of studies with the reports of others."""
+
+    def figures(partner: np.ndarray) -> list[float]:
+        distance = hamming(image, report[partner])
+        return [distance.mean(), (distance == 0).mean(), corrected_agreement(image, report[partner])]
+
+    distance, zero, agreement = shuffled_each(figures, len(image), seed=seed)
+    cells = {DISTANCE: distance, ZERO: zero, CHANCE: chance_hamming(image, report), AGREEMENT: agreement}
+    return Row(system, "floor", cells)

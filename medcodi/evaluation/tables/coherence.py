@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.evaluation.routes import JOINT_ROUTES, applicable, patients, route_name
+from medcodi.evaluation.routes import JOINT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.coherence import cosine, shuffled_cosine
 from medcodi.metrics.statistics import bootstrap, paired_difference
@@ -23,6 +23,7 @@ class Coherence(EvaluationTable):
     training never saw."""
 
     id, title, needs = "T6", "Coherence of joint outputs", ("pipeline", "F", "L", "T")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, JOINT_ROUTES)
@@ -35,6 +36,7 @@ class Coherence(EvaluationTable):
                 "joint": context.generated(prompts, outputs, studies=studies),
                 "independent": context.generated(prompts, outputs, studies=studies, joint=False),
                 "real": {letter: context.values(studies, letter) for letter in outputs},
+                "nearest": {letter: retrieved(context, prompts, letter, studies, outputs) for letter in outputs},
             }
             spoken = _spoken(systems)
             if not spoken.all():
@@ -56,12 +58,14 @@ class Coherence(EvaluationTable):
         ]
         notes += [
             "Independent: every output by a call of its own with the same prompt and seed; the two differ by the coupling "
-            "of the outputs alone. Shuffled: joint outputs of different studies.",
+            "of the outputs alone. Shuffled: outputs of different studies.",
+            "Nearest training study: the real outputs of the study with the nearest prompt. One training study for all: "
+            "that of these with the highest cosine. Both are real pairs: coherence does not show that a prompt is followed.",
             "The independent encoder (convolutional towers, hashed words) is trained by the suite on real training studies. "
             "Spaces differ: compare within one encoder, against its real pairs.",
         ]
         figures = {
-            f"{row.system}.{row.cells['encoder']}.{c}": row.cells[c].value
+            f"{row.system}.{row.cells['encoder']}.{c}": row.value(c)
             for row in rows if row.kind == "ours" for c in ("cosine", "joint - independent") if c in row.cells
         }  # fmt: skip
         return Result(
@@ -84,12 +88,18 @@ def _rows(
     mean = {system: (lambda rows, v=value: float(v[rows].mean())) for system, value in values.items()}
     cells = {system: {"encoder": encoder, "cosine": bootstrap(mean[system], *settings)} for system in values}
     cells["joint"]["joint - independent"] = paired_difference(mean["joint"], mean["independent"], *settings)
+    constant = float(values["nearest"].max())
+    floors = {
+        system: {"encoder": encoder, "cosine": shuffled_cosine(*codes[system], context.seed)} for system in ("joint", "real")
+    }
     return [
         Row(f"{route}, joint", "ours", cells["joint"]),
         Row(f"{route}, independent", "ours", cells["independent"]),
-        Row(f"{route}, joint, shuffled", "floor", {"encoder": encoder, "cosine": shuffled_cosine(*codes["joint"])}),
+        Row(f"{route}, joint, shuffled", "floor", floors["joint"]),
+        Row(f"{route}, nearest training study", "baseline", cells["nearest"]),
+        Row(f"{route}, one training study for all", "baseline", {"encoder": encoder, "cosine": constant}, len(groups)),
         Row(f"{route}, real pairs", "real", cells["real"]),
-        Row(f"{route}, real, shuffled", "floor", {"encoder": encoder, "cosine": shuffled_cosine(*codes["real"])}),
+        Row(f"{route}, real, shuffled", "floor", floors["real"]),
     ]
 
 

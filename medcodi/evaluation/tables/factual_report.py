@@ -13,7 +13,7 @@ from medcodi.evaluation.tables.factual_image import PAPER_NAMES
 from medcodi.metrics.classification import AVERAGES, f1_scores
 from medcodi.metrics.labeler import POSITIVE, UNCERTAIN
 from medcodi.metrics.retrieval import best_constant
-from medcodi.metrics.statistics import bootstrap
+from medcodi.metrics.statistics import Estimate, bootstrap_each, shuffled_each
 
 FINDINGS = (*PAPER_NAMES[:10], NO_FINDING)
 PAPER = {
@@ -22,7 +22,6 @@ PAPER = {
     "MedCoDi-M FL>T": (0.62, 0.61, 0.17, 0.70, 0.12, 0.27, 0.53, 0.79, 0.58, 0.37, 0.91, 0.73, 0.46, 0.73),
     "UniXGen FL>T": (0.22, 0.16, 0.06, 0.30, 0.01, 0.00, 0.17, 0.33, 0.17, 0.02, 0.75, 0.49, 0.16, 0.45),
 }
-NUM_SHUFFLES = 10
 
 
 @register_table
@@ -30,6 +29,7 @@ class FactualReport(EvaluationTable):
     """Truth: the labeler on the real report; what that hedges is masked. Not mentioned counts as absent."""
 
     id, title, needs = "T5", "Factual correctness of generated reports", ("pipeline", "T")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
@@ -62,7 +62,7 @@ class FactualReport(EvaluationTable):
             f"Labeler: vocabulary {context.settings.vocabulary}. Truth: what it reads in the real report; hedged "
             "observations are masked, unmentioned ones count as absent. Averages are over the classes with a positive.",
         ]
-        figures = {f"{r.system}.{a}": r.cells[a].value for r in rows if r.kind == "ours" for a in AVERAGES}
+        figures = {f"{r.system}.{a}": r.value(a) for r in rows if r.kind == "ours" for a in AVERAGES}
         return Result(self.title, [*self.names, *AVERAGES], rows, len(studies), [context.seed], notes, figures)
 
     def _labels(self, texts: Sequence[str]) -> np.ndarray:
@@ -76,21 +76,21 @@ class FactualReport(EvaluationTable):
         return self._scored(system, kind, self._truth(studies), self._labels(texts) == POSITIVE, studies)
 
     def _scored(self, system: str, kind: str, truth: np.ndarray, read: np.ndarray, studies: Sequence[Study]) -> Row:
-        cells = self._cells(f1_scores(truth, read))
-        for i, name in enumerate(AVERAGES, start=len(self.names)):
-            cells[name] = bootstrap(
-                lambda rows, i=i: f1_scores(truth[rows], read[rows])[i], len(truth), patients(studies),
-                self.context.settings.num_resamples, self.context.seed,
-            )  # fmt: skip
-        return Row(system, kind, cells)
+        settings = self.context.settings
+        estimates = bootstrap_each(
+            lambda rows: f1_scores(truth[rows], read[rows]), len(truth), patients(studies), settings.num_resamples,
+            self.context.seed,
+        )  # fmt: skip
+        return Row(system, kind, self._cells(estimates), len(truth))
 
     def _shuffled(self, system: str, texts: Sequence[str], studies: Sequence[Study]) -> Row:
         truth, read = self._truth(studies), self._labels(texts) == POSITIVE
-        orders = [np.random.default_rng([self.context.seed, i]).permutation(len(truth)) for i in range(NUM_SHUFFLES)]
-        return Row(system, "floor", self._cells(np.mean([f1_scores(truth[order], read) for order in orders], axis=0)))
+        shuffles = min(self.context.settings.num_resamples, 200)
+        cells = shuffled_each(lambda partner: f1_scores(truth[partner], read), len(truth), shuffles, self.context.seed)
+        return Row(system, "floor", self._cells(cells), len(truth))
 
-    def _cells(self, values: np.ndarray) -> dict:
-        return {n: None if np.isnan(v) else float(v) for n, v in zip((*self.names, *AVERAGES), values, strict=True)}
+    def _cells(self, estimates: Sequence[Estimate]) -> dict:
+        return {n: None if np.isnan(e.value) else e for n, e in zip((*self.names, *AVERAGES), estimates, strict=True)}
 
     def _baselines(self, studies: Sequence[Study]) -> list[Row]:
         training = self.context.values(self.context.training("T"), "T")

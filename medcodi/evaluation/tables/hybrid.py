@@ -15,7 +15,7 @@ from medcodi.evaluation.table import EvaluationTable, Result, Row, register_tabl
 from medcodi.metrics import hybrid
 from medcodi.metrics.fitting import FitSettings
 from medcodi.metrics.hybrid import Records
-from medcodi.metrics.statistics import auc
+from medcodi.metrics.statistics import bootstrap
 
 AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK = (
     "outcome AUC", "difference to 1:0", "p (DeLong, Holm)", "median rank", "rank quartiles", "p (Wilcoxon)",
@@ -35,6 +35,7 @@ class Hybrid(EvaluationTable):
     """Real, generated and other real records at equal numbers, tested on real held-out ones."""
 
     id, title, needs = "hybrid", "Image and row together: outcome and coherence rank", ("pipeline", "F", "table")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
         options = options_of(
@@ -88,12 +89,13 @@ class Hybrid(EvaluationTable):
             f"{positive['real']}, synthetic {positive['synthetic']}), tested on {len(parts['test'])} real held-out records "
             f"({positive['test']} with the outcome).",
             f"Network: {settings.network} for the image, one layer for the row, mean of {len(options['seeds'])} seeds; a "
-            "quarter of each training set stops it early. The paper's architectures are not published with it. One study of "
-            "each test patient.",
+            "quarter of each training set stops it early. The paper's architectures are not published with it.",
             "Ratios real:synthetic replace real records by synthetic ones at random; `both` takes all of both. Other real "
             "records in place of the synthetic ones show what perfect generation would give.",
             "Rank: an image's own row among the rows of all test records (1 is best; chance is the middle), by encoders "
             "trained on pairs of the named set. p (Wilcoxon) compares with real pairs.",
+            "One study of each test patient, so that rows are patients. Records are generated without a prompt: a retrieved "
+            "record is another real one.",
         ]
 
 
@@ -159,10 +161,11 @@ def _outcome_rows(outcome: np.ndarray, scores: dict[str, np.ndarray]) -> tuple[l
 
 def _known_rows(studies: Sequence[Study], outcome: np.ndarray, kept: np.ndarray) -> list[Row]:
     """A constant, and the true risk where the phantom states it. `kept` (N,) bool: studies with an outcome."""
-    rows = [Row("outcome, a constant", "floor", {AUC: 0.5})]
+    rows = [Row("outcome, a constant (class prior)", "floor", {AUC: 0.5}, len(outcome))]
     risks = [(study.truth or {}).get("outcome_probability") for study in studies]
     if all(risk is not None for risk in risks):
-        best = auc(outcome, np.array(risks)[kept])
+        risk = np.array(risks, float)[kept]
+        best = hybrid.delong(outcome, risk, risk).first
         rows.append(Row("outcome, true risk (the best that any network can do)", "real", {AUC: best}))
     return rows
 
@@ -182,13 +185,14 @@ def _rank_rows(parts: dict[str, Records], settings: FitSettings, seed: int) -> t
     rows, figures = [], {}
     for name, (kind, _, _) in pairs.items():
         summary = hybrid.rank_summary(ranks[name])
-        cells = {RANK: summary["median"], QUARTILES: f"{summary['low']:.0f} - {summary['high']:.0f} of {summary['n']}"}
+        median = bootstrap(lambda rows, r=ranks[name]: float(np.median(r[rows])), len(test), seed=seed)
+        cells = {RANK: median, QUARTILES: f"{summary['low']:.0f} - {summary['high']:.0f} of {summary['n']}"}
         if name != "real pairs":
             cells[P_RANK] = hybrid.wilcoxon(ranks[name], ranks["real pairs"])
         rows.append(Row(f"rank, trained on {name}", kind, cells))
         figures[f"rank.{name}"] = summary["median"]
     middle = (len(test) + 1) / 2
-    return [*rows, Row("rank, chance", "floor", {RANK: middle})], figures | {"rank.chance": middle}
+    return [*rows, Row("rank, chance", "floor", {RANK: middle}, len(test))], figures | {"rank.chance": middle}
 
 
 def _paper_rows() -> list[Row]:

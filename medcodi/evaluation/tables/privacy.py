@@ -16,6 +16,7 @@ from medcodi.evaluation.records import (
     real_test,
     record_letters,
 )
+from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import privacy
 from medcodi.metrics.reidentification import Verifier, acquisitions, denoising_losses, patient_pairs, top_scores
@@ -34,11 +35,14 @@ Values = dict[str, Any]  # letter -> images (N, H, W), texts or rows
 
 @dataclasses.dataclass
 class Sets:
-    """Values of the released sets by name, of training and of the control half of the holdout; `planted` rows (P,)."""
+    """Values of the released sets by name, of training and of the control half of the holdout, and the patients of these
+    two; `planted` rows (P,)."""
 
     released: dict[str, Values]
     train: Values
     control: Values
+    train_patients: list[str]
+    control_patients: list[str]
     planted: np.ndarray
 
 
@@ -47,20 +51,23 @@ class Privacy(EvaluationTable):
     """Images, and texts and rows where the recipe has them, alone and as one record."""
 
     id, title, needs = "privacy", "Memorisation, membership, linkage and re-identification", ("pipeline", "F")
+    version = 3
 
     def run(self, context: EvaluationContext) -> Result:
         options = options_of(
             self, context, num_records=context.settings.num_studies, num_training=20000, num_test=4000, planted=0.1,
-            level=0.01, fit={},
+            level=None, fit={},
         )  # fmt: skip
         letters = record_letters(context, ["F"])
         schema = context.split("train").schemas[context.name("table")] if "table" in letters else None
         sets, pairs = _sets(context, options, letters, schema)
+        options["level"] = options["level"] or max(0.01, 1 / len(sets.control["F"]))  # a small holdout knows no 1 %
         spaces = _spaces(sets, letters, schema)
         rows, figures = [], {}
         for name in sets.released:
             for space, (to_train, to_control, control_to_train) in spaces[name].items():
-                cells = _cells(to_train, to_control, control_to_train, options["level"], context.seed)
+                distances = to_train, to_control, control_to_train
+                cells = _cells(distances, sets.train_patients + sets.control_patients, options["level"], context.seed)
                 flagged = cells.pop("flagged")
                 if name in (EXACT, CHANGED):
                     cells[FOUND] = privacy.share_of(flagged[sets.planted])
@@ -70,6 +77,7 @@ class Privacy(EvaluationTable):
                 figures |= {f"{name}.{space}.{key}": getattr(v, "value", v) for key, v in cells.items()}
         identified, more, checked = _reidentification(context, options, sets, pairs)
         rows += identified + _membership_by_loss(context, sets, letters)
+        rows.append(Row("CheXGenBench, re-identification score, best mean", "paper", {SCORE: 0.551}))
         sizes = [len(sets.released[GENERATED]["F"]), len(sets.train["F"]), len(sets.control["F"]), len(sets.planted)]
         return Result(
             self.title, COLUMNS, rows, sizes[0], [context.seed], [*_notes(sizes, context, options), checked], figures | more
@@ -101,7 +109,8 @@ def _sets(
         copies = {letter: _column([values[i] for i in sources]) for letter, values in train.items()}
         copies = perturb(copies, schema, context.seed) if perturb else copies
         released[name] = {letter: _replaced(released[GENERATED][letter], planted, copies[letter]) for letter in letters}
-    return Sets(released, train, control, planted), patient_pairs([study.patient_id for study in training], context.seed)
+    owners = patients(training)
+    return Sets(released, train, control, owners, patients(held_out[half:]), planted), patient_pairs(owners, context.seed)
 
 
 def _column(values: Sequence[Any]) -> Any:
@@ -145,12 +154,12 @@ def _spaces(sets: Sets, letters: Sequence[str], schema: TableSchema | None) -> d
     return spaces
 
 
-def _cells(
-    to_train: np.ndarray, to_control: np.ndarray, control_to_train: np.ndarray, level: float, seed: int
-) -> dict[str, Any]:
+def _cells(distances: Distances, owners: list[str], level: float, seed: int) -> dict[str, Any]:
+    """Figures of one space; `owners`: patients of training, then of control."""
+    to_train, to_control, control_to_train = distances
     nearest = privacy.closest_record(to_train, to_control)
     copies = privacy.memorised(to_train, control_to_train, level)
-    members = privacy.membership(-to_train.min(axis=0), -to_control.min(axis=0), seed)
+    members = privacy.membership(-to_train.min(axis=0), -to_control.min(axis=0), seed, owners)
     return {
         NEAREST: nearest["share"], EXPECTED: nearest["expected"], P: nearest["p"],
         RATIO: nearest["ratio"], FLAGGED: copies.share, BY_CHANCE: copies.expected, MEMBERS: members,
@@ -183,7 +192,7 @@ def _reidentification(
     return rows, figures, (
         f"Re-identification: cosine with the best of all training images, by a network trained on {made}; it tells held-out "
         f"images, acquired again, from strangers with AUC {check['auc']:.3f}. Re-identified: above what 99 % of held-out "
-        "patients reach. CheXGenBench's score (best mean .551) is another network's and not comparable."
+        "patients reach. CheXGenBench's score is another network's and not comparable."
     )  # fmt: skip
 
 
@@ -196,7 +205,8 @@ def _membership_by_loss(context: EvaluationContext, sets: Sets, letters: Sequenc
             denoising_losses(context.pipeline, name, part[letter][:count], context.seed)
             for part in (sets.train, sets.control)
         ]
-        attacked = privacy.membership(-losses[0], -losses[1], context.seed)
+        owners = sets.train_patients[:count] + sets.control_patients
+        attacked = privacy.membership(-losses[0], -losses[1], context.seed, owners)
         rows.append(Row(f"loss of the {name} denoiser", "ours", {MEMBERS: attacked}))
     return rows
 

@@ -10,7 +10,7 @@ from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.bleu import ORDERS, bleu_counts, score
-from medcodi.metrics.statistics import Estimate, bootstrap
+from medcodi.metrics.statistics import Estimate, bootstrap_each
 
 DEFINITIONS = {"sacrebleu": "BLEU-{n}", "coco": "BLEU-{n} (coco)"}
 COLUMNS = [heading.format(n=n) for heading in DEFINITIONS.values() for n in range(1, ORDERS + 1)]
@@ -27,6 +27,7 @@ class ReportText(EvaluationTable):
     """One reference a study: its own report."""
 
     id, title, also, needs = "T4", "BLEU of generated reports", ("A2",), ("pipeline", "T")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
@@ -50,23 +51,21 @@ class ReportText(EvaluationTable):
             "say which definition they use.",
             "Scans of one study: the report from one view, with the report from the other view as its reference.",
         ]
-        figures = {f"{row.system}.{c}": _plain(row.cells[c]) for row in rows if row.kind != "paper" for c in row.cells}
+        figures = {f"{row.system}.{c}": row.value(c) for row in rows if row.kind != "paper" for c in row.cells}
         return Result(self.title, COLUMNS, rows, len(studies), [context.seed, context.seed + 1], notes, figures)
 
     def _row(
         self, context: EvaluationContext, system: str, kind: str, texts: Sequence[str], references: Sequence[str],
         studies: Sequence[Study],
     ) -> Row:  # fmt: skip
-        cells: dict[str, float | Estimate] = {}
+        cells: dict[str, Estimate] = {}
         for definition, heading in DEFINITIONS.items():
             counts = bleu_counts(texts, [[reference] for reference in references], definition)
-            for n, value in enumerate(score(counts, definition)):
-                cells[heading.format(n=n + 1)] = float(value)
-                if definition == "sacrebleu":
-                    cells[heading.format(n=n + 1)] = bootstrap(
-                        lambda rows, n=n, c=counts: float(score(c, "sacrebleu", rows)[n]), len(texts), patients(studies),
-                        context.settings.num_resamples, context.seed,
-                    )  # fmt: skip
+            estimates = bootstrap_each(
+                lambda rows, c=counts, d=definition: score(c, d, rows), len(texts), patients(studies),
+                context.settings.num_resamples, context.seed,
+            )  # fmt: skip
+            cells |= {heading.format(n=n): estimate for n, estimate in enumerate(estimates, start=1)}
         return Row(system, kind, cells)
 
     def _baselines(self, context: EvaluationContext, studies: list[Study]) -> list[Row]:
@@ -95,7 +94,3 @@ class ReportText(EvaluationTable):
 def _rotated(texts: Sequence[str]) -> list[str]:
     """Every text moved to the next study: no study keeps its own."""
     return [*texts[1:], texts[0]]
-
-
-def _plain(value: float | Estimate) -> float:
-    return value.value if isinstance(value, Estimate) else value

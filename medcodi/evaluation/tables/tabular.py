@@ -1,24 +1,46 @@
 """Tabular: the generated rows beside real ones. Quality and utility of the table, and Radwan's moments."""
 
+import dataclasses
+import importlib.metadata
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medcodi.data.table import TableSchema
+from medcodi.evaluation.charts import column_histograms, moments_chart
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.records import options_of, real_test
+from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import tabular
+from medcodi.metrics.statistics import bootstrap_each
+from medcodi.metrics.table_quality import sdmetrics_scores, shape_and_trend
 
 COLUMNS = ["shape", "trend", "C2ST score", "C2ST AUC", "efficacy AUC"]
 PAPER = {"TabDiff, mean of 6 tables": (0.987, 0.981, 0.624), "CTGAN, mean of 6 tables": (0.831, 0.809, 0.017)}
+SYSTEMS = {"real": "real", "generated": "generated", "other": "other real rows"}
 NUM_ROWS = 400  # a row is cheap to generate, and 100 do not tell relations from noise
 
 
-def frames(table: EvaluationTable, context: EvaluationContext) -> tuple[dict[str, pd.DataFrame], TableSchema]:
-    """Equally many rows: `real` held-out, `generated` without a prompt, `other` real ones of training patients, and
-    `independent`, the columns of `other` permuted."""
+@dataclasses.dataclass
+class Frames:
+    """Equally many rows: `real` held-out, `generated` without a prompt, `other` real ones of training patients,
+    `independent`, the columns of `other` permuted, and `constant`, its most typical values over and over. `groups`:
+    patients of the real ones. `notes`: columns that are left out, because one side has no value in them."""
+
+    rows: dict[str, pd.DataFrame]
+    groups: dict[str, list[str]]
+    schema: TableSchema
+    notes: list[str]
+
+    def quality(self, name: str, context: EvaluationContext) -> dict[str, Any]:
+        both = self.groups["real"], self.groups.get(name)
+        resamples = min(context.settings.num_resamples, 200)
+        return shape_and_trend(self.rows["real"], self.rows[name], self.schema, both, resamples, context.seed)
+
+
+def frames(table: EvaluationTable, context: EvaluationContext) -> Frames:
     options = options_of(table, context, num_rows=NUM_ROWS)
     schema = context.split("train").schemas[context.name("table")]
     held_out = real_test(context, ["table"], options["num_rows"])
@@ -27,7 +49,13 @@ def frames(table: EvaluationTable, context: EvaluationContext) -> tuple[dict[str
     generated = context.generated((), ["table"], studies=training[:count])["table"]
     real, other = (context.values(studies[:count], "table") for studies in (held_out, training))
     made = {n: tabular.table_frame(rows, schema) for n, rows in (("real", real), ("generated", generated), ("other", other))}
-    return made | {"independent": tabular.independent_marginals(made["other"], context.seed)}, schema
+    empty = {name: [n for n, frame in made.items() if frame[name].isna().all()] for name in schema.names}
+    notes = [f"Left out, without a value in {' and '.join(sides)} rows: {name}." for name, sides in empty.items() if sides]
+    schema = TableSchema([column for column in schema.columns if not empty[column.name]])
+    made = {name: frame[schema.names] for name, frame in made.items()}
+    made["independent"] = tabular.independent_marginals(made["other"], context.seed)
+    made["constant"] = tabular.constant_rows(made["other"])
+    return Frames(made, {"real": patients(held_out[:count]), "other": patients(training[:count])}, schema, notes)
 
 
 @register_table
@@ -35,37 +63,53 @@ class Tabular(EvaluationTable):
     """SDMetrics shape and trend, two-sample test by trees, ML efficacy."""
 
     id, title, needs = "tabular", "Table rows: shape, trend, two-sample test, ML efficacy", ("pipeline", "table")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
-        made, schema = frames(self, context)
+        made = frames(self, context)
+        real, schema = made.rows["real"], made.schema
         systems = {
-            "generated": ("ours", made["generated"]),
-            "other real rows (training patients)": ("real", made["other"]),
-            "independent marginals": ("floor", made["independent"]),
-        }
+            "generated": ("ours", "generated"), "other real rows (training patients)": ("real", "other"),
+            "independent marginals": ("floor", "independent"), "one row for all (constant)": ("baseline", "constant"),
+        }  # fmt: skip
         rows, figures = [], {}
-        for name, (kind, frame) in systems.items():
-            quality = tabular.shape_and_trend(made["real"], frame, schema)
-            told = tabular.two_sample(made["real"], frame, schema, context.seed)
-            useful = tabular.efficacy(frame, made["real"], schema, seed=context.seed)
+        for system, (kind, name) in systems.items():
+            frame, quality = made.rows[name], made.quality(name, context)
+            theirs = made.groups.get(name) or [f"{name} {i}" for i in range(len(frame))]
+            told = tabular.two_sample(real, frame, schema, context.seed, groups=[*made.groups["real"], *theirs])
+            useful = tabular.efficacy(frame, real, schema, seed=context.seed, groups=made.groups["real"])
             cells = [quality["shape"], quality["trend"], told["score"], told["auc"], useful.mean]
-            rows.append(Row(name, kind, dict(zip(COLUMNS, cells, strict=True))))
-            key = {"ours": "generated", "real": "real", "floor": "independent"}[kind]
-            figures |= {f"{key}.{c}": getattr(v, "value", v) for c, v in zip(COLUMNS, cells, strict=True)}
+            rows.append(Row(system, kind, dict(zip(COLUMNS, cells, strict=True))))
+            key = "real" if name == "other" else name
+            figures |= {f"{key}.{column}": rows[-1].value(column) for column in COLUMNS}
         rows += [Row(name, "paper", dict(zip(COLUMNS[:3], values, strict=True))) for name, values in PAPER.items()]
         picture = context.picture("tabular_columns")
-        plot_columns(made["real"], made["generated"], schema, picture)
+        column_histograms(real, made.rows["generated"], schema, picture)
         targets = ", ".join(sorted(useful.scores))
         return Result(
-            self.title, COLUMNS, rows, len(made["real"]), [context.seed],
+            self.title, COLUMNS, rows, len(real), [context.seed],
             ["All against the same held-out rows, at the same N. Independent marginals have the right columns, unrelated to "
-             "each other: shape cannot tell them from real rows; read trend, two-sample test and efficacy against both.",
+             "each other: shape cannot tell them from real rows; read trend, two-sample test and efficacy against both. "
+             "Rows are generated without a prompt: a retrieved row is another real row.",
              "Two-sample test and efficacy use LightGBM trees (the papers: XGBoost). C2ST score: 1 - max(0, 2 AUC - 1), by "
              "5-fold cross-validation; 1 is best. C2ST AUC: .5 is best.",
              f"Efficacy: trained on the system's rows, tested on real held-out rows, mean AUC over {targets}.",
-             "The papers' tables are other data sets, and larger: at this N real rows do not reach 1 either."],
+             compared(made, {column: rows[0].value(column) for column in ("shape", "trend")}),
+             "The papers' tables are other data sets, and larger: at this N real rows do not reach 1 either.", *made.notes],
             figures, {"columns, real and generated": str(picture)},
         )  # fmt: skip
+
+
+def compared(made: Frames, ours: dict[str, float]) -> str:
+    """What SDMetrics itself says, where it is installed. ValueError where it differs."""
+    own = "Shape and trend: SDMetrics' formulas, with intervals by a bootstrap over patients."
+    theirs = sdmetrics_scores(made.rows["real"], made.rows["generated"], made.schema)
+    if theirs is None:
+        return f"{own} SDMetrics, the extra `sdmetrics`, is not installed and was not asked."
+    apart = max(abs(theirs[name] - ours[name]) for name in ours)
+    if not apart < 1e-6:
+        raise ValueError(f"SDMetrics gives {theirs}, our formulas {ours}: another version of SDMetrics?")
+    return f"{own} SDMetrics {importlib.metadata.version('sdmetrics')} gives the same for the generated rows."
 
 
 @register_table
@@ -73,59 +117,48 @@ class Moments(EvaluationTable):
     """Radwan, Table I, and the shares of categories."""
 
     id, title, needs = "moments", "Table rows: moments of each column (Radwan, Table I)", ("pipeline", "table")
+    version = 2
 
     def run(self, context: EvaluationContext) -> Result:
-        made, schema = frames(self, context)
-        columns = ["n", "missing", "mean", "sd", "skewness", "kurtosis", "shares", "shape"]
+        made = frames(self, context)
         systems = {"real": "real", "generated": "ours", "other": "floor"}
-        shapes = {n: tabular.shape_and_trend(made["real"], made[n], schema)["columns"] for n in ("generated", "other")}
-        moments = {name: tabular.moments(made[name], schema) for name in systems}
+        shapes = {name: made.quality(name, context)["columns"] for name in ("generated", "other")}
+        described = {name: tabular.moments(made.rows[name], made.schema) for name in systems}
         rows, figures = [], {}
-        for j, column in enumerate(schema.names):
+        for j, column in enumerate(made.schema.columns):
             for name, kind in systems.items():
-                cells: dict[str, Any] = dict(moments[name][j])
-                cells.pop("column")
-                if "shares" in cells:
-                    cells["shares"] = ", ".join(f"{c} {share:.3f}" for c, share in cells["shares"].items())
+                about = described[name][j]
+                cells: dict[str, Any] = {"missing": about["missing"]}
+                if column.is_discrete:
+                    cells["shares"] = ", ".join(f"{c} {share:.3f}" for c, share in about["shares"].items())
+                else:
+                    cells |= self._numbers(context, made, name, column.name)
                 if name in shapes:
-                    cells["shape"] = shapes[name][column]
-                    figures[f"{column}.{name}.shape"] = shapes[name][column]
-                rows.append(Row(f"{column}: {'other real rows' if name == 'other' else name}", kind, cells))
+                    cells["shape"] = shapes[name][column.name]
+                    figures[f"{column.name}.{name}.shape"] = cells["shape"].value
+                rows.append(Row(f"{column.name}: {SYSTEMS[name]}", kind, cells, about["n"]))
+        pictures = {}
+        if any(not column.is_discrete for column in made.schema.columns):
+            path = context.picture("moments")
+            numbers = [column.name for column in made.schema.columns if not column.is_discrete]
+            by_name = {row.system: row.cells for row in rows}
+            moments_chart({s: {n: by_name[f"{n}: {s}"] for n in numbers} for s in SYSTEMS.values()}, tabular.MOMENTS, path)
+            pictures["moments of the numbers, real and generated, with 95 % intervals"] = str(path)
         return Result(
-            self.title, columns, rows, len(made["real"]), [context.seed],
-            ["Skewness and excess kurtosis of the known values (0 for a normal column). Shape: 1 - Kolmogorov-Smirnov or "
-             "total variation distance to the real held-out rows; other real rows (training patients) are its floor.",
-             "The paper's columns (Age, eTIV, nWBV, ASF of OASIS) are of another table: its numbers say nothing here."],
-            figures,
+            self.title, ["missing", *tabular.MOMENTS, "shares", "shape"], rows, len(made.rows["real"]), [context.seed],
+            ["N: known values. Skewness and excess kurtosis of the known values (0 for a normal column). Shape: 1 - "
+             "Kolmogorov-Smirnov or total variation distance to the real held-out rows; other real rows (training patients) "
+             "are its floor.",
+             "The paper's columns (Age, eTIV, nWBV, ASF of OASIS) are of another table: its numbers say nothing here.",
+             *made.notes],
+            figures, pictures,
         )  # fmt: skip
 
-
-def plot_columns(real: pd.DataFrame, generated: pd.DataFrame, schema: TableSchema, path: Any) -> None:
-    """Histogram or bars of each column, real and generated."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    height = -(-len(schema.columns) // 4)
-    figure, axes = plt.subplots(height, 4, figsize=(13, 2.4 * height), squeeze=False)
-    for axis in axes.flat[len(schema.columns) :]:
-        axis.set_axis_off()
-    for column, axis in zip(schema.columns, axes.flat, strict=False):
-        pair = [frame[column.name].dropna() for frame in (real, generated)]
-        axis.set_title(column.name, fontsize=8)
-        axis.tick_params(labelsize=7)
-        if column.is_discrete:
-            at = np.arange(len(column.categories))
-            for i, values in enumerate(pair):
-                shares = [float((values == c).mean()) if len(values) else 0.0 for c in column.categories]
-                axis.bar(at + 0.4 * (i - 0.5), shares, 0.4)
-            axis.set_xticks(at, column.categories, fontsize=6)
-        else:
-            edges = np.histogram_bin_edges(pd.concat(pair), 20)
-            for values in pair:
-                axis.hist(values, edges, density=True, alpha=0.55)
-    axes.flat[0].legend(["real", "generated"], fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    def _numbers(self, context: EvaluationContext, made: Frames, name: str, column: str) -> dict[str, Any]:
+        values = made.rows[name][column].to_numpy(float)
+        known, groups = ~np.isnan(values), made.groups.get(name)
+        estimates = bootstrap_each(
+            lambda rows: tabular.number_moments(values[known][rows]), int(known.sum()),
+            None if groups is None else np.array(groups)[known], min(context.settings.num_resamples, 200), context.seed,
+        )  # fmt: skip
+        return dict(zip(tabular.MOMENTS, estimates, strict=True))

@@ -20,7 +20,7 @@ prepare.py   the run: list the files, work, group to studies, write
 
 import importlib.util
 
-NEEDED = ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "pebble")
+NEEDED = ("pydicom", "pylibjpeg", "openjpeg", "libjpeg")
 missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if missing:
     raise RuntimeError(f"the DICOM source needs {', '.join(missing)}: pip install 'medcodi[dicom]'")

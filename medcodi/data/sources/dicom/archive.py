@@ -75,6 +75,8 @@ class Assembly:
         options = archive.options
         self.names = {View.FRONT.value: options.front, View.SIDE.value: options.side, "": options.text}
         self.counts: Counter[str] = Counter()
+        self.repeated = state.repeated()
+        self.met: set[str] = set()  # of these, those of the studies so far
 
     def run(self, num_files: int) -> dict[str, int]:
         self.counts.update({"files": num_files, "studies": 0, "images": 0, "reports": 0, "rejected files": 0})
@@ -91,7 +93,8 @@ class Assembly:
         """Hand every study to the writer."""
         for study, files in self.state.studies():
             values, flags = self.choose(files)
-            self.add(Study(study, files[0][1].patient, values), flags)
+            if values:
+                self.add(Study(study, files[0][1].patient, values), flags)
 
     def add(self, study: Study, flags: Counter[str], split: str | None = None) -> None:
         if self.writer.add(study, split):
@@ -109,6 +112,8 @@ class Assembly:
                 self.reject(path, "the study has files of another patient")
             elif record.instance and record.instance in instances:
                 self.reject(path, "a copy of another file: the same SOPInstanceUID")
+            elif record.instance in self.met:
+                self.reject(path, "a copy of a file of another study: the same SOPInstanceUID")
             elif name in values:
                 what = "another report" if record.kind == "words" else "another image of this view"
                 self.reject(path, f"the study has {what}, which comes first")
@@ -116,6 +121,7 @@ class Assembly:
                 values[name] = EncodedImage(self.state.png(path)) if record.kind == "picture" else record.text
                 flags.update([*record.flags, "reports" if record.kind == "words" else "images"])
             instances.add(record.instance)
+        self.met |= instances & self.repeated
         return values, flags
 
     def reject(self, path: bytes, reason: str, detail: str = "") -> None:

@@ -50,9 +50,13 @@ def describe_image(ds: pydicom.Dataset, options: DicomOptions, key: bytes) -> Re
 
 def _check_kind(ds: pydicom.Dataset, options: DicomOptions) -> None:
     modality = _word(ds, "Modality")
+    if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
+        raise RejectedError("holds floating point pixels, expected whole numbers")
     if "PixelData" not in ds:
         kind = _sop_class(ds)
         raise RejectedError(f"holds no pixel data ({kind}): no image, or truncated before it")
+    if not ds["PixelData"].value:
+        raise RejectedError("the pixel data is empty")
     if options.modalities and modality not in options.modalities:
         named = modality if modality in KNOWN else "blank" if not modality else "another value"
         raise RejectedError(f"Modality is {named}, none of {', '.join(options.modalities)}")
@@ -65,6 +69,8 @@ def _check_kind(ds: pydicom.Dataset, options: DicomOptions) -> None:
 
 def _check_pixel_module(ds: pydicom.Dataset, options: DicomOptions) -> None:
     samples, photometric = integer(ds, "SamplesPerPixel", 1), _word(ds, "PhotometricInterpretation")
+    if not photometric:
+        raise RejectedError("PhotometricInterpretation is missing")
     if samples != 1 or photometric not in GREY:
         named = photometric if photometric in COLOUR + GREY else "another photometric interpretation"
         raise RejectedError(f"not a greyscale image: {named}, {samples} samples a pixel; expected 1 and {' or '.join(GREY)}")

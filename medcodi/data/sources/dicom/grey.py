@@ -1,4 +1,5 @@
-"""Stored pixel values -> greys in [0, 1] (0 black): modality LUT or rescale, VOI LUT or window, MONOCHROME1 inverted.
+"""Stored pixel values -> greys in [0, 1] (0 black): modality LUT or rescale, VOI LUT or window, MONOCHROME1 inverted, pixels
+that only pad the image black.
 
 Everything is worked out once for the 2 ** BitsStored values that a pixel can have. Legend: V values.
 """
@@ -25,22 +26,35 @@ def grey_scale(ds: pydicom.Dataset, window: bool) -> GreyScale:
     """Greys of all bit patterns of `ds`. The result of the last step is divided by the largest value that its bit depth
     allows (and, for signed values and rescaled ones, shifted so that the smallest is 0).
 
-    Raises RejectedError for lookup tables, rescale or window attributes that cannot be applied.
+    Raises RejectedError for lookup tables, rescale, window or padding attributes that cannot be applied.
     """
     try:
         with np.errstate(all="ignore"):
-            table = _table(ds, window)
+            table, padding = _table(ds, window), _padding(ds)
     except RejectedError:
         raise
     except Exception as error:  # malformed tables make pydicom and numpy raise many kinds
-        raise RejectedError("the lookup table, rescale or window cannot be applied", repr(error)) from None
+        raise RejectedError("the lookup table, rescale, window or padding cannot be applied", repr(error)) from None
     if not np.isfinite(table).all():
         raise RejectedError("the lookup table, rescale or window gives numbers that are not finite")
     table = np.clip(table, 0.0, 1.0)
     if ds.PhotometricInterpretation == "MONOCHROME1":
         table = 1.0 - table
+    table[padding] = 0.0
     steps = np.linspace(table[0], table[-1], len(table))
     return GreyScale(table, bool(np.abs(table - steps).max() < 1e-9))
+
+
+def _padding(ds: pydicom.Dataset) -> list[int]:
+    """Bit patterns that stand for no part of the image: Pixel Padding Value, to Pixel Padding Range Limit where there is one
+    (PS3.3 C.7.5.1.1.2)."""
+    ends = [ds.get(keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if ends[0] in (None, ""):
+        return []
+    first, last = sorted(int(end) for end in (ends[0], ends[0] if ends[1] in (None, "") else ends[1]))
+    signed, size = ds.get("PixelRepresentation", 0) == 1, 2**ds.BitsStored
+    lowest = -size // 2 if signed else 0
+    return [value % size for value in range(max(first, lowest), min(last, lowest + size - 1) + 1)]
 
 
 def _table(ds: pydicom.Dataset, window: bool) -> np.ndarray:

@@ -9,10 +9,10 @@ from medcodi.data.sources.dicom.identity import keyed_hash
 from medcodi.data.sources.dicom.options import Record, RejectedError
 from medcodi.data.sources.dicom.view import view_of_position
 from medcodi.data.sources.dicom.work import Job, full_path, guarded, open_file, read_image
-from medcodi.data.sources.images import read_grey, to_square
+from medcodi.data.sources.images import fit_square, read_grey
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hint:
     """`view`: a ViewPosition as DICOM writes it, "" where only the header can say it."""
 
@@ -50,5 +50,5 @@ def _read(job: HintedJob, path: bytes) -> Record:
         raise RejectedError("the image cannot be read", error) from None
     hashed = [keyed_hash(job.key, what, getattr(job.hint, what)) for what in ("study", "patient")]
     rank = [0.0, 0.0, -float(image.size), 0.0, 0.0, path.decode("utf-8", "backslashreplace")]
-    view, png = view_of_position(job.hint.view).value, encode_image(to_square(image, job.options.size))
+    view, png = view_of_position(job.hint.view).value, encode_image(fit_square(image, job.options.size))
     return Record("picture", *hashed, view=view, rank=rank, flags=["view from tables", "no DICOM file"], png=png)

@@ -7,7 +7,7 @@ from typing import Any
 
 MODALITIES = ["CR", "DX", "RG", "OT"]  # computed, digital, conventional radiography; OT: secondary captures
 RETRY = "retry"
-VERSION = 1  # of what a finished file holds; another one reads every file again
+VERSION = 2  # of what a finished file holds; another one reads every file again
 BODY_PARTS = ["CHEST", "THORAX", "LUNG"]
 
 

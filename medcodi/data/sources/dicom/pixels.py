@@ -1,21 +1,18 @@
 """Pixel data -> the prepared image: decode, greys, square pixels, zero-padding to a square, resize.
 
 Paper: MedCoDi-M, section 3.1. Resampling to the common spacing, padding to the image's own square and resizing are one
-resampling: the scale of the common spacing cancels, its aspect remains.
+resampling (`fit_square`): the scale of the common spacing cancels, its aspect remains.
 Legend: H W pixels of the file, S side of the result.
 """
 
 import numpy as np
 import pydicom
-from PIL import Image
 from pydicom.pixels import get_decoder
 from pydicom.uid import RLELossless
 
 from medcodi.data.sources.dicom.grey import grey_scale
 from medcodi.data.sources.dicom.options import DicomOptions, RejectedError
-from medcodi.data.sources.images import to_square
-
-HEADROOM = 4  # an image this many times larger is averaged down to it first, the rest is Lanczos
+from medcodi.data.sources.images import fit_square
 
 
 def prepared_image(ds: pydicom.Dataset, options: DicomOptions, aspect: float) -> np.ndarray:
@@ -23,16 +20,13 @@ def prepared_image(ds: pydicom.Dataset, options: DicomOptions, aspect: float) ->
     relative to the common spacing. Raises RejectedError for pixel data that is damaged or does not fit its header."""
     greys = grey_scale(ds, options.window)
     pixels = decode(ds)  # (H, W) uint16 bit patterns
-    bits = ds.BitsStored
     if greys.linear:
-        scale, first, last = 2 ** (16 - bits), greys.table[0], greys.table[-1]
-        pixels = np.left_shift(pixels, 16 - bits)  # head room for the averages
+        first, slope, white = greys.table[0], greys.table[-1] - greys.table[0], 2**ds.BitsStored - 1
     else:
-        scale, first, last, bits = 1, 0.0, 1.0, 16
-        pixels = np.round(greys.table * 65535).astype(np.uint16)[pixels]
-    content = square_pixels(pixels, aspect, options.size)
-    content = content / np.float32((2**bits - 1) * scale) * np.float32(last - first) + np.float32(first)
-    return to_square(np.clip(content, 0.0, 1.0), options.size)
+        first, slope, white = 0.0, 1.0, 65535
+        pixels = np.round(greys.table * white).astype(np.uint16)[pixels]
+    white, slope, first = np.float32(white), np.float32(slope), np.float32(first)
+    return fit_square(pixels, options.size, aspect, lambda means: means / white * slope + first)
 
 
 def decode(ds: pydicom.Dataset) -> np.ndarray:
@@ -79,18 +73,3 @@ def _run_decoder(ds: pydicom.Dataset) -> np.ndarray:
         return decoder.as_array(ds, index=0, raw=True, view_only=True, correct_unused_bits=False)[0]
     plugin = "" if ds.file_meta.TransferSyntaxUID == RLELossless else "pylibjpeg"
     return decoder.as_array(ds, index=0, raw=True, decoding_plugin=plugin)[0]
-
-
-def square_pixels(pixels: np.ndarray, aspect: float, size: int) -> np.ndarray:
-    """uint16 (H, W) with pixels `aspect` times as high as wide -> float32 (h, w) with square ones, no side longer than four
-    times `size`: large images by the area average in 16 bits, which needs no copy in floats."""
-    height, width = pixels.shape[0] * aspect, float(pixels.shape[1])
-    scale = min(1.0, HEADROOM * size / max(height, width))
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
-    if shape == pixels.shape:
-        return pixels.astype(np.float32)
-    if shape[0] <= pixels.shape[0] and shape[1] <= pixels.shape[1]:
-        averaged = Image.fromarray(np.ascontiguousarray(pixels)).resize(shape[::-1], Image.Resampling.BOX)
-        return np.asarray(averaged, np.float32)
-    image = Image.fromarray(pixels.astype(np.float32))
-    return np.asarray(image.resize(shape[::-1], Image.Resampling.LANCZOS), np.float32)

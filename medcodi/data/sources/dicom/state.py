@@ -93,6 +93,12 @@ class State:
         for path, text in self._db.execute("select path, record from files where kind = 'rejected' order by path"):
             yield path, Record.from_json(text, b"")
 
+    def repeated(self) -> frozenset[str]:
+        """Hashes of the SOPInstanceUIDs that files of more than one study have."""
+        query = """select json_extract(record, '$.instance') from files where study != '' group by 1
+                   having count(distinct study) > 1"""
+        return frozenset(instance for (instance,) in self._db.execute(query) if instance)
+
     def spacings(self) -> dict[tuple[float, float] | None, int]:
         """How many accepted images have each spacing."""
         counts: dict[tuple[float, float] | None, int] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 
-@dataclass
+@dataclass(slots=True)
 class Found:
     """A directory entry: `path` is relative to the source, as bytes; `refused` says why it is not opened."""
 

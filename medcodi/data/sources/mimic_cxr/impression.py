@@ -3,7 +3,7 @@
 Rules, the first that gives a text: the section IMPRESSION (in any of its spellings, the last one where there are several);
 CONCLUSION; in a report without sections of findings or conclusions, its last paragraph. Findings are taken only when asked
 for. An addendum stands before (at times behind) the report that it adds to; it counts where it has an impression of its own,
-which is then the revised one. A wet read is a preliminary text and never counts.
+which is then the revised one. A wet read or a provisional impression is a preliminary text and never counts.
 """
 
 import difflib
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 SECTIONS = ("impression", "conclusion", "last paragraph", "findings")
 DEFAULT_SECTIONS = SECTIONS[:3]
-HEADING = re.compile(
-    r"^[ \t]*([A-Z][A-Z0-9 /&,()'._-]{2,60}?|[A-Z][a-z]+(?: (?:and )?[A-Za-z]+){0,3})[ \t]*:(?!\d)", re.MULTILINE
+HEADING = re.compile(  # with a colon; some words without one too
+    r"^[ \t]*(?:([A-Z][A-Z0-9 /&,()'._-]{2,60}?|[A-Z][a-z]+(?: (?:and )?[A-Za-z]+){0,3})[ \t]*:(?!\d)"
+    r"|((?:IMPRESSION|CONCLUSION|FINDING|Impression|Conclusion|Finding)[Ss]?)[ \t]*(?:$|[.-](?=\s)))",
+    re.MULTILINE,
 )
 PARTS = re.compile(r"^[ \t]*(FINAL REPORT|FINAL ADDENDUM|ADDENDUM|WET READ)\b[^\n:]{0,80}:?", re.MULTILINE)
 RULE = re.compile(r"^[ \t]*[_=*-]{5,}[ \t]*$", re.MULTILINE)  # ___ alone is the mark of a removed name
@@ -27,10 +29,11 @@ KINDS = {  # word of a heading -> section; the others end a section, and that is
     "technique": "other", "examination": "other", "exam": "other", "study": "other", "addendum": "other",
     "reason": "other", "clinical": "other", "views": "other", "view": "other", "chest": "findings", "type": "other",
 }  # fmt: skip
+PRELIMINARY = {"provisional", "preliminary"}  # PROVISIONAL FINDINGS IMPRESSION: what a wet read is
 SIMILAR = 0.85  # a misspelling, as IMPRESION
 
 
-@dataclass
+@dataclass(slots=True)
 class Impression:
     """`text`: one line; `section`: which of SECTIONS it was."""
 
@@ -68,7 +71,7 @@ def _parts(report: str) -> tuple[list[str], str]:
 
 def _sections(text: str) -> dict[str, str]:
     """section -> its text in one line; the last one of a kind that is not blank."""
-    headings = [(match, kind) for match in HEADING.finditer(text) if (kind := _kind(match[1]))]
+    headings = [(match, kind) for match in HEADING.finditer(text) if (kind := _kind(match[1] or match[2]))]
     ends = [*[match.start() for match, _ in headings], len(text)][1:]
     found = {}
     for (match, kind), end in zip(headings, ends, strict=True):
@@ -82,6 +85,8 @@ def _kind(heading: str) -> str:
     """Section that a heading opens, "" for a line that only looks like one (Lungs:). Findings and impression under one
     heading are an impression."""
     words = re.findall(r"[a-z]+", heading.lower())
+    if PRELIMINARY & set(words):
+        return "other"
     kinds = [KINDS[known] for word in words if (known := _known(word))]
     if kinds:
         return min(kinds, key=["impression", "conclusion", "other", "findings"].index)
@@ -100,6 +105,6 @@ def _last_paragraph(text: str) -> str:
     for paragraph in reversed(BLANK_LINES.split(text)):
         match = HEADING.match(paragraph.strip())
         words = " ".join(paragraph.split())
-        if words and not (match and _kind(match[1])) and not words.isupper():
+        if words and not (match and _kind(match[1] or match[2])) and not words.isupper():
             return words
     return ""

@@ -4,6 +4,7 @@ study, and the csv files (plain or .gz) mimic-cxr-VERSION-{metadata,split,chexpe
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,7 @@ LABEL_VALUES = {
 MENTIONS = ["negative", "uncertain", "positive"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """An image of the tree; `found` is its directory entry."""
 
@@ -41,8 +42,14 @@ class ImageFile:
         return self.found.path.lower().endswith(b".dcm")
 
 
-def image_files(source: Path) -> Iterator[ImageFile]:
-    """The images below `source`, in the order of their paths; where a release holds one as DICOM and as JPG, both."""
+def image_files(source: Path) -> Iterator[list[ImageFile]]:
+    """The images below `source`, folder by folder of a study; where a release holds one as DICOM and as JPG, both, the DICOM
+    first."""
+    for _, files in groupby(_image_files(source), key=lambda file: (file.patient, file.study)):
+        yield sorted(files, key=lambda file: (not file.is_dicom, file.found.path))
+
+
+def _image_files(source: Path) -> Iterator[ImageFile]:
     for found in walk(source):
         match = IMAGE.fullmatch(found.path)
         if match:
@@ -55,8 +62,11 @@ def report_files(folder: Path) -> dict[str, bytes]:
     return {match[2].decode(): match[0] for found in walk(folder) if (match := REPORT.fullmatch(found.path))}
 
 
-def read_csv(source: Path, what: str, needed: tuple[str, ...], required: str = "") -> pd.DataFrame | None:
-    """The csv file `what` (metadata, split, chexpert) of `source` as texts ("" = blank), None where there is none.
+def read_csv(
+    source: Path, what: str, needed: tuple[str, ...], required: str = "", optional: tuple[str, ...] | None = None
+) -> pd.DataFrame | None:
+    """The csv file `what` (metadata, split, chexpert) of `source` as texts ("" = blank), None where there is none: its
+    `needed` and `optional` columns (None: all).
 
     Raises ValueError for several, for one without the `needed` columns, and for none where `required` says what for.
     """
@@ -68,13 +78,14 @@ def read_csv(source: Path, what: str, needed: tuple[str, ...], required: str = "
             raise ValueError(f"{source} has no mimic-cxr-...-{what}.csv or .csv.gz: {required}")
         return None
     try:
-        frame = pd.read_csv(found[0], dtype=str, keep_default_na=False)
+        columns = list(pd.read_csv(found[0], dtype=str, nrows=0).columns)
+        missing = [column for column in needed if column not in columns]
+        if not missing:
+            kept = [column for column in columns if optional is None or column in (*needed, *optional)]
+            return pd.read_csv(found[0], dtype=str, keep_default_na=False, usecols=kept)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{found[0]} cannot be read as csv: {error}") from None
-    missing = [column for column in needed if column not in frame.columns]
-    if missing:
-        raise ValueError(f"{found[0]} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    return frame
+    raise ValueError(f"{found[0]} lacks the columns {', '.join(missing)}; it has {', '.join(columns)}")
 
 
 def views(source: Path) -> dict[str, str] | None:
@@ -82,7 +93,7 @@ def views(source: Path) -> dict[str, str] | None:
 
     A blank position is looked up in the words of the view code; another projection (oblique, decubitus) is none of the two.
     """
-    frame = read_csv(source, "metadata", ("dicom_id", VIEW_COLUMNS[0]))
+    frame = read_csv(source, "metadata", ("dicom_id", VIEW_COLUMNS[0]), optional=VIEW_COLUMNS[1:])
     if frame is None:
         return None
     words = frame[VIEW_COLUMNS[1]] if VIEW_COLUMNS[1] in frame.columns else [""] * len(frame)
@@ -95,7 +106,7 @@ def views(source: Path) -> dict[str, str] | None:
 
 def splits(source: Path) -> dict[str, str]:
     """patient -> published split. Raises ValueError for an unknown one, and for a patient in two."""
-    frame = read_csv(source, "split", ("subject_id", "split"), "the official split is read from it")
+    frame = read_csv(source, "split", ("subject_id", "split"), "the official split is read from it", ())
     unknown = sorted(set(frame["split"]) - set(SPLITS))
     if unknown:
         raise ValueError(f"the split file names {', '.join(unknown)}, expected {', '.join(SPLITS)}")

@@ -54,7 +54,10 @@ class MimicArchive(HintedArchive):
 
     def __init__(self, source: Path, reports: Path, options: MimicOptions, key: bytes) -> None:
         known = views(source)
-        self.known_views = hashlib.sha256(repr(sorted((known or {}).items())).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for name in sorted(known or {}):
+            digest.update(f"{name} {known[name]}\n".encode())
+        self.known_views = digest.hexdigest()
         self.selection = select_studies(source, reports, known, options.select, tuple(options.text_sections))
         if not self.selection.counts["images"]:
             raise ValueError(
@@ -63,10 +66,11 @@ class MimicArchive(HintedArchive):
         self.splits = splits(source) if options.official_split else {}
         self.columns, self.labels = labels(source) if options.labels else ([], {})
         files = [
-            (image.found, Hint(study.patient, name, view))
+            (found, hint)
             for name, study in self.selection.studies.items()
             for view, images in study.images.items()
-            for image in images
+            for hint in [Hint(study.patient, name, view)]
+            for found in images
         ]
         super().__init__(source, options, key, files, self.selection.refused)
 

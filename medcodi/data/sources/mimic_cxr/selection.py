@@ -7,7 +7,7 @@ has both views. `select` therefore knows three readings: "study" (a triplet in o
 report and an image, of the patients who have a report and both views in some study), "any" (whatever a study has).
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,16 @@ from medcodi.data.sources.mimic_cxr.impression import Impression, find_impressio
 from medcodi.data.sources.mimic_cxr.layout import ImageFile, image_files, report_files
 
 SELECT = ("study", "patient", "any")
+NO_VIEW = "the view is unknown: the metadata name neither a frontal nor a lateral one"
 MAX_REPORT_BYTES = 1 << 20
 
 
-@dataclass
+@dataclass(slots=True)
 class StudyFiles:
     """What the tree holds of one study: images by view (PA, LL, "" where only the file itself can say it), its report."""
 
     patient: str
-    images: dict[str, list[ImageFile]] = field(default_factory=lambda: defaultdict(list))
+    images: dict[str, list[Found]] = field(default_factory=dict)
     report: bytes | None = None
     impression: Impression | None = None
 
@@ -59,33 +60,35 @@ def select_studies(
     source: Path, reports: Path, known_views: dict[str, str] | None, select: str, sections: tuple[str, ...]
 ) -> Selection:
     """Look at the whole tree (no image is opened, every report is read) and choose. `reports`: folder of the reports, often
-    `source`; `known_views`: those of the metadata. Memory: some hundred bytes an image."""
+    `source`; `known_views`: those of the metadata. Memory: about 1 KiB an image."""
     studies: dict[str, StudyFiles] = {}
     refused: list[Found] = []
     counts = Counter(images=0)
-    seen: set[tuple[str, str]] = set()
-    for file in sorted(image_files(source), key=lambda file: (not file.is_dicom, file.found.path)):
-        if (file.study, file.name) in seen:  # DICOM and JPG of one image: the DICOM has more bits
-            counts["second files of an image"] += 1
-            continue
-        seen.add((file.study, file.name))
-        counts["images"] += 1
-        study = studies.setdefault(file.study, StudyFiles(file.patient))
-        view = _view(file, known_views)
-        if file.found.refused:
-            refused.append(file.found)
-        elif file.patient != study.patient:
-            refused.append(file.found.refuse("the study has files of another patient"))
-        elif view == "?":
-            refused.append(file.found.refuse("the view is unknown: the metadata name neither a frontal nor a lateral one"))
-        else:
-            study.images[view].append(file)
+    for files in image_files(source):
+        seen: set[str] = set()
+        for file in files:
+            if file.name in seen:  # DICOM and JPG of one image: the DICOM has more bits
+                counts["second files of an image"] += 1
+                continue
+            seen.add(file.name)
+            counts["images"] += 1
+            study = studies.setdefault(file.study, StudyFiles(file.patient))
+            view = _view(file, known_views)
+            if file.found.refused:
+                refused.append(file.found)
+            elif file.patient != study.patient:
+                refused.append(file.found.refuse("the study has files of another patient"))
+            elif view == "?":
+                refused.append(file.found.refuse(NO_VIEW))
+            else:
+                study.images.setdefault(view, []).append(file.found)
     for name, path in report_files(reports).items():
         studies.setdefault(name, StudyFiles(path.split(b"/")[-2][1:].decode())).report = path
     for study in studies.values():
         if study.report is not None:
             study.impression = read_impression(reports / study.report.decode(), sections)
-    taken = {name: study for name, study in studies.items() if _rule(select, studies)(study)}
+    rule = _rule(select, studies)
+    taken = {name: study for name, study in studies.items() if rule(study)}
     return Selection(taken, {**counts, **_steps(studies), "studies taken": len(taken)}, refused)
 
 
