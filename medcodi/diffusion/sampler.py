@@ -15,6 +15,8 @@ from medcodi.diffusion.ldm import Condition, LatentDiffusion
 from medcodi.diffusion.objective import Objective
 from medcodi.encoders.base import PromptEncoding
 
+SAMPLER_VERSION = 2  # raised when the same weights, prompts and seeds give other samples: caches of samples ask for it
+
 
 @dataclass
 class Conditions:

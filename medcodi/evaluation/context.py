@@ -16,6 +16,7 @@ import torch
 from medcodi.config import Recipe, fingerprint
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import Study
+from medcodi.diffusion.sampler import SAMPLER_VERSION
 from medcodi.evaluation.generation import GeneratedRoute
 from medcodi.evaluation.labels import ColumnLabels, Labels, ReportLabels, TruthLabels
 from medcodi.evaluation.samples import read_samples, samples_identity
@@ -61,7 +62,8 @@ class EvaluationContext:
         model = self.model_hash if (self.pipeline_dir / "model_index.json").is_file() else None
         settings = dataclasses.asdict(self.settings)
         samples = samples_identity(list(self.settings.samples.values()))
-        return fingerprint([{k: v for k, v in settings.items() if k != "tables"}, model, self.data_hash, samples])
+        settings = {k: v for k, v in settings.items() if k != "tables"}
+        return fingerprint([settings, model, SAMPLER_VERSION, self.data_hash, samples])
 
     def name(self, letter: str) -> str:
         """Modality of a letter (F L T table)."""
@@ -154,8 +156,9 @@ class EvaluationContext:
         if route in self.settings.samples:
             return {letter: self._read_samples(self.settings.samples[route], letter, studies) for letter in outputs}
         settings = {
-            "model": self.model_hash, "data": self.data_hash, "prompts": list(given), "outputs": list(wanted),
-            "num_inference_steps": self.settings.num_inference_steps, "seed": self.seed if seed is None else seed,
+            "model": self.model_hash, "sampler": SAMPLER_VERSION, "data": self.data_hash,
+            "prompts": list(given), "outputs": list(wanted), "seed": self.seed if seed is None else seed,
+            "num_inference_steps": self.settings.num_inference_steps,
         }  # fmt: skip
         kept = GeneratedRoute(self.work / "generated", settings, wanted)
         values = kept.values(studies, functools.partial(self._generate, given, wanted), self.settings.batch_size)
