@@ -35,10 +35,9 @@ class LabelCounts(EvaluationTable):
         training = context.training([])
         for name, column in zip(context.labels.names, context.labels.of(training).T, strict=True):
             rows.append(Row(f"{name}, training studies", "floor", _counts(column), len(training)))
-        rows += [
-            Row(f"MIMIC-CXR: {name}", "paper", {"labelled": known, "positive": positive, "positive share": positive / known})
-            for name, (known, positive) in PAPER.items()
-        ]
+        for name, (known, positive) in PAPER.items():
+            cells = {"labelled": known, "positive": positive, "positive share": round(positive / known, 3)}
+            rows.append(Row(f"MIMIC-CXR: {name}", "paper", cells))
         return Result(
             self.title, ["labelled", "positive", "positive share", "masked"], rows, len(studies), [],
             [f"Labels: {context.labels.source}. A label that is uncertain or missing is masked, never counted as negative.",
