@@ -29,10 +29,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--studies", type=Path, help="prepared folder whose studies are the prompts")
     parser.add_argument("--split", default="train")
-    parser.add_argument("--given", default="", help="with --studies: names of the values that are prompts")
+    parser.add_argument("--given", type=names, default=(), help="with --studies: names of the values that are prompts")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--prompt", action="append", default=[], help="NAME=VALUE, as for `medcodi generate`")
-    parser.add_argument("--outputs", help="comma-separated names; default: all that are not prompts")
+    parser.add_argument("--prompt", dest="prompts", action="append", default=[], help="NAME=VALUE, as `medcodi generate`")
+    parser.add_argument("--outputs", type=names, help="comma-separated names; default: all that are not prompts")
     parser.add_argument("--format", default="png")
     parser.add_argument("--num-samples", type=int, default=1, help="samples for each prompt row")
     parser.add_argument("--num-inference-steps", type=int, default=25)
@@ -55,12 +55,8 @@ def main() -> None:
                 f"expected {arguments.num_processes} processes, {count} run; `accelerate launch --cpu "
                 "--num_processes N` starts one: on a CPU use ACCELERATE_USE_CPU=true torchrun --nproc_per_node N"
             )
-        manifest = generate_to_folder(Request(
-            arguments.pipeline, arguments.output, arguments.prompt, names(arguments.outputs), arguments.format,
-            arguments.num_samples, arguments.num_inference_steps, arguments.guidance_scale, arguments.seed,
-            arguments.batch_size, device, (index, count), arguments.pixel_spacing, arguments.studies, arguments.split,
-            names(arguments.given) or (), arguments.limit, arguments.solver,
-        ))  # fmt: skip
+        asked = {key: value for key, value in vars(arguments).items() if key != "num_processes"}
+        manifest = generate_to_folder(Request(**asked, device=device, shard=(index, count)))
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         logging.error("%s", error)
         sys.exit(1)
@@ -77,8 +73,8 @@ def place() -> tuple[int, int, str]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), device
 
 
-def names(text: str | None) -> list[str] | None:
-    return [name for name in text.split(",") if name] if text else None
+def names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 if __name__ == "__main__":
