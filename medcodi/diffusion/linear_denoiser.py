@@ -27,7 +27,7 @@ Rows = tuple[torch.Tensor, dict[str, PromptEncoding], torch.Tensor]
 COMPONENTS = 96  # at most
 MIN_VARIANCE = 1e-6
 MAX_NUMBERS = 20_000  # of the prompts of an output, and of its latents
-PENALTY = 0.1  # times the number of rows, for features of unit spread; see `fit`
+PENALTY = 0.1  # default, times the number of rows, for features of unit spread; see `fit`
 
 
 def full_precision(device: torch.device) -> torch.autocast:
@@ -93,10 +93,15 @@ class LinearDenoiser(nn.Module):
     whether prompt j is in S.
     """
 
-    def __init__(self, prompts: dict[str, tuple[int, int]], latent_shape: tuple[int, ...]) -> None:
-        """`prompts`: name -> numbers of its embedding and of its latents (0 when they are not in the context)."""
+    def __init__(
+        self, prompts: dict[str, tuple[int, int]], latent_shape: tuple[int, ...], penalty: float = PENALTY
+    ) -> None:
+        """`prompts`: name -> numbers of its embedding and of its latents (0 when they are not in the context). `penalty` is
+        that of the ridge regressions: more of it remembers less of single training rows."""
         super().__init__()
-        self.names, self.latent_shape = list(prompts), tuple(latent_shape)
+        if not penalty > 0:
+            raise ValueError(f"the penalty of the linear denoiser must be above 0, got {penalty}")
+        self.names, self.latent_shape, self.penalty = list(prompts), tuple(latent_shape), penalty
         self.widths = {n: sum(parts) for n, parts in prompts.items()}
         self.subsets = list(range(2 ** len(prompts)))
         width = math.prod(latent_shape)
@@ -242,7 +247,7 @@ class LinearDenoiser(nn.Module):
                 scale[index] = (xx / n - (x / n).square()).mean().clamp(min=1e-12).sqrt()
 
     def _fit_subset(self, code: int, train: Moments, held: Moments) -> Fit:
-        weight, bias = train.solve(PENALTY)
+        weight, bias = train.solve(self.penalty)
         self.weight(code).copy_(weight)
         self.biases[code] = bias
         spread = held.error(torch.zeros_like(weight), train.y / max(train.count, 1))

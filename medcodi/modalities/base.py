@@ -16,6 +16,7 @@ from torch import nn
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import DiffusionConfig, SharedSpaceConfig, build_dataclass
 from medcodi.data.prepared import FieldSpec, PreparedDataset
+from medcodi.diffusion.linear_denoiser import PENALTY
 from medcodi.encoders.base import PromptEncoder
 
 REGISTRY: dict[str, type["Modality"]] = {}
@@ -68,6 +69,11 @@ class Modality(ABC):
     def guidance_interval(self) -> list[float] | None:
         """Noise levels [low, high] inside which samples of this modality are guided by default; None: everywhere."""
         return getattr(self.args, "guidance_interval", None)
+
+    @property
+    def linear_penalty(self) -> float:
+        """Of the ridge regressions on the prompts when this modality is generated (diffusion/linear_denoiser.py)."""
+        return getattr(self.args, "denoiser_penalty", PENALTY)
 
     @property
     def view(self) -> str:

@@ -124,7 +124,8 @@ class ModelFamily:
             return None
         shapes = {n: self.latent_shape(self.modality(n).group) for n in [name, *self.prompt_names(name)]}
         latents = {n: math.prod(shape) if diffusion.prompt_latents else 0 for n, shape in shapes.items()}
-        return LinearDenoiser({n: (space.embed_dim, latents[n]) for n in self.prompt_names(name)}, shapes[name])
+        numbers = {n: (space.embed_dim, latents[n]) for n in self.prompt_names(name)}
+        return LinearDenoiser(numbers, shapes[name], self.modality(name).linear_penalty)
 
     def build_environment(self, name: str, dim: int | None = None) -> nn.Module:
         """V_m of one modality, to tokens of width `dim` (never shared: each follows its own generative process)."""

@@ -13,6 +13,7 @@ from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.linear_denoiser import PENALTY
 from medcodi.diffusion.unet import ImageDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.image import ImageTower
@@ -74,6 +75,7 @@ class ImageArgs:
     encoder: ImageEncoderArgs = field(default_factory=ImageEncoderArgs)
     autoencoder: ImageAutoencoderArgs = field(default_factory=ImageAutoencoderArgs)
     denoiser: ImageDenoiserArgs = field(default_factory=ImageDenoiserArgs)
+    denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
     environment_depth: int = 1
     environment_patch: int = 1
     view: str = ""  # DICOM View Position; default by name, see VIEWS

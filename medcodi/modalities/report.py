@@ -16,6 +16,7 @@ from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.fc_unet import FCUNet
+from medcodi.diffusion.linear_denoiser import PENALTY
 from medcodi.diffusion.vector import VectorDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.text import TextTower
@@ -86,6 +87,7 @@ class ReportArgs:
     encoder: ReportEncoderArgs = field(default_factory=ReportEncoderArgs)
     autoencoder: OptimusConfig = field(default_factory=OptimusConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
+    denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
     environment_depth: int = 1
 
 

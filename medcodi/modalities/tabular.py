@@ -15,9 +15,10 @@ from medcodi.config import DiffusionConfig, SharedSpaceConfig, unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.table import TableSchema
 from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.linear_denoiser import PENALTY
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower
-from medcodi.modalities.base import Modality, register
+from medcodi.modalities.base import LATER, Modality, register
 from medcodi.modalities.report import VectorDenoiserArgs
 
 
@@ -42,6 +43,7 @@ class TabularArgs:
     encoder: TabularEncoderArgs = field(default_factory=TabularEncoderArgs)
     autoencoder: TabularVAEConfig = field(default_factory=TabularVAEConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
+    denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
     environment_depth: int = 1
 
 

@@ -137,7 +137,7 @@ class MedCoDiPipeline:
         num_rows = len(next(iter(prompts.values()))) if prompts else 1
         prompt_index = [row for row in range(num_rows) for _ in range(num_images_per_prompt)]
         seeds = self.draw_seeds(generator, seeds, len(prompt_index))
-        conditions = self._encode(prompts, condition_on_latents and coupled)
+        conditions = self.encode_prompts(prompts, condition_on_latents and coupled)
         latents: dict[str, list[torch.Tensor]] = {name: [] for name in outputs}
         starts = range(0, len(seeds), batch_size)
         with tqdm(total=len(starts) * num_inference_steps, **self._progress) as bar:
@@ -191,8 +191,9 @@ class MedCoDiPipeline:
         batch = modality.collate(stored)
         return self.encoders[modality.group](batch.to(self.device) if isinstance(batch, torch.Tensor) else batch)
 
-    def _encode(self, prompts: dict[str, list[Any]], with_latents: bool) -> Conditions:
-        """Encode every prompt once; rows that lack it hold zeros and are masked."""
+    def encode_prompts(self, prompts: dict[str, list[Any]], with_latents: bool = False) -> Conditions:
+        """Encodings of stored values, R a name; rows that lack one (None) hold zeros and are masked. `with_latents`: they
+        also condition through the coupling."""
         conditions = Conditions()
         for name, stored in prompts.items():
             modality = self._modality(name)

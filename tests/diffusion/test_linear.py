@@ -117,6 +117,22 @@ def test_the_network_predicts_what_the_linear_denoiser_leaves_over(fitted, predi
     torch.testing.assert_close(objective.to_sample(shifted, noisy, timesteps), estimate + innovation, atol=5e-3, rtol=1e-3)
 
 
+def test_a_larger_penalty_remembers_less_of_single_rows():
+    """Features and targets that have nothing to do with each other: what is fitted on the training rows is memory."""
+    found = []
+    for penalty in (0.1, 3.0):
+        linear = LinearDenoiser({"a": (40, 0)}, (3, 2), penalty)
+        encoding = PromptEncoding(torch.randn(60, 40, generator=torch.Generator().manual_seed(0)), torch.zeros(60, 1, 1),
+                                  torch.ones(60, 1, dtype=torch.bool))  # fmt: skip
+        latents = torch.randn(60, 3, 2, generator=torch.Generator().manual_seed(1))
+        given = torch.ones(60, 1, dtype=torch.bool)
+        linear.fit(lambda e=encoding, z=latents, g=given: [(z, {"a": e}, g)], lambda: [])
+        found.append(float((linear.mean({"a": encoding}, given) - latents).square().mean()))
+    assert found[0] < 0.6 * found[1] < 0.6
+    with pytest.raises(ValueError, match="penalty of the linear denoiser must be above 0, got 0"):
+        LinearDenoiser({"a": (4, 0)}, (3, 2), 0)
+
+
 def test_latents_too_large_for_moments_are_refused():
     with pytest.raises(ValueError, match="moments of 32768 x 32768 numbers, the limit is 20000"):
         LinearDenoiser({"a": (4, 0)}, (8, 64, 64))

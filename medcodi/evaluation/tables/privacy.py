@@ -1,6 +1,7 @@
 """Privacy: does the generated set give its training records away? Measurements, with a holdout and planted copies."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class Privacy(EvaluationTable):
     """Images, and texts and rows where the recipe has them, alone and as one record."""
 
     id, title, needs = "privacy", "Memorisation, membership, linkage and re-identification", ("pipeline", "F")
-    version = 3
+    version = 4
 
     def run(self, context: EvaluationContext) -> Result:
         options = options_of(
@@ -197,17 +198,20 @@ def _reidentification(
 
 
 def _membership_by_loss(context: EvaluationContext, sets: Sets, letters: Sequence[str]) -> list[Row]:
-    """White-box attack: the denoiser's loss, training against held-out."""
+    """White-box attack: the denoiser's loss, training against held-out; once knowing nothing else of a study, once its other
+    modalities."""
     rows, count = [], len(sets.control["F"])
-    for letter in letters:
-        name = context.name(letter)
+    owners = sets.train_patients[:count] + sets.control_patients
+    for letter, known in itertools.product(letters, ((), letters)):
+        name, prompts = context.name(letter), [other for other in known if other != letter]
         losses = [
-            denoising_losses(context.pipeline, name, part[letter][:count], context.seed)
+            denoising_losses(context.pipeline, name, part[letter][:count], context.seed,
+                             {context.name(p): part[p][:count] for p in prompts})
             for part in (sets.train, sets.control)
-        ]
-        owners = sets.train_patients[:count] + sets.control_patients
+        ]  # fmt: skip
         attacked = privacy.membership(-losses[0], -losses[1], context.seed, owners)
-        rows.append(Row(f"loss of the {name} denoiser", "ours", {MEMBERS: attacked}))
+        given = f", {', '.join(context.names(prompts))} known" if prompts else ""
+        rows.append(Row(f"loss of the {name} denoiser{given}", "ours", {MEMBERS: attacked}))
     return rows
 
 
