@@ -114,14 +114,8 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
         data = task.dataset("train")
         task.dataset("validation")
     task.begin()
-    topology.prepare(task, lambda parameters: torch.optim.AdamW(
-        parameters, lr=optim.lr, betas=tuple(optim.betas), weight_decay=optim.weight_decay, fused=True
-    ))  # fmt: skip
-    optimizer, ema = topology.optimizer, EMA(task, config.ema_decay, topology.local)
-    if saved:
-        topology.load_optimizer_state(saved["optimizer"])
-        ema.load_state_dict(_mapped(task, saved["ema"], topology.part))
-
+    ema = _prepare(task, config, topology, saved)
+    optimizer = topology.optimizer
     sampler = StepSampler(len(data), derive_seed(recipe.seed, task.label), config.batch_size, micro_rows, step,
                           config.num_steps)  # fmt: skip
     loader = batches(data, sampler, recipe.data, accelerator.device)
@@ -150,15 +144,7 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
                 if metrics:
                     lr = optimizer.param_groups[0]["lr"]
                     metrics.write({"step": step, "split": "train", **row, "lr": lr, "sec_per_step": sec_per_step})
-            validate = _due(step, config.validate_every, config.num_steps)
-            preview = _due(step, config.preview_every, config.num_steps)
-            if validate or preview:
-                with torch.no_grad(), topology.averaged(task, ema) as averaged:
-                    row = averaged.validate(config, recipe.seed) if validate else {}
-                    if metrics and validate:
-                        metrics.write({"step": step, "split": "validation", **row})
-                    if preview and main:
-                        _preview(averaged, folder / "previews", step)
+            _watch(task, ema, config, recipe, folder, topology, metrics, step)
             if step % config.log_every == 0 or step == config.num_steps:
                 clock, clock_step = time.perf_counter(), step
             if _anywhere(signals["stop"], topology, _reads_device(step, config, topology)):
@@ -170,6 +156,37 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
         if main:
             _export(averaged, folder, key, step)
     accelerator.wait_for_everyone()
+
+
+def _prepare(task: Task, config: StageConfig, topology: Topology, saved: dict[str, Any] | None) -> EMA:
+    """Model and optimizer of the topology and the average of the weights, as `saved` in a checkpoint where there is one."""
+    optim = config.optim
+    topology.prepare(task, lambda parameters: torch.optim.AdamW(
+        parameters, lr=optim.lr, betas=tuple(optim.betas), weight_decay=optim.weight_decay, fused=True
+    ))  # fmt: skip
+    ema = EMA(task, config.ema_decay, topology.local)
+    if saved:
+        topology.load_optimizer_state(saved["optimizer"])
+        ema.load_state_dict(_mapped(task, saved["ema"], topology.part))
+    return ema
+
+
+@torch.no_grad()
+def _watch(
+    task: Task, ema: EMA, config: StageConfig, recipe: Recipe, folder: Path, topology: Topology,
+    metrics: MetricsFile | None, step: int,
+) -> None:  # fmt: skip
+    """Validation and preview with the averaged weights, where they are due."""
+    validate = _due(step, config.validate_every, config.num_steps)
+    preview = _due(step, config.preview_every, config.num_steps)
+    if not (validate or preview):
+        return
+    with topology.averaged(task, ema) as averaged:
+        row = averaged.validate(config, recipe.seed) if validate else {}
+        if metrics and validate:
+            metrics.write({"step": step, "split": "validation", **row})
+        if preview and topology.accelerator.is_main_process:
+            _preview(averaged, folder / "previews", step)
 
 
 def _step(

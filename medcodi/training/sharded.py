@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +75,7 @@ class Together(nn.Module):
         return {**losses, "loss": loss}
 
 
-class Sharded(Topology):
+class Sharded(Topology, ABC):
     """What ZeRO and fully_shard have in common: a whole copy of the task, in CPU memory, for validation and export."""
 
     def __init__(self, accelerator: Accelerator, config: StageConfig) -> None:
@@ -87,8 +88,9 @@ class Sharded(Topology):
         self.replica = copy.deepcopy(task).cpu()
         self._shard(task, Together(task) if task.find_unused_parameters else task, make_optimizer)
 
+    @abstractmethod
     def _shard(self, task: Task, model: nn.Module, make_optimizer: Callable) -> None:
-        raise NotImplementedError
+        """Make `model`, `optimizer` and `parameters` of `model`, which is the task or wraps it."""
 
     def micro_batch(self, last: bool) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()

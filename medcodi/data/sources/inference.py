@@ -10,12 +10,12 @@ at most 50, each twice on average -> categorical; else text. Empty, constant, id
 
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from medcodi.config import unknown_key
-from medcodi.data.sources.mapping import DATETIME, ColumnMapping, moment
+from medcodi.data.sources.mapping import DATETIME, ColumnMapping, ColumnRules, moment
 from medcodi.data.table import COLUMN_TYPES
 
 LEFT_OUT = ("empty", "constant", "identifier", "text", "drop")
@@ -28,20 +28,10 @@ FIRST, LAST = re.compile(r"[<≤]"), re.compile(r"[>≥]|\+$")
 
 
 @dataclass
-class ColumnCorrection:
-    """What a column really is, in place of what was inferred; `type` drop leaves it out. The rest is that of a column of a
-    mapping (mapping.py)."""
+class ColumnCorrection(ColumnRules):
+    """What a column really is, in place of what was inferred; `type` drop leaves it out."""
 
     type: str = ""
-    name: str = ""
-    categories: list[str] = field(default_factory=list)
-    map: dict[str, str | None] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    min: float | None = None
-    max: float | None = None
-    unit: str = ""
-    origin: str = ""
-    date_format: str = ""
 
 
 @dataclass

@@ -39,15 +39,12 @@ class ReportMapping:
     column: str
 
 
-@dataclass
-class ColumnMapping:
-    """A csv column as a table column `name` of `type`. `map` turns raw values into others (null = missing), `missing`
-    lists raw values that stand for no value; numbers outside [min, max] are refused. Without `map`, raw values are
-    taken as they stand. `type` datetime becomes a continuous column, the days since `origin` (ISO 8601, as the values are
-    unless `date_format` says it in the directives of strptime)."""
+@dataclass(kw_only=True)
+class ColumnRules:
+    """How raw cells become values. `map` turns raw values into others (null = missing), `missing` lists raw values that
+    stand for no value; numbers outside [min, max] are refused. Without `map`, raw values are taken as they stand. Dates
+    become days since `origin` (ISO 8601, as the values are unless `date_format` says it in the directives of strptime)."""
 
-    column: str
-    type: str
     name: str = ""
     categories: list[str] = field(default_factory=list)
     map: dict[str, str | None] = field(default_factory=dict)
@@ -57,6 +54,14 @@ class ColumnMapping:
     unit: str = ""
     origin: str = ""
     date_format: str = ""
+
+
+@dataclass
+class ColumnMapping(ColumnRules):
+    """A csv column as a table column `name` of `type`; datetime becomes a continuous column."""
+
+    column: str
+    type: str
 
     def __post_init__(self) -> None:
         self.name = self.name or self.column

@@ -44,10 +44,10 @@ def paper_columns() -> list[ColumnMapping]:
     """The 13 variables; texts are compared in lower case without blanks."""
 
     def discrete(column: str, name: str, values: dict[str, str], kind: str = "categorical") -> ColumnMapping:
-        return ColumnMapping(column, kind, name, list(dict.fromkeys(values.values())), dict(values))
+        return ColumnMapping(column, kind, name=name, categories=list(dict.fromkeys(values.values())), map=dict(values))
 
     def number(column: str, name: str, unit: str) -> ColumnMapping:
-        return ColumnMapping(column, "continuous", name, unit=unit)
+        return ColumnMapping(column, "continuous", name=name, unit=unit)
 
     return [
         discrete("last.status", "last_status", {"discharged": "discharged", "deceased": "deceased"}),
