@@ -1,7 +1,7 @@
 """The linear part of a conditional diffusion model, in closed form: the best linear denoiser of z_t given prompts S.
 
-    mu_S = E[z_0 | S]                        ridge regression on the prompts' embeddings and latents, one for every S
-    z_0 = mu_S + r,  r ~ N(0, C_S)           C_S from the residuals, in the principal components of the latents
+    mu_S = E[z_0 | S]                        regression on the prompts' embeddings and latents, one for every S
+    z_0 = mu_S + r,  r ~ N(0, C_S)           C_S from cross-validated residuals, in the principal components of the latents
     y = z_t - alpha mu_S = alpha r + sigma e
     E[r | y] = alpha C_S (alpha^2 C_S + sigma^2)^-1 y,      E[e | y] = sigma (alpha^2 C_S + sigma^2)^-1 y
 
@@ -21,59 +21,20 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from medcodi.diffusion.regression import Agreement, Moments, shrinkage
 from medcodi.encoders.base import PromptEncoding
 
 Rows = tuple[torch.Tensor, dict[str, PromptEncoding], torch.Tensor]
 COMPONENTS = 96  # at most
 MIN_VARIANCE = 1e-6
 MAX_NUMBERS = 20_000  # of the prompts of an output, and of its latents
-PENALTY = 0.1  # default, times the number of rows, for features of unit spread; see `fit`
+PENALTY = 0.1  # default, times the number of rows, for features of unit spread
+FOLDS = 5  # contiguous parts of the training split, so that a patient's studies stay together
 
 
 def full_precision(device: torch.device) -> torch.autocast:
     """Closed forms are exact or nothing: no autocast inside."""
     return torch.autocast(device.type, enabled=False)
-
-
-@dataclass
-class Moments:
-    """Sums over rows of x x', x y', y'y, x, y and 1; they add, so that one pass over the data in any order will do."""
-
-    xx: torch.Tensor
-    xy: torch.Tensor
-    x: torch.Tensor
-    y: torch.Tensor
-    yy: float = 0.0
-    count: int = 0
-
-    @classmethod
-    def zeros(cls, d: int, width: int, device: torch.device) -> "Moments":
-        new = lambda *shape: torch.zeros(*shape, dtype=torch.float64, device=device)  # noqa: E731
-        return cls(new(d, d), new(d, width), new(d), new(width))
-
-    def add(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        x, y = x.double(), y.double()
-        self.xx += x.T @ x
-        self.xy += x.T @ y
-        self.x += x.sum(0)
-        self.y += y.sum(0)
-        self.yy += float(y.square().sum())
-        self.count += len(x)
-
-    def solve(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ridge weights (d, O) and bias (O,), the bias unpenalised; zero weights without rows."""
-        n = max(self.count, 1)
-        mean_x, mean_y = self.x / n, self.y / n
-        xx = self.xx - n * torch.outer(mean_x, mean_x)
-        xy = self.xy - n * torch.outer(mean_x, mean_y)
-        xx.diagonal().add_(penalty * n)
-        weight = torch.linalg.solve(xx, xy)
-        return weight, mean_y - mean_x @ weight
-
-    def error(self, weight: torch.Tensor, bias: torch.Tensor) -> float:
-        """Mean over rows of || y - x W - b ||^2."""
-        fitted = (weight * (self.xx @ weight)).sum() + 2 * (self.x @ weight) @ bias + self.count * bias @ bias
-        return (self.yy - 2 * float((weight * self.xy).sum() + self.y @ bias) + float(fitted)) / max(self.count, 1)
 
 
 @dataclass
@@ -93,9 +54,7 @@ class LinearDenoiser(nn.Module):
     whether prompt j is in S.
     """
 
-    def __init__(
-        self, prompts: dict[str, tuple[int, int]], latent_shape: tuple[int, ...], penalty: float = PENALTY
-    ) -> None:
+    def __init__(self, prompts: dict[str, tuple[int, int]], latent_shape: tuple[int, ...], penalty: float = PENALTY) -> None:
         """`prompts`: name -> numbers of its embedding and of its latents (0 when they are not in the context). `penalty` is
         that of the ridge regressions: more of it remembers less of single training rows."""
         super().__init__()
@@ -173,57 +132,56 @@ class LinearDenoiser(nn.Module):
         self, train: Callable[[], Iterable[Rows]], validation: Callable[[], Iterable[Rows]], multi_prompt: bool = True
     ) -> list[Fit]:  # fmt: skip
         """Both give (latents (B, ...), prompts, available (B, P) bool) of all rows of a split, and may be called again;
-        `validation` is only measured on. The penalty is not the one of least squared error: that one (3.0 for the
-        quickstart's reports) mutes what is small in the latents, such as the side of an effusion. With
-        `multi_prompt=False` only single prompts are regressed on, and several are averaged."""
+        `validation` is only measured on. Each regression is a ridge regression, then shrunk along the canonical directions
+        of the latents by what cross-validation finds of them (`regression.shrinkage`): the penalty of least squared error
+        alone would mute what is small in the latents, such as the side of an effusion. With `multi_prompt=False` only single
+        prompts are regressed on, and several are averaged."""
         self._fit_scales(train())
         codes = [c for c in self.subsets if multi_prompt or len(self.members(c)) < 2]
-        seen, held = self._moments(codes, train()), self._moments(codes, validation())
-        fits = [self._fit_subset(code, seen[code], held[code]) for code in codes]
+        seen, held = self._moments(self.subsets, train()), self._moments(codes, validation())
+        covariance = seen[0].covariance()
+        self.basis.copy_(torch.linalg.eigh(covariance)[1].flip(1)[:, : self.basis.shape[1]])
+        agreements = self._cross_validate(codes, seen, train)
+        fits = []
+        for code in codes:
+            shrink = shrinkage(agreements[code]) if code else torch.eye(len(covariance)).to(covariance)
+            weight, bias = seen[code].ridge(self.penalty, shrink)
+            fits.append(self._keep(code, weight, bias, held[code], seen[code]))
+            self._keep_covariance(code, agreements[code].residual(shrink))
         for code in set(self.subsets) - set(codes):
             self._average_of_singles(code)
-        self._fit_covariances(train)
+            fitted = self.weight(code).double(), self.biases[code].double()
+            self._keep_covariance(code, Agreement.of(seen[code], *fitted, seen[code].mean_y).residual())
         return fits
+
+    def _cross_validate(
+        self, codes: list[int], seen: dict[int, Moments], train: Callable[[], Iterable[Rows]]
+    ) -> dict[int, Agreement]:
+        """How the latents of each part of the training rows agree with the regressions on the other parts."""
+        total = {code: Agreement.zeros(seen[0].y) for code in codes}
+        for fold in range(FOLDS):
+            part = self._moments(codes, train(), (fold * seen[0].count // FOLDS, (fold + 1) * seen[0].count // FOLDS))
+            for code in codes:
+                weight, bias = (seen[code] - part[code]).ridge(self.penalty)
+                total[code] += Agreement.of(part[code], weight, bias, seen[code].mean_y)
+        return total
 
     def _together(self, code: int, available: torch.Tensor) -> torch.Tensor:
         """(B,) bool: rows that have all prompts of a subset."""
         return available[:, [self.names.index(n) for n in self.members(code)]].all(dim=1)
 
-    def _fit_covariances(self, train: Callable[[], Iterable[Rows]]) -> None:
-        """Principal components of the latents, then the covariance of what each mu_S leaves over."""
-        width, size = self.basis.shape
-        centred = self.biases.new_zeros(width, width, dtype=torch.float64)
-        for latents, _, _ in train():
-            flat = latents.flatten(1).double() - self.biases[0].double()
-            centred += flat.T @ flat
-        self.basis.copy_(torch.linalg.eigh(centred)[1].flip(1)[:, :size])
-        left = centred.new_zeros(len(self.subsets), size, size)
-        rest, counts = centred.new_zeros(len(self.subsets)), [0] * len(self.subsets)
-        for latents, prompts, available in train():
-            for code in self.subsets:
-                rows = self._together(code, available)
-                if not rows.any():
-                    continue
-                keep = torch.tensor([bool(code >> j & 1) for j in range(len(self.names))], device=rows.device)
-                mean = self.mean({n: prompts[n][rows] for n in self.members(code)}, keep.expand(int(rows.sum()), -1))
-                residual = (latents[rows] - mean).flatten(1).double()
-                inside = residual @ self.basis.double()
-                left[code] += inside.T @ inside
-                rest[code] += residual.square().sum() - inside.square().sum()
-                counts[code] += len(residual)
-        for code, count in enumerate(counts):
-            if count:
-                variances, self.axes[code] = torch.linalg.eigh(left[code] / count)
-                self.variances[code] = variances.clamp(min=MIN_VARIANCE)
-                self.rest[code] = (rest[code] / count / max(width - size, 1)).clamp(min=MIN_VARIANCE)
-            else:  # never seen together: as without a prompt
-                self.variances[code], self.axes[code], self.rest[code] = self.variances[0], self.axes[0], self.rest[0]
-
-    def _moments(self, codes: list[int], batches: Iterable[Rows]) -> dict[int, Moments]:
+    def _moments(self, codes: list[int], batches: Iterable[Rows], part: tuple[int, int] | None = None) -> dict[int, Moments]:
+        """Of the rows that have all prompts of a subset, among those of `part` [first, last)."""
         width, device = self.biases.shape[1], self.biases.device
         moments = {c: Moments.zeros(len(self.weight(c)), width, device) for c in codes}
+        start = 0
         for latents, prompts, available in batches:
-            features = {n: self.features(n, e) for n, e in prompts.items()}
+            first, last = (max(0, min(len(latents), edge - start)) for edge in part or (start, start + len(latents)))
+            start += len(latents)
+            if first == last:
+                continue
+            latents, available = latents[first:last], available[first:last]
+            features = {n: self.features(n, e[first:last]) for n, e in prompts.items()}
             for code in codes:
                 members, rows = self.members(code), self._together(code, available)
                 if rows.any():
@@ -246,13 +204,24 @@ class LinearDenoiser(nn.Module):
             for index, (x, xx, n) in enumerate(blocks[: len(scale)]):
                 scale[index] = (xx / n - (x / n).square()).mean().clamp(min=1e-12).sqrt()
 
-    def _fit_subset(self, code: int, train: Moments, held: Moments) -> Fit:
-        weight, bias = train.solve(self.penalty)
+    def _keep(self, code: int, weight: torch.Tensor, bias: torch.Tensor, held: Moments, seen: Moments) -> Fit:
         self.weight(code).copy_(weight)
         self.biases[code] = bias
-        spread = held.error(torch.zeros_like(weight), train.y / max(train.count, 1))
+        spread = held.error(torch.zeros_like(weight), seen.mean_y)
         r2 = 1 - held.error(weight, bias) / spread if spread > 0 else math.nan
-        return Fit(self.members(code), train.count, r2)
+        return Fit(self.members(code), seen.count, r2)
+
+    def _keep_covariance(self, code: int, residual: torch.Tensor | None) -> None:
+        """`residual` (O, O), the covariance of what mu_S leaves over; None (never seen together): as without a prompt."""
+        if residual is None:
+            self.variances[code], self.axes[code], self.rest[code] = self.variances[0], self.axes[0], self.rest[0]
+            return
+        basis = self.basis.double()
+        inside = basis.T @ residual @ basis
+        variances, self.axes[code] = torch.linalg.eigh(inside)
+        self.variances[code] = variances.clamp(min=MIN_VARIANCE)
+        outside = (residual.trace() - inside.trace()) / max(len(residual) - len(inside), 1)
+        self.rest[code] = outside.clamp(min=MIN_VARIANCE)
 
     def _average_of_singles(self, code: int) -> None:
         singles = [1 << self.names.index(n) for n in self.members(code)]

@@ -117,18 +117,31 @@ def test_the_network_predicts_what_the_linear_denoiser_leaves_over(fitted, predi
     torch.testing.assert_close(objective.to_sample(shifted, noisy, timesteps), estimate + innovation, atol=5e-3, rtol=1e-3)
 
 
-def test_a_larger_penalty_remembers_less_of_single_rows():
-    """Features and targets that have nothing to do with each other: what is fitted on the training rows is memory."""
-    found = []
-    for penalty in (0.1, 3.0):
-        linear = LinearDenoiser({"a": (40, 0)}, (3, 2), penalty)
-        encoding = PromptEncoding(torch.randn(60, 40, generator=torch.Generator().manual_seed(0)), torch.zeros(60, 1, 1),
-                                  torch.ones(60, 1, dtype=torch.bool))  # fmt: skip
-        latents = torch.randn(60, 3, 2, generator=torch.Generator().manual_seed(1))
-        given = torch.ones(60, 1, dtype=torch.bool)
-        linear.fit(lambda e=encoding, z=latents, g=given: [(z, {"a": e}, g)], lambda: [])
-        found.append(float((linear.mean({"a": encoding}, given) - latents).square().mean()))
-    assert found[0] < 0.6 * found[1] < 0.6
+def memory(penalty: float) -> tuple[float, float]:
+    """Mean squared error on its training rows, whose features say nothing of their latents but the first, a hundredth of
+    the spread: of that number, and of the rest. What is fitted of the rest is memory."""
+    draw = lambda seed, *shape: torch.randn(*shape, generator=torch.Generator().manual_seed(seed))  # noqa: E731
+    encoding = PromptEncoding(draw(0, 300, 100), torch.zeros(300, 1, 1), torch.ones(300, 1, dtype=torch.bool))
+    latents = draw(1, 300, 3, 2)
+    latents[:, 0, 0] = 0.1 * encoding.embeds[:, 0]
+    linear = LinearDenoiser({"a": (100, 0)}, (3, 2), penalty)
+    given = torch.ones(300, 1, dtype=torch.bool)
+    linear.fit(lambda: [(latents, {"a": encoding}, given)], lambda: [])
+    error = (linear.mean({"a": encoding}, given) - latents).square().flatten(1).mean(0)
+    return float(error[0]) / 0.01, float(error[1:].mean())
+
+
+def test_what_is_certain_is_kept_and_what_is_not_is_not_remembered(monkeypatch):
+    small, rest = memory(0.1)
+    assert small < 0.05 and rest > 0.9
+    monkeypatch.setattr("medcodi.diffusion.linear_denoiser.shrinkage", lambda agreement: torch.eye(6).double())
+    small, rest = memory(0.1)
+    assert small < 0.05 and rest < 0.75  # without the shrinkage a third of the noise is remembered
+    small, rest = memory(3.0)
+    assert small > 0.5 and rest > 0.9  # a penalty that forgets the noise forgets what is certain, too
+
+
+def test_a_penalty_of_nothing_is_refused():
     with pytest.raises(ValueError, match="penalty of the linear denoiser must be above 0, got 0"):
         LinearDenoiser({"a": (4, 0)}, (3, 2), 0)
 
