@@ -105,14 +105,14 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
     if not any(x.is_meta for x in expected.values()):
         module.load_state_dict(state, strict=True)
         return module
-    tied: dict[int, list[str]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        tied.setdefault(id(parameter), []).append(name)
-    module.load_state_dict(state, strict=True, assign=True)
-    for first, *others in tied.values():
-        for name in others:
-            owner, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(owner), attribute, module.get_parameter(first))
+    owners = dict(module.named_modules(remove_duplicate=False))
+    given: dict[int, nn.Parameter] = {}  # id of the parameter on the meta device -> the one that takes its places
+    for name, tensor in state.items():
+        owner, _, attribute = name.rpartition(".")
+        old = getattr(owners[owner], attribute)
+        if isinstance(old, nn.Parameter):
+            tensor = given.setdefault(id(old), nn.Parameter(tensor, requires_grad=old.requires_grad))
+        setattr(owners[owner], attribute, tensor)
     return module
 
 
