@@ -15,7 +15,7 @@ Legend: B batch, P prompts in a fixed order, d features of the prompts of a subs
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -137,56 +137,49 @@ class LinearDenoiser(nn.Module):
         alone would mute what is small in the latents, such as the side of an effusion. With `multi_prompt=False` only single
         prompts are regressed on, and several are averaged."""
         self._fit_scales(train())
+        (latents,) = self._moments(0, train())
+        self.basis.copy_(torch.linalg.eigh(latents.covariance())[1].flip(1)[:, : self.basis.shape[1]])
+        cuts = [latents.count * fold // FOLDS for fold in range(1, FOLDS)]
         codes = [c for c in self.subsets if multi_prompt or len(self.members(c)) < 2]
-        seen, held = self._moments(self.subsets, train()), self._moments(codes, validation())
-        covariance = seen[0].covariance()
-        self.basis.copy_(torch.linalg.eigh(covariance)[1].flip(1)[:, : self.basis.shape[1]])
-        agreements = self._cross_validate(codes, seen, train)
-        fits = []
-        for code in codes:
-            shrink = shrinkage(agreements[code]) if code else torch.eye(len(covariance)).to(covariance)
-            weight, bias = seen[code].ridge(self.penalty, shrink)
-            fits.append(self._keep(code, weight, bias, held[code], seen[code]))
-            self._keep_covariance(code, agreements[code].residual(shrink))
+        fits = [self._fit_subset(code, train, validation, cuts) for code in codes]
         for code in set(self.subsets) - set(codes):
-            self._average_of_singles(code)
-            fitted = self.weight(code).double(), self.biases[code].double()
-            self._keep_covariance(code, Agreement.of(seen[code], *fitted, seen[code].mean_y).residual())
+            self._average_of_singles(code, *self._moments(code, train()))
         return fits
 
-    def _cross_validate(
-        self, codes: list[int], seen: dict[int, Moments], train: Callable[[], Iterable[Rows]]
-    ) -> dict[int, Agreement]:
-        """How the latents of each part of the training rows agree with the regressions on the other parts."""
-        total = {code: Agreement.zeros(seen[0].y) for code in codes}
-        for fold in range(FOLDS):
-            part = self._moments(codes, train(), (fold * seen[0].count // FOLDS, (fold + 1) * seen[0].count // FOLDS))
-            for code in codes:
-                weight, bias = (seen[code] - part[code]).ridge(self.penalty)
-                total[code] += Agreement.of(part[code], weight, bias, seen[code].mean_y)
-        return total
+    def _fit_subset(
+        self, code: int, train: Callable[[], Iterable[Rows]], validation: Callable[[], Iterable[Rows]],
+        cuts: list[int],
+    ) -> Fit:  # fmt: skip
+        parts, (held,) = self._moments(code, train(), cuts), self._moments(code, validation())
+        seen = sum(parts[1:], parts[0])
+        agreement = Agreement.zeros(seen.y)  # of each part of the training rows with the regression on the other parts
+        for part in parts:
+            agreement += Agreement.of(part, *(seen - part).ridge(self.penalty), seen.mean_y)
+        shrink = shrinkage(agreement) if code else None
+        weight, bias = seen.ridge(self.penalty, shrink)
+        self.weight(code).copy_(weight)
+        self.biases[code] = bias
+        self._keep_covariance(code, agreement.residual(shrink))
+        spread = held.error(torch.zeros_like(weight), seen.mean_y)
+        r2 = 1 - held.error(weight, bias) / spread if spread > 0 else math.nan
+        return Fit(self.members(code), seen.count, r2)
 
     def _together(self, code: int, available: torch.Tensor) -> torch.Tensor:
         """(B,) bool: rows that have all prompts of a subset."""
         return available[:, [self.names.index(n) for n in self.members(code)]].all(dim=1)
 
-    def _moments(self, codes: list[int], batches: Iterable[Rows], part: tuple[int, int] | None = None) -> dict[int, Moments]:
-        """Of the rows that have all prompts of a subset, among those of `part` [first, last)."""
-        width, device = self.biases.shape[1], self.biases.device
-        moments = {c: Moments.zeros(len(self.weight(c)), width, device) for c in codes}
-        start = 0
+    def _moments(self, code: int, batches: Iterable[Rows], cuts: Sequence[int] = ()) -> list[Moments]:
+        """Of the rows that have all prompts of a subset, one for each part that the row numbers in `cuts` begin or end."""
+        members, start, edges = self.members(code), 0, torch.tensor(cuts, dtype=torch.long, device=self.biases.device)
+        moments = [Moments.zeros(len(self.weight(code)), self.biases.shape[1], edges.device) for _ in range(len(cuts) + 1)]
         for latents, prompts, available in batches:
-            first, last = (max(0, min(len(latents), edge - start)) for edge in part or (start, start + len(latents)))
+            rows = self._together(code, available).nonzero()[:, 0]
+            part = torch.bucketize(start + rows, edges, right=True)
             start += len(latents)
-            if first == last:
-                continue
-            latents, available = latents[first:last], available[first:last]
-            features = {n: self.features(n, e[first:last]) for n, e in prompts.items()}
-            for code in codes:
-                members, rows = self.members(code), self._together(code, available)
-                if rows.any():
-                    x = torch.cat([latents.new_zeros(len(latents), 0), *(features[n] for n in members)], dim=1)
-                    moments[code].add(x[rows], latents[rows].flatten(1))
+            y = latents[rows].flatten(1)
+            x = torch.cat([y.new_zeros(len(y), 0), *(self.features(n, prompts[n][rows]) for n in members)], dim=1)
+            for index in part.unique().tolist():
+                moments[index].add(x[part == index], y[part == index])
         return moments
 
     def _fit_scales(self, batches: Iterable[Rows]) -> None:
@@ -204,13 +197,6 @@ class LinearDenoiser(nn.Module):
             for index, (x, xx, n) in enumerate(blocks[: len(scale)]):
                 scale[index] = (xx / n - (x / n).square()).mean().clamp(min=1e-12).sqrt()
 
-    def _keep(self, code: int, weight: torch.Tensor, bias: torch.Tensor, held: Moments, seen: Moments) -> Fit:
-        self.weight(code).copy_(weight)
-        self.biases[code] = bias
-        spread = held.error(torch.zeros_like(weight), seen.mean_y)
-        r2 = 1 - held.error(weight, bias) / spread if spread > 0 else math.nan
-        return Fit(self.members(code), seen.count, r2)
-
     def _keep_covariance(self, code: int, residual: torch.Tensor | None) -> None:
         """`residual` (O, O), the covariance of what mu_S leaves over; None (never seen together): as without a prompt."""
         if residual is None:
@@ -223,7 +209,9 @@ class LinearDenoiser(nn.Module):
         outside = (residual.trace() - inside.trace()) / max(len(residual) - len(inside), 1)
         self.rest[code] = outside.clamp(min=MIN_VARIANCE)
 
-    def _average_of_singles(self, code: int) -> None:
+    def _average_of_singles(self, code: int, seen: Moments) -> None:
         singles = [1 << self.names.index(n) for n in self.members(code)]
         self.weight(code).copy_(torch.cat([self.weight(single) for single in singles]) / len(singles))
         self.biases[code] = self.biases[singles].mean(dim=0)
+        fitted = self.weight(code).double(), self.biases[code].double()
+        self._keep_covariance(code, Agreement.of(seen, *fitted, seen.mean_y).residual())

@@ -43,6 +43,9 @@ class Moments:
         self.y += y.sum(0)
         self.count += len(x)
 
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
     def __sub__(self, other: "Moments") -> "Moments":
         return Moments(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
 
@@ -96,10 +99,8 @@ class Agreement:
         yy = moments.yy - torch.outer(moments.y, mean) - torch.outer(mean, y)
         return cls(yy, yp, pp, n)
 
-    def __iadd__(self, other: "Agreement") -> "Agreement":
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-        return self
+    def __add__(self, other: "Agreement") -> "Agreement":
+        return Agreement(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
     def residual(self, shrink: torch.Tensor | None = None) -> torch.Tensor | None:
         """Covariance (O, O) of y - m - B'(p - m), B the identity or `shrink`; None without rows."""
