@@ -38,7 +38,7 @@ FIGURES = {"mean AUC of the findings in F": "AUC", "cosine F-L": "F-L", "cosine 
 
 @dataclass(frozen=True)
 class Way:
-    """One row: solver, steps, and the guided noise levels (None: all)."""
+    """One row: solver, steps, and the guided noise levels (None: all, whatever the recipe says)."""
 
     solver: str
     num_inference_steps: int
@@ -68,7 +68,7 @@ def generate(
         return pipe(
             {report: [study.values[report] for study in batch]}, list(views), way.num_inference_steps,
             seeds=[sample_seed(context.seed, [report], study.study_id) for study in batch], batch_size=len(batch),
-            guidance_interval=dict.fromkeys(views, way.interval) if way.interval else None,
+            guidance_interval=dict.fromkeys(views, way.interval),
         )  # fmt: skip
 
     call(Way(next(iter(rows.values())).solver, 2), studies[:1])  # warms up

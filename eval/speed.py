@@ -148,7 +148,7 @@ def measure(
         f"training, stage 2, {text}": lambda: measure_training(run, text, few, repeats, device),
         "report decoding": lambda: measure_reports(run, run.family.modality(text).group, repeats, device),
         f"sampling, {text} to {' and '.join(pictures)}": lambda: measure_sampling(
-            run, text, pictures, min(repeats, 2), device
+            run, text, pictures, min(repeats, 2), device, compiled
         ),
     }
     tables = {"preparation and cache": table}

@@ -75,14 +75,20 @@ def generate(
     given: Annotated[str, typer.Option(help="with --studies: comma-separated names of the values that are prompts")] = "",
     limit: Annotated[int | None, typer.Option(help="with --studies: the first so many that have the given values")] = None,
     solver: Annotated[str | None, typer.Option(help="ddim, euler, dpm++ or unipc; default: the model's own")] = None,
+    dtype: Annotated[str | None, typer.Option(help="of the diffusion networks: float32, bfloat16 or float16")] = None,
+    guidance_interval: Annotated[
+        str | None, typer.Option(help="LOW,HIGH: the noise levels that are guided; 0,1: all; default: the recipe's")
+    ] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile of the denoisers, for long runs")] = False,
 ) -> None:
     """Generate any modalities from any others. The same command again continues a run that was stopped."""
-    from medcodi.generate import Request, generate_to_folder, parse_shard
+    from medcodi.generate import Request, generate_to_folder, parse_interval, parse_shard
 
     manifest = generate_to_folder(Request(
         pipeline, output, prompt or [], outputs.split(",") if outputs else None, format, num_samples,
         num_inference_steps, guidance_scale, seed, batch_size, device, parse_shard(shard), pixel_spacing,
-        studies, split, [name for name in given.split(",") if name], limit, solver,
+        studies, split, [name for name in given.split(",") if name], limit, solver, dtype,
+        parse_interval(guidance_interval) if guidance_interval else None, compile,
     ))  # fmt: skip
     if manifest is None:
         console.print(f"shard {shard} is finished; manifest.json follows when all are")

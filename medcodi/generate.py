@@ -15,6 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 import medcodi
+from medcodi.config import unknown_key
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.pipeline.formats.base import join
@@ -24,6 +25,7 @@ from medcodi.pipeline.solvers import build_solver
 
 logger = logging.getLogger(__name__)
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 STUDIES_A_FOLDER = 1000  # larger runs are spread over part_00000, part_00001, ...
 
 
@@ -32,7 +34,8 @@ class Request:
     """What is to be generated. `num_samples` counts for each prompt row; `shard` = (k, n) makes the k-th of n about equal
     parts, for n processes that share `output`, with one `batch_size`; `pixel_spacing` in mm goes into formats that can say
     it. Instead of `prompts`, the values `given` of the first `limit` studies of `split` of the prepared folder `studies`
-    may be the prompts. `solver` is one of `medcodi.pipeline.solvers`.
+    may be the prompts. `solver` is one of `medcodi.pipeline.solvers`, `dtype` one of DTYPES, for the diffusion networks;
+    `guidance_interval` holds for every output, (0, 1) guides every step (default: the recipe's).
 
     Raises ValueError for numbers out of range.
     """
@@ -55,6 +58,9 @@ class Request:
     given: Sequence[str] = ()
     limit: int | None = None
     solver: str | None = None
+    dtype: str | None = None
+    guidance_interval: tuple[float, float] | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "num_inference_steps", "batch_size"):
@@ -68,6 +74,10 @@ class Request:
             raise ValueError("the prompts are either given one by one or taken from studies, not both")
         if self.pixel_spacing is not None and not 0 < self.pixel_spacing < 100:
             raise ValueError(f"pixel_spacing must lie between 0 and 100 mm, got {self.pixel_spacing}")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise unknown_key(self.dtype, DTYPES, "the dtypes")
+        if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] < self.guidance_interval[1] <= 1:
+            raise ValueError(f"guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got {self.guidance_interval}")
         if not 0 <= self.shard[0] < self.shard[1]:
             raise ValueError(f"shard must read K/N with 0 <= K < N, got {self.shard[0]}/{self.shard[1]}")
 
@@ -78,6 +88,15 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not (separator and index.isdecimal() and count.isdecimal()):
         raise ValueError(f"shard must read K/N with 0 <= K < N, got {text!r}")
     return int(index), int(count)
+
+
+def parse_interval(text: str) -> tuple[float, float]:
+    """`LOW,HIGH` -> (LOW, HIGH)."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got {text!r}") from None
+    return low, high
 
 
 def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -105,10 +124,12 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
     Raises ValueError when `output` holds another run, RuntimeError when it cannot be written to.
     """
     format_class = get_format(request.format)
-    pipe = MedCoDiPipeline.from_pretrained(request.pipeline).to(request.device)
+    pipe = MedCoDiPipeline.from_pretrained(request.pipeline, torch_dtype=DTYPES.get(request.dtype)).to(request.device)
     pipe.set_progress_bar_config(disable=True)
     if request.solver is not None:
         pipe.schedulers = {name: build_solver(request.solver, s) for name, s in pipe.schedulers.items()}
+    if request.compile:
+        pipe.compile()
     prompts = read_prompts(request, pipe)
     outputs = pipe.check_outputs(request.outputs, dict.fromkeys(prompts.names))
     hashes = list(prompts.hashes())
@@ -140,8 +161,9 @@ def describe(request: Request, pipe: MedCoDiPipeline, outputs: list[str], hashes
     """Everything in the manifest but its files; `settings` are those that change what is generated. Of studies it says
     which values of them were given, not which studies they were."""
     settings = {"num_inference_steps": request.num_inference_steps, "guidance_scale": request.guidance_scale}
-    if request.solver is not None:
-        settings["solver"] = request.solver
+    chosen = {"solver": request.solver, "dtype": request.dtype, "compile": request.compile,
+              "guidance_interval": list(request.guidance_interval or [])}  # fmt: skip
+    settings |= {key: value for key, value in chosen.items() if value}
     header = {
         "synthetic": True, "clinical_use": False, "medcodi_version": medcodi.__version__,
         "model": {"name": pipe.family.recipe.name, "path": request.pipeline.name, "hash": pipe.model_hash},
@@ -209,11 +231,12 @@ class GenerationRun:
 
     def sample(self, indices: range) -> Iterator[GeneratedStudy]:
         rows = [i // self.request.num_samples for i in indices]
-        prompts = self.prompts.take(rows)
+        prompts, interval = self.prompts.take(rows), self.request.guidance_interval
         out = self.pipe(
             prompts, self.outputs, self.request.num_inference_steps, self.request.guidance_scale,
             num_images_per_prompt=1 if prompts else len(rows), batch_size=len(rows),
             seeds=[self.seeds[i] for i in indices],
+            guidance_interval=dict.fromkeys(self.outputs, interval) if interval else None,
         )  # fmt: skip
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
         stored = {name: m.to_stored(out.value_batches[name]) for name, m in modalities.items()}

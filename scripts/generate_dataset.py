@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from medcodi.generate import Request, generate_to_folder
+from medcodi.generate import Request, generate_to_folder, parse_interval
+from medcodi.training.topology import TopologyError, check_processes
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,6 +39,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-inference-steps", type=int, default=25)
     parser.add_argument("--guidance-scale", type=float)
     parser.add_argument("--solver")
+    parser.add_argument("--dtype", help="of the diffusion networks: float32, bfloat16 or float16")
+    parser.add_argument("--guidance-interval", help="LOW,HIGH: the noise levels that are guided; default: the recipe's")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of the denoisers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=32, help="of one process")
     parser.add_argument("--pixel-spacing", type=float)
@@ -50,11 +54,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s [{index}] %(message)s", datefmt="%H:%M:%S")
     start = time.perf_counter()
     try:
+        started_as_asked(count)
         if arguments.num_processes not in (None, count):
             raise ValueError(
                 f"expected {arguments.num_processes} processes, {count} run; `accelerate launch --cpu "
                 "--num_processes N` starts one: on a CPU use ACCELERATE_USE_CPU=true torchrun --nproc_per_node N"
             )
+        if arguments.guidance_interval is not None:
+            arguments.guidance_interval = parse_interval(arguments.guidance_interval)
         asked = {key: value for key, value in vars(arguments).items() if key != "num_processes"}
         manifest = generate_to_folder(Request(**asked, device=device, shard=(index, count)))
     except (ValueError, FileNotFoundError, RuntimeError) as error:
@@ -71,6 +78,14 @@ def place() -> tuple[int, int, str]:
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes") or not torch.cuda.is_available()
     device = "cpu" if on_cpu else f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), device
+
+
+def started_as_asked(count: int) -> None:
+    """ValueError when the launcher was asked for more processes than `count`: each would generate everything."""
+    try:
+        check_processes(count, os.environ)
+    except TopologyError as error:
+        raise ValueError(str(error).replace("train/STAGE.py", "scripts/generate_dataset.py")) from error
 
 
 def names(text: str) -> list[str]:

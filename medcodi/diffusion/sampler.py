@@ -28,6 +28,12 @@ class Conditions:
     clean: dict[str, torch.Tensor] = field(default_factory=dict)
     weights: dict[str, float] | None = None
 
+    def __getitem__(self, rows: torch.Tensor) -> "Conditions":
+        return Conditions(
+            {n: e[rows] for n, e in self.encodings.items()}, {n: g[rows] for n, g in self.given.items()},
+            {n: x[rows] for n, x in self.clean.items()}, self.weights,
+        )  # fmt: skip
+
 
 def condition_rows(
     models: dict[str, LatentDiffusion], conditions: Conditions, rows: int, device: torch.device, guided: bool
@@ -52,13 +58,22 @@ def is_guided(guidance_scale: dict[str, float], conditions: Conditions) -> bool:
     return any(scale != 1.0 for scale in guidance_scale.values()) and bool(conditions.given)
 
 
+def clean_members(conditions: Conditions) -> dict[str, JointState]:
+    """The given values whose latents condition, at noise level 0: the same at every step, and so are their codes."""
+    return {
+        name: JointState(value, torch.zeros(len(value), device=value.device), conditions.given[name])
+        for name, value in conditions.clean.items()
+    }
+
+
 def predict(
     models: dict[str, LatentDiffusion], environments: nn.ModuleDict | None, objective: Objective,
     latents: dict[str, torch.Tensor], timesteps: dict[str, torch.Tensor], conditions: Conditions,
     guidance_scale: dict[str, float], prompted: dict[str, Condition] | None = None,
+    clean_codes: dict[str, torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """Guided predictions of all outputs at their timesteps (one number each). `prompted`: `condition_rows` of these
-    outputs, where it is at hand.
+    """Guided predictions of all outputs at their timesteps (one number each). Where they are at hand: `prompted`, the
+    `condition_rows` of these outputs, and `clean_codes`, the `environment_codes` of the `clean_members`.
 
     Classifier-free guidance (Ho and Salimans 2022): p = p_null + g (p_prompt - p_null); the null pass sees neither the
     prompts nor the clean members, but still its noisy partners. g = 1 is the prompt pass alone. What partners add in closed
@@ -79,9 +94,9 @@ def predict(
         for name, value in latents.items():
             level = objective.noise_level(timesteps[name].expand(batch).to(device))
             states[name] = JointState(value, level, torch.ones(batch, dtype=torch.bool, device=device))
-        for name, value in conditions.clean.items():
-            states[name] = JointState(value, torch.zeros(batch, device=device), conditions.given[name])
-        codes = {name: stack(code) for name, code in environment_codes(environments, states).items()}
+        clean = clean_members(conditions)
+        codes = environment_codes(environments, states) | (clean_codes or environment_codes(environments, clean))
+        codes, states = {name: stack(code) for name, code in codes.items()}, states | clean
         for name, state in states.items():
             state.present = stack(state.present) & (prompt_half if name in conditions.clean else True)
 
@@ -140,6 +155,7 @@ def joint_sample(
     if len(set(lengths.values())) > 1:
         raise ValueError(f"jointly sampled outputs must step together, but their schedulers take {lengths} steps")
     prompted: dict[bool, dict[str, Condition]] = {}
+    clean_codes = environment_codes(environments, clean_members(conditions)) if environments is not None else None
     first = next(iter(noise.values()))
     for step in range(next(iter(lengths.values()))):
         timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}
@@ -156,8 +172,8 @@ def joint_sample(
         if guided not in prompted:
             prompted[guided] = condition_rows(models, conditions, len(first), first.device, guided)
         predictions = predict(
-            models, environments, objective, scaled, timesteps, conditions, scales, prompted[guided]
-        )  # fmt: skip
+            models, environments, objective, scaled, timesteps, conditions, scales, prompted[guided], clean_codes
+        )
         for name, scheduler in schedulers.items():
             latents[name] = scheduler.step(predictions[name], timesteps[name], latents[name]).prev_sample
         if callback is not None:

@@ -113,7 +113,7 @@ def weights_of(*modules: nn.Module) -> int:
 
 def training_step(family: ModelFamily, name: str, rows: int, config: StageConfig) -> dict[str, float]:
     """GiB of a step of stage 2 on one process: fp32 weights, gradients, two moments, the average (with `ema_decay`), and at
-    the most what forward and backward hold beside them."""
+    the most what forward and backward hold beside them; `buckets` is what DDP's copy of the gradients adds to that."""
     with without_memory() as memory:
         model = family.build_diffusion(name).train()
         speed_up(model, config)
@@ -130,7 +130,7 @@ def training_step(family: ModelFamily, name: str, rows: int, config: StageConfig
     state = weights * (4 + (config.ema_decay > 0))
     # gradients come while activations go: they are in `most` as far as they meet
     return {"parameters_million": weights / 4e6, "state": state / GIB, "activations": kept / GIB,
-            "peak": (state - weights + max(most, weights)) / GIB}  # fmt: skip
+            "peak": (state - weights + max(most, weights)) / GIB, "buckets": weights / GIB}  # fmt: skip
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ NUM_SAMPLED, NUM_REPORTS = 4, 16
 
 @dataclass(frozen=True)
 class Sampling:
-    """One row: a call of the pipeline. `interval` are the guided noise levels."""
+    """One row: a call of the pipeline. `interval` are the guided noise levels (None: all, whatever the recipe says)."""
 
     solver: str
     num_inference_steps: int
@@ -27,6 +27,7 @@ class Sampling:
     interval: tuple[float, float] | None = None
     sdpa: bool = True
     precision: str = "float32"
+    compiled: bool = False
 
 
 @torch.no_grad()
@@ -69,17 +70,18 @@ def measure_reports(run: Run, group: str, repeats: int, device: torch.device) ->
     ]  # fmt: skip
 
 
-def sampling_rows(run: Run, device: torch.device) -> dict[str, Sampling]:
+def sampling_rows(run: Run, device: torch.device, compiled: bool) -> dict[str, Sampling]:
     default = "euler" if run.recipe.diffusion.prediction_type == "flow" else "ddim"
-    base = Sampling(default, 50)
+    base, precision = Sampling(default, 50), "bfloat16" if device.type == "cuda" else "float32"
+    fast = Sampling("unipc", 10, interval=(0.1, 0.9), precision=precision, compiled=compiled)
     rows = {
         "reference": replace(base, sdpa=False), f"{default}, 50 steps": base,
         "+ guidance interval": replace(base, interval=(0.1, 0.9)), "25 steps": replace(base, num_inference_steps=25),
         "dpm++, 20 steps": Sampling("dpm++", 20), "unipc, 20 steps": Sampling("unipc", 20),
         "dpm++, 10 steps": Sampling("dpm++", 10),
-        "medcodi": Sampling("unipc", 10, interval=(0.1, 0.9), precision="bfloat16" if device.type == "cuda" else "float32"),
+        "medcodi": fast,
     }  # fmt: skip
-    return rows
+    return rows | ({"without torch.compile": replace(fast, compiled=False)} if compiled else {})
 
 
 def untrained_pipeline(run: Run, device: torch.device) -> MedCoDiPipeline:
@@ -96,20 +98,25 @@ def untrained_pipeline(run: Run, device: torch.device) -> MedCoDiPipeline:
     return pipe.to(device)
 
 
-def measure_sampling(run: Run, prompt: str, outputs: list[str], repeats: int, device: torch.device) -> Table:
-    pipe, rows = untrained_pipeline(run, device), sampling_rows(run, device)
-    schedulers, studies = dict(pipe.schedulers), run.data("train", [prompt]).batch(range(NUM_SAMPLED))
+def measure_sampling(
+    run: Run, prompt: str, outputs: list[str], repeats: int, device: torch.device, compiled: bool
+) -> Table:  # fmt: skip
+    rows = sampling_rows(run, device, compiled)
+    pipes = {False: untrained_pipeline(run, device)}
+    if compiled:
+        pipes[True] = untrained_pipeline(run, device).compile()
+    schedulers, studies = dict(pipes[False].schedulers), run.data("train", [prompt]).batch(range(NUM_SAMPLED))
     values = [study.values[prompt] for study in studies]
 
     def work(row: Sampling) -> None:
+        pipe = pipes[row.compiled]
         pipe.schedulers = {name: build_solver(row.solver, scheduler) for name, scheduler in schedulers.items()}
-        intervals = {name: row.interval for name in outputs} if row.interval else None
         with attention(row.sdpa), autocast(row.precision, device):
             pipe({prompt: values}, outputs, row.num_inference_steps, row.guidance_scale, seeds=list(range(NUM_SAMPLED)),
-                 guidance_interval=intervals)  # fmt: skip
+                 guidance_interval=dict.fromkeys(outputs, row.interval))  # fmt: skip
 
     for row in rows.values():
-        work(replace(row, num_inference_steps=2))
+        work(row if row.compiled else replace(row, num_inference_steps=2))  # every shape is compiled here
     seconds = fastest({key: lambda row=row: work(row) for key, row in rows.items()}, repeats, device, warm_up=False)
     return [
         {"row": key, "ms": 1e3 * seconds[key], "per_second": NUM_SAMPLED / seconds[key],

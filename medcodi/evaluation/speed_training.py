@@ -13,11 +13,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from medcodi.config import for_modality
+from medcodi.config import StageConfig, for_modality
 from medcodi.training.cached import CachedBatch
 from medcodi.training.draws import Draws
 from medcodi.training.ema import EMA
 from medcodi.training.run import Run
+from medcodi.training.speed import speed_up
 from medcodi.training.task import to_device
 from medcodi.training.tasks.stage2 import Stage2Task
 
@@ -52,13 +53,9 @@ class Trainer:
         self.data = self.task.dataset("train")
         self.task.begin()
         self.parameters = [p for p in self.task.parameters() if p.requires_grad]
-        denoiser = self.task.diffusion.denoiser
-        if options.channels_last:
-            denoiser.to(memory_format=torch.channels_last)
-        if options.checkpointing:
-            denoiser.unet.enable_gradient_checkpointing()
-        if options.compiled:
-            denoiser.compile()
+        speed_up(self.task, StageConfig(
+            channels_last=options.channels_last, gradient_checkpointing=options.checkpointing, compile=options.compiled
+        ))  # fmt: skip
         how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False, "fused": False}}
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, **how[options.optimizer])
         self.ema = EMA(self.task, 0.0 if options.ema == "off" else 0.999)
@@ -89,7 +86,7 @@ class Trainer:
         return CachedBatch(latents, encodings, present)
 
     def forward(self, batch: CachedBatch, step: int) -> torch.Tensor:
-        draws = Draws(0, self.task.label, step, self.batch_size, range(self.batch_size))
+        draws = Draws(0, self.task.label, step, self.batch_size, range(self.batch_size), self.device)
         with autocast(self.options.precision, self.device):
             return self.task(batch, draws, 0.0)["loss"]
 
@@ -118,7 +115,8 @@ class Trainer:
             return x
 
         batch = self.batch(0)
-        with attention(False), FlopCounterMode(display=False) as counter:
+        eager = torch.compiler.set_stance("force_eager")  # the counter sees no operation inside a compiled block
+        with eager, attention(False), FlopCounterMode(display=False) as counter:
             self.forward(batch, 0).backward()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x), attention(self.options.sdpa):
             loss = self.forward(batch, 0)

@@ -18,7 +18,9 @@ from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.sampler import Conditions, joint_sample
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.family import ModelFamily
+from medcodi.nn.blocks import compile_blocks
 from medcodi.nn.seeding import derive_generator
+from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.output import MedCoDiOutput
 from medcodi.pipeline.storage import family_of, load_components, load_index, model_hash, save_components
 
@@ -40,8 +42,7 @@ class MedCoDiPipeline:
         model_hash: str = "unsaved",
     ) -> None:  # fmt: skip
         self.family, self.schedulers, self.model_hash = family, schedulers, model_hash
-        self.encoders = components["encoder"]
-        self.autoencoders = components["autoencoder"]
+        self.encoders, self.autoencoders = components["encoder"], components["autoencoder"]
         self.diffusions: dict[str, LatentDiffusion] = components["diffusion"]
         self.environments = nn.ModuleDict(components["environment"]) if components["environment"] else None
         self._progress: dict[str, Any] = {}
@@ -56,8 +57,7 @@ class MedCoDiPipeline:
         family = family_of(index)
         names = [family.modality(name).name for name in modalities or family.names]
         components, schedulers = load_components(folder, index, family, names)
-        pipeline = cls(family, components, schedulers, model_hash(index))
-        return pipeline.to(dtype=torch_dtype) if torch_dtype else pipeline
+        return cls(family, components, schedulers, model_hash(index)).to(dtype=torch_dtype)
 
     def save_pretrained(self, folder: str | Path) -> None:
         save_components(Path(folder), self.family, self.components, self.schedulers)
@@ -91,6 +91,12 @@ class MedCoDiPipeline:
                 module.to(device=device, dtype=dtype if kind in ("diffusion", "environment") else None)
         return self
 
+    def compile(self) -> "MedCoDiPipeline":
+        """torch.compile of the denoisers' blocks, at the first call of each shape; results differ by rounding."""
+        for model in self.diffusions.values():
+            compile_blocks(model.denoiser)
+        return self
+
     def set_progress_bar_config(self, **kwargs: Any) -> None:
         """Keyword arguments of tqdm, such as `disable=True`."""
         self._progress = kwargs
@@ -102,7 +108,7 @@ class MedCoDiPipeline:
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_images_per_prompt: int = 1,
         prompt_weights: dict[str, float] | None = None, coupled: bool = True, condition_on_latents: bool = True,
         batch_size: int = 32, callback_on_step_end: Callback | None = None, seeds: Sequence[int] | None = None,
-        guidance_interval: dict[str, Sequence[float]] | None = None,
+        guidance_interval: dict[str, Sequence[float] | None] | None = None,
     ) -> MedCoDiOutput:  # fmt: skip
         """Generate.
 
@@ -119,10 +125,11 @@ class MedCoDiPipeline:
                 level 0 (needs stage 3).
             seeds: one a sample instead of `generator`: `out.seeds[i]` regenerates sample i.
             callback_on_step_end: `callback(pipe, step, num_steps, latents)` may return changed latents.
-            guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided (default: the recipe's).
+            guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided, or None for all of them. An
+                output that is not named, and None for the whole argument, take the recipe's.
 
         Returns:
-            MedCoDiOutput with N samples, the samples of a prompt row next to each other.
+            MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError, TooLittleMemoryError.
         """
         counts = {"num_inference_steps": num_inference_steps, "num_images_per_prompt": num_images_per_prompt,
                   "batch_size": batch_size}  # fmt: skip
@@ -137,20 +144,20 @@ class MedCoDiPipeline:
         num_rows = len(next(iter(prompts.values()))) if prompts else 1
         prompt_index = [row for row in range(num_rows) for _ in range(num_images_per_prompt)]
         seeds = self.draw_seeds(generator, seeds, len(prompt_index))
-        conditions = self.encode_prompts(prompts, condition_on_latents and coupled)
-        latents: dict[str, list[torch.Tensor]] = {name: [] for name in outputs}
-        starts = range(0, len(seeds), batch_size)
-        with tqdm(total=len(starts) * num_inference_steps, **self._progress) as bar:
-            for start in starts:
-                rows = torch.tensor(prompt_index[start : start + batch_size], device=self.device)
-                sampled = self._sample(
-                    outputs, seeds[start : start + batch_size], _rows(conditions, rows, prompt_weights), guidance,
-                    num_inference_steps, coupled, bar, callback_on_step_end, intervals,
-                )  # fmt: skip
-                for name in outputs:
-                    latents[name].append(sampled[name].float())
-        joined = {name: torch.cat(parts) for name, parts in latents.items()}
-        batches = {name: self._decode(name, joined[name], seeds, batch_size) for name in outputs}
+        with memory_advice(outputs, batch_size, self.dtype):
+            conditions = self.encode_prompts(prompts, condition_on_latents and coupled)
+            conditions.weights = prompt_weights
+            parts: list[dict[str, torch.Tensor]] = []
+            starts = range(0, len(seeds), batch_size)
+            with tqdm(total=len(starts) * num_inference_steps, **self._progress) as bar:
+                for start in starts:
+                    rows = torch.tensor(prompt_index[start : start + batch_size], device=self.device)
+                    parts.append(self._sample(
+                        outputs, seeds[start : start + batch_size], conditions[rows], guidance, num_inference_steps, coupled,
+                        bar, callback_on_step_end, intervals,
+                    ))  # fmt: skip
+            joined = {name: torch.cat([part[name].float() for part in parts]) for name in outputs}
+            batches = {name: self._decode(name, joined[name], seeds, batch_size) for name in outputs}
         values = {name: self.family.modality(name).to_user(batch) for name, batch in batches.items()}
         return MedCoDiOutput(values, joined, seeds, prompt_index, batches)
 
@@ -253,7 +260,7 @@ class MedCoDiPipeline:
             return default | {name: float(value) for name, value in scale.items()}
         return dict.fromkeys(outputs, float(scale))
 
-    def _check_interval(self, interval: dict[str, Sequence[float]], outputs: list[str]) -> dict[str, Sequence[float]]:
+    def _check_interval(self, interval: dict[str, Any], outputs: list[str]) -> dict[str, Sequence[float]]:
         for name in interval:
             if name not in outputs:
                 raise unknown_key(name, outputs, "guidance_interval (outputs of this call)")
@@ -291,10 +298,3 @@ def _spread(compact: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
     full = compact.new_zeros(len(given), *compact.shape[1:])
     full[given] = compact
     return full
-
-
-def _rows(conditions: Conditions, rows: torch.Tensor, weights: dict[str, float] | None) -> Conditions:
-    return Conditions(
-        {n: e[rows] for n, e in conditions.encodings.items()}, {n: g[rows] for n, g in conditions.given.items()},
-        {n: x[rows] for n, x in conditions.clean.items()}, weights,
-    )  # fmt: skip

@@ -17,8 +17,8 @@ from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from medcodi.config import StageConfig
+from medcodi.nn.blocks import blocks
 from medcodi.training.ema import EMA
-from medcodi.training.speed import blocks
 from medcodi.training.task import Task
 from medcodi.training.topology import Topology, TopologyError
 

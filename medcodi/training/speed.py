@@ -1,42 +1,24 @@
 """Options that make a step faster or smaller and leave what it computes as it is, but for the rounding of sums."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from medcodi.config import StageConfig
-
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-class TooLittleMemoryError(RuntimeError):
-    """A step needs more memory than there is; names the settings that reduce it."""
-
-
-def blocks(module: nn.Module) -> list[nn.Module]:
-    """The repeated parts of a network, without overlap: the members of its outermost ModuleLists."""
-    found = []
-    for child in module.children():
-        if isinstance(child, nn.ModuleList):
-            found += [x for x in child if x is not None and any(True for _ in x.parameters())]
-        else:
-            found += blocks(child)
-    return found
+from medcodi.nn.blocks import checkpoint_blocks, compile_blocks
+from medcodi.nn.memory import NO_MEMORY, TooLittleMemoryError
 
 
 def speed_up(module: nn.Module, config: StageConfig) -> None:
     """Apply `channels_last`, `gradient_checkpointing` and `compile` of a stage to its networks, in place."""
     if config.channels_last:
         module.to(memory_format=torch.channels_last)
-    for block in blocks(module):
-        if config.gradient_checkpointing:
-            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
-        if config.compile:
-            block.compile()
+    if config.gradient_checkpointing:
+        checkpoint_blocks(module)
+    if config.compile:
+        compile_blocks(module)
 
 
 @contextlib.contextmanager

@@ -170,6 +170,25 @@ def test_clean_members_are_encoded_at_noise_level_zero(models, codes_of):
     assert torch.allclose(one_prediction({"grid": models["grid"]}, given, 1.0, codes_of)["grid"], expected, atol=1e-6)
 
 
+def test_clean_members_are_encoded_once(models, codes_of):
+    """Not at every step: noise level 0 stays; and the steps see exactly what `predict` alone would."""
+    levels = []
+    handle = codes_of["slots"].register_forward_pre_hook(lambda _module, args: levels.append(float(args[1].max())))
+    given = conditions(clean={"slots": noise()["slots"]}, given=GIVEN | {"slots": torch.tensor([True, False, True])})
+    sampled = sample(models, codes_of, given, 2.0, ("grid",))["grid"]
+    assert levels == [0.0]
+    scheduler, latents = objective().scheduler(), noise()["grid"]
+    scheduler.set_timesteps(STEPS)
+    for step in scheduler.timesteps:
+        with torch.no_grad():
+            out = predict(
+                {"grid": models["grid"]}, codes_of, objective(), {"grid": latents}, {"grid": step}, given, {"grid": 2.0}
+            )
+        latents = scheduler.step(out["grid"], step, latents).prev_sample
+    handle.remove()
+    assert torch.equal(sampled, latents)
+
+
 def test_the_null_pass_of_guidance_does_not_see_clean_members(models, codes_of):
     single = {"grid": models["grid"]}
     given = conditions(clean={"slots": noise()["slots"]}, given=GIVEN | {"slots": torch.ones(BATCH, dtype=torch.bool)})

@@ -1,11 +1,13 @@
 """Memory estimates: exact where a hand can count, and equal to what a real step of the tiny family keeps."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from medcodi.config import StageConfig
-from medcodi.evaluation.memory import GIB, joint_sampling, prompts_of, training_step, without_memory
-from medcodi.modalities.family import seeded
+from medcodi.config import StageConfig, for_modality, load_recipe
+from medcodi.evaluation.memory import GIB, joint_sampling, prompts_of, stand_in_assets, training_step, without_memory
+from medcodi.modalities.family import ModelFamily, seeded
 from medcodi.training.run import Run
 from medcodi.training.speed import speed_up
 
@@ -64,7 +66,22 @@ def test_settings_do_what_they_are_for(family):
     assert saved["activations"] < 0.6 * plain["activations"] and saved["peak"] < plain["peak"]
     averaged = training_step(family, "frontal", ROWS, StageConfig(ema_decay=0.9))
     assert averaged["state"] == pytest.approx(plain["state"] * 5 / 4)
+    assert plain["buckets"] == pytest.approx(plain["state"] / 4)  # DDP's copy of the gradients
     assert averaged["state"] == pytest.approx(averaged["parameters_million"] * 1e6 * 4 * 5 / GIB)
+
+
+@pytest.mark.slow
+def test_the_paper_recipe_fits_its_gpus():
+    """Four of 40 GB, as its head says; twice the micro-batch would not fit."""
+    recipe = load_recipe(Path(__file__).parents[2] / "configs" / "mimic_cxr_paper.yaml")
+    family = ModelFamily(recipe, stand_in_assets(recipe))
+    needed = {}
+    for name, factor in (("frontal", 1), ("report", 1), ("frontal", 2)):
+        config = for_modality(recipe.stage2, name)
+        step = training_step(family, name, factor * config.batch_size // config.gradient_accumulation_steps // 4, config)
+        needed[name, factor] = (step["peak"] + step["buckets"]) * GIB
+    print({key: value / GIB for key, value in needed.items()})
+    assert max(needed["frontal", 1], needed["report", 1]) < 0.9 * 40e9 < 40e9 < needed["frontal", 2]
 
 
 def test_joint_sampling(family):

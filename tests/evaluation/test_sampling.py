@@ -37,3 +37,14 @@ def test_the_table_has_a_line_a_row(measured):
     text = SCRIPT["markdown"]({**measured[0], "recipe": "tiny", "device": "CPU"})
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 6 and len({line.count("|") for line in lines}) == 1
+
+
+def test_the_reference_is_guided_at_every_step_whatever_the_recipe_says(tiny_run, tmp_path, monkeypatch):
+    context = context_of(tiny_run, tmp_path, batch_size=2)
+    for name in context.names("FL"):
+        monkeypatch.setattr(context.pipeline.family.modality(name).args, "guidance_interval", [0.4, 0.6])
+    rows = []
+    denoiser = context.pipeline.diffusions[context.name("F")].denoiser
+    denoiser.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
+    SCRIPT["generate"](context, context.held_out("FLT")[:2], {"reference": SCRIPT["Way"]("euler", 3)})
+    assert rows[-3:] == [4, 4, 4]  # two studies, with and without their prompt

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from medcodi.evaluation.speed_generation import decode_with_cache, decode_without_cache, measure_reports, sampling_rows
+from medcodi.evaluation import speed_generation
+from medcodi.evaluation.speed_generation import (
+    Sampling,
+    decode_with_cache,
+    decode_without_cache,
+    measure_reports,
+    measure_sampling,
+    sampling_rows,
+    untrained_pipeline,
+)
 from medcodi.evaluation.speed_training import REFERENCE, Trainer, Training, fastest, training_options
 from medcodi.training.run import Run
 from tests.tiny import copy_run, write_recipe
@@ -49,9 +58,10 @@ def test_optimisations_do_not_change_the_loss(run):
     assert losses["medcodi"][0] != losses["medcodi"][1]
 
 
-def test_figures_of_a_step(run):
+@pytest.mark.parametrize("name", ["frontal", "report"])
+def test_figures_of_a_step(run, name):
     figures = {
-        key: Trainer(run, "frontal", options, CPU).figures()
+        key: Trainer(run, name, options, CPU).figures()
         for key, options in (("plain", Training()), ("checkpointed", Training(checkpointing=True)))
     }
     assert figures["plain"]["flops"] > 1e6
@@ -77,10 +87,27 @@ def test_fastest_takes_turns():
 
 
 def test_sampling_rows_differ_from_the_reference_in_what_they_say(run):
-    rows = sampling_rows(run, CPU)
+    rows = sampling_rows(run, CPU, False)
     assert rows["reference"].num_inference_steps == 50 and not rows["reference"].sdpa and rows["reference"].interval is None
     assert replace(rows["reference"], sdpa=True) == rows["euler, 50 steps"]
     assert rows["medcodi"].num_inference_steps < 50
+    compiled = sampling_rows(run, CPU, True)
+    assert compiled["medcodi"] == replace(rows["medcodi"], compiled=True)
+    assert compiled["without torch.compile"] == rows["medcodi"] and len(compiled) == len(rows) + 1
+
+
+def test_sampling_without_an_interval_is_guided_at_every_step(run, monkeypatch):
+    """Also where the recipe has an interval."""
+    name = "frontal"
+    monkeypatch.setattr(run.family.modality(name).args, "guidance_interval", [0.4, 0.6])
+    ways = {"reference": Sampling("euler", 2), "middle": Sampling("euler", 2, interval=(0.4, 0.6))}
+    monkeypatch.setattr(speed_generation, "sampling_rows", lambda *_: ways)
+    pipe, rows = untrained_pipeline(run, CPU), []
+    pipe.diffusions[name].denoiser.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
+    monkeypatch.setattr(speed_generation, "untrained_pipeline", lambda *_: pipe)
+    table = measure_sampling(run, "report", [name], 1, CPU, False)
+    assert [row["row"] for row in table] == ["reference", "middle"]
+    assert rows == 2 * [8, 8, 4, 4]  # warm-up and one round: four studies, with and without their prompt
 
 
 @pytest.mark.slow

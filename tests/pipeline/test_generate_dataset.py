@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ import torch
 from medcodi.config import DiffusionConfig
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion.objective import Objective
-from medcodi.generate import Request, generate_to_folder
+from medcodi.generate import Request, generate_to_folder, parse_interval
 from medcodi.pipeline.formats.base import hash_prompts
 from medcodi.pipeline.prompts import GivenPrompts, StudyPrompts
 from medcodi.pipeline.solvers import build_solver
+from medcodi.training.topology import SIZES
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +84,8 @@ def test_shards_go_on_with_another_batch_size(tiny_run, tmp_path):
         ({"prompts": ["report=Normal."]}, "either given one by one or taken from studies, not both"),
         ({"outputs": ["report"]}, "cannot be prompt and output at once"),
         ({"solver": "dpm"}, r"unknown key 'dpm' in the solvers; did you mean 'dpm\+\+'"),
+        ({"dtype": "bf16"}, "unknown key 'bf16' in the dtypes; did you mean 'bfloat16'"),
+        ({"guidance_interval": (0.5, 0.2)}, r"must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got \(0.5, 0.2\)"),
         ({"solver": "ddim"}, "solver 'ddim' does not suit this model's prediction; take 'euler'"),
     ],
 )
@@ -96,6 +100,29 @@ def test_a_solver_is_used_and_written_down(tiny_run, tmp_path):
     assert [m["settings"].get("solver") for m in made.values()] == [None, "euler", "unipc"]
     name = Path("sample_00000_lateral.png")
     assert files(tmp_path / "None")[name] == files(tmp_path / "euler")[name] != files(tmp_path / "unipc")[name]
+
+
+def test_precision_and_interval_are_used_and_written_down(tiny_run, tmp_path):
+    """Settings of a manifest only where they were asked for; an interval of every noise level changes nothing here."""
+    ways = {"plain": {}, "half": {"dtype": "bfloat16"}, "all": {"guidance_interval": (0.0, 1.0)},
+            "middle": {"guidance_interval": (0.4, 0.6)}}  # fmt: skip
+    made = {key: generate_to_folder(request(tiny_run, tmp_path / key, **way)) for key, way in ways.items()}
+    plain = made["plain"]["settings"]
+    assert made["half"]["settings"] == plain | {"dtype": "bfloat16"}
+    assert made["middle"]["settings"] == plain | {"guidance_interval": [0.4, 0.6]}
+    image = {key: files(tmp_path / key)[Path("sample_00000_lateral.png")] for key in ways}
+    assert image["all"] == image["plain"] and len({image[key] for key in ("plain", "half", "middle")}) == 3
+    again = generate_to_folder(request(tiny_run, tmp_path / "middle", **ways["middle"]))
+    assert again == made["middle"]
+    assert parse_interval("0.1,0.9") == (0.1, 0.9)
+    with pytest.raises(ValueError, match=r"must read LOW,HIGH .* got '0.1'"):
+        parse_interval("0.1")
+
+
+@pytest.mark.slow
+def test_compiled_generation_says_so(tiny_run, tmp_path):
+    made = generate_to_folder(request(tiny_run, tmp_path / "out", compile=True, outputs=["tabular"], limit=2))
+    assert made["settings"]["compile"] is True and len(made["samples"]) == 2
 
 
 def sample_gaussian(objective, solver, num_steps, mean=1.5, sd=0.5):
@@ -146,4 +173,33 @@ def test_two_processes_equal_one(tiny_run, tmp_path):
     assert again.returncode == 0 and files(one) == files(two)
     refused = launch(tiny_run, tmp_path / "out", 1, "--num-processes", "2")
     assert refused.returncode != 0 and "expected 2 processes, 1 run" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"MASTER_ADDR": "127.0.0.1", "ACCELERATE_MIXED_PRECISION": "no"}, {"SLURM_STEP_NUM_TASKS": "2"}]
+)
+def test_fewer_processes_than_were_asked_for_are_refused(tmp_path, monkeypatch, caplog, environment):
+    """What accelerate launch sets on a CPU, and srun without a launcher."""
+    for name in (*SIZES, "MASTER_ADDR", "ACCELERATE_MIXED_PRECISION", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    script = runpy.run_path(str(ROOT / "scripts" / "generate_dataset.py"))
+    monkeypatch.setattr(sys, "argv", ["generate_dataset.py", "--pipeline", "none", "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        script["main"]()
+    assert "asked for" in caplog.text and "--nproc_per_node N scripts/generate_dataset.py" in caplog.text
+
+
+@pytest.mark.slow
+def test_accelerate_launch_that_starts_one_process_is_refused(tiny_run, tmp_path):
+    """On a CPU `accelerate launch --num_processes 2` starts one, with rank 0 of 1: it would do all the work, unasked."""
+    call = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+            "--mixed_precision", "no", "--dynamo_backend", "no", ROOT / "scripts" / "generate_dataset.py",
+            "--pipeline", tiny_run.run_dir / "pipeline", "--output", tmp_path / "out"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode != 0 and "asked for several processes" in done.stderr
+    assert "torchrun --standalone --nproc_per_node N scripts/generate_dataset.py" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,9 @@ import torch
 from diffusers import FlowMatchHeunDiscreteScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch._dynamo.utils import counters
 
+from medcodi.nn.memory import TooLittleMemoryError
 from medcodi.pipeline import MedCoDiPipeline
 from tests.tiny import SIZE
 
@@ -305,3 +307,36 @@ def test_without_stage_3_outputs_are_independent(tiny_run):
     assert alone.environments is None
     pair, single = (alone({}, outputs, 2, seeds=[1]) for outputs in (["frontal", "report"], ["frontal"]))
     torch.testing.assert_close(pair.latents["frontal"], single.latents["frontal"])
+
+
+@pytest.mark.slow
+def test_compiled_denoisers_change_rounding_only(tiny_pipeline):
+    """Guided and not, and for a batch of another size."""
+    torch.compiler.reset()
+    counters.clear()
+    call = {"prompts": {"report": ["Large left effusion."]}, "outputs": ["frontal", "tabular"], "num_images_per_prompt": 3,
+            "num_inference_steps": 3, "seeds": [1, 2, 3], "batch_size": 2,
+            "guidance_interval": {"frontal": (0.5, 0.9), "tabular": (0.5, 0.9)}}  # fmt: skip
+    plain = tiny_pipeline(**call).latents
+    assert tiny_pipeline.compile() is tiny_pipeline
+    found = tiny_pipeline(**call).latents
+    assert counters["stats"]["unique_graphs"] > 1
+    assert all(torch.allclose(found[name], plain[name], atol=1e-4) for name in plain)
+
+
+def test_too_little_memory_names_three_settings(tiny_pipeline):
+    def callback(*_):
+        torch.empty(1 << 58)
+
+    match = (
+        r"too little memory to generate frontal, report\. Three settings reduce it: batch_size \(now 2\), dtype bfloat16 "
+        r"\(now float32\), fewer outputs at once \(now 2\)"
+    )
+    with pytest.raises(TooLittleMemoryError, match=match):
+        tiny_pipeline(outputs=["frontal", "report"], num_inference_steps=1, batch_size=2, callback_on_step_end=callback)
+
+    def broken(*_):
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match=r"^shape mismatch$"):
+        tiny_pipeline(outputs=["frontal"], num_inference_steps=1, callback_on_step_end=broken)

@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from torch import nn
+from torch._dynamo.utils import counters
 
 from medcodi.config import DataConfig, StageConfig, for_modality
+from medcodi.nn.blocks import blocks
 from medcodi.training.draws import StepSampler
 from medcodi.training.loading import batches
 from medcodi.training.loop import run_fingerprint
 from medcodi.training.run import Run
-from medcodi.training.speed import TooLittleMemoryError, blocks, memory_advice
+from medcodi.training.speed import TooLittleMemoryError, memory_advice
 from medcodi.training.tasks import train_stage
 from medcodi.training.tasks.stage2 import Stage2Task
 from tests.training.test_loop import Hooked, assert_same_weights, exported, fit_stage2, losses, stage2_recipe
@@ -40,10 +41,17 @@ def test_channels_last_changes_rounding_only(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_compile_changes_rounding_only(tiny_run, tmp_path):
-    plain, other = (trained(tiny_run, tmp_path / str(option), "tabular", compile=option) for option in (False, True))
-    for (_, loss), (_, found) in zip(losses(plain, "stage2/tabular"), losses(other, "stage2/tabular"), strict=True):
+@pytest.mark.parametrize(("name", "recomputed"), [("tabular", False), ("frontal", False), ("frontal", True)])
+def test_compile_changes_rounding_only(tiny_run, tmp_path, name, recomputed):
+    torch.compiler.reset()
+    counters.clear()
+    plain, other = (
+        trained(tiny_run, tmp_path / str(option), name, compile=option, gradient_checkpointing=recomputed and option)
+        for option in (False, True)
+    )
+    for (_, loss), (_, found) in zip(losses(plain, f"stage2/{name}"), losses(other, f"stage2/{name}"), strict=True):
         assert abs(loss - found) < 1e-4 * loss
+    assert counters["stats"]["unique_graphs"] > 1  # it was compiled, also with gradient checkpointing
 
 
 def test_checkpointing_recomputes_the_blocks(tiny_run, tmp_path):
@@ -67,12 +75,6 @@ def test_options_keep_the_fingerprint(tiny_run):
     assert run_fingerprint(task, config, 0) == key
     config.mixed_precision = "bf16"
     assert run_fingerprint(task, config, 0) != key
-
-
-def test_blocks_are_the_members_of_the_outermost_lists():
-    inner = nn.Sequential(nn.ModuleList([nn.Linear(2, 2)]), nn.Linear(2, 2))
-    network = nn.Sequential(nn.Linear(2, 2), nn.ModuleList([inner, None, nn.ReLU(), nn.Linear(2, 2)]))
-    assert blocks(network) == [inner, network[1][3]]
 
 
 @pytest.mark.parametrize("settings", [{"prefetch": 2}, {"prefetch": 9}, {"num_workers": 1, "prefetch": 1}])
