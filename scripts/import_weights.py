@@ -7,6 +7,7 @@
     python scripts/import_weights.py start --config my.yaml --stage autoencoder --weights imported/vae [more folders]
 
 A source is a local folder, a hub name or a weight file. The account of every key is printed, and written to keys.json.
+The imports need no prepared data, except into networks that are built around a tokenizer trained on them; `start` does.
 """
 
 import argparse
@@ -15,9 +16,8 @@ import sys
 
 import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.config import STAGES, load_recipe
-from medcodi.foreign import import_autoencoder, import_denoiser, import_encoder, start_stage
+from medcodi.foreign import family_of, import_autoencoder, import_denoiser, import_encoder, start_stage
 from medcodi.foreign.ledger import summary
-from medcodi.training.run import Run
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
             for path in start_stage(recipe, a.stage, a.weights):
                 print(f"written: {path}")
             return
-        family = Run(recipe).family
+        family = family_of(recipe)
         if a.command == "autoencoder":
             report = import_autoencoder(family, a.modality, a.source, a.output, a.decoder)
         elif a.command == "encoder":

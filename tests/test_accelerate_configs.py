@@ -1,12 +1,14 @@
 """configs/accelerate: accelerate's own loader reads every file; they hold the topology and nothing that a recipe says."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from medcodi.config import load_recipe
 from medcodi.training.draws import micro_batch_rows
@@ -47,15 +49,41 @@ def test_accelerate_launch_takes_its_arguments_from_it(name):
         assert int(arguments.fsdp_version) == 2
 
 
+def launch_lines(name: str) -> list[str]:
+    return re.findall(r"accelerate launch (--config_file .+)", FILES[name].read_text())
+
+
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_launch_lines_name_files_that_exist(name):
     """Of the comment: the file itself, the script, the recipe; and the recipe's batches divide by the processes."""
-    lines = re.findall(r"accelerate launch (--config_file .+)", FILES[name].read_text())
-    for line in lines:
+    for line in launch_lines(name):
         paths = re.findall(r"(?:configs|train)/[\w/]+\.(?:yaml|py)", line)
         assert len(paths) == 3 and all((ROOT / path).is_file() for path in paths), line
         assert paths[0] == f"configs/accelerate/{name}.yaml"
         processes = int((re.search(r"--num_processes (\d+)", line) or [0, EXPECTED[name][2]])[1])
         stage = load_recipe(ROOT / paths[2]).stage2
         assert micro_batch_rows(stage.batch_size, stage.gradient_accumulation_steps, processes, 0)
-    assert lines
+    assert launch_lines(name)
+
+
+@pytest.mark.parametrize("name", ["ddp", "two_nodes", "zero2", "zero3_offload", "fsdp2"])
+def test_launch_lines_start_4_8_or_two_times_8_processes(name, monkeypatch):
+    """As accelerate's launcher reads them, and hands the nodes to torchrun: no ssh, no hostfile."""
+    monkeypatch.chdir(ROOT)
+    started = []
+    for line in launch_lines(name):
+        arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(shlex.split(line)))
+        if arguments.num_machines > 1:
+            arguments.machine_rank = 1  # the first one looks whether its port is free here
+        if arguments.use_deepspeed:
+            arguments.deepspeed_fields_from_accelerate_config = ""  # for conflicts with a configuration file of DeepSpeed
+            command, _ = prepare_deepspeed_cmd_env(arguments)
+            assert command is None
+        else:
+            prepare_multi_gpu_env(arguments)
+        if arguments.num_machines > 1:
+            assert (arguments.nnodes, arguments.node_rank, arguments.rdzv_endpoint) == ("2", 1, "10.0.0.1:29500")
+            assert arguments.rdzv_backend == "static"
+        started.append((arguments.num_machines, int(arguments.nproc_per_node)))
+    one_node = [(1, 4), (1, 8)]
+    assert started == {"ddp": one_node, "two_nodes": [(2, 8)] * 2}.get(name, [*one_node, (2, 8)])

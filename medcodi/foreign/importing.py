@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from medcodi.autoencoders.image_kl import ImageKL
@@ -24,12 +25,14 @@ def import_autoencoder(
 ) -> dict[str, Any]:
     """The autoencoder of modality `name`: an image's from Stable Diffusion (folder or hub name) or a published .pth, a
     report's from BERT (`source`) and GPT-2 (`decoder`) or a published .pth. Returns the account, also in keys.json."""
-    modality = family.modality(name)
+    modality, state = family.modality(name), _state(source)
+    if getattr(modality.args, "autoencoder_tokenizers", ()) is None:
+        raise ValueError(f"modalities.{name}.autoencoder_tokenizers must name the tokenizers of BERT and GPT-2, got None: "
+                         "their weights mean nothing for the tokens of another")  # fmt: skip
     with seeded(family.recipe.seed):
         module = modality.build_autoencoder()
-    if _is_file(source):
-        part = "vae" if isinstance(module, ImageKL) else "optimus"
-        ledger = _from_checkpoint(source, part, module)
+    if state is not None:
+        ledger = _published(source, state, "vae" if isinstance(module, ImageKL) else "optimus", module)
     elif isinstance(module, ImageKL):
         ledger, scaling_factor = stable_diffusion.vae_ledger(source, module.in_channels)
         stable_diffusion.load_vae(ledger, scaling_factor, module)
@@ -47,20 +50,23 @@ def import_encoder(family: ModelFamily, name: str, source: str, output: str | Pa
     """The prompt encoder of modality `name` from CLIP: a transformers folder or hub name, an open_clip weight file, or a
     published .pth."""
     modality = family.modality(name)
-    activation = getattr(modality.args.encoder, "activation", None)
-    if activation is None:
+    args = modality.args.encoder
+    if not hasattr(args, "activation"):
         raise ValueError(f"no foreign source is known for the prompt encoder of {name!r} (kind {modality.kind!r})")
+    if getattr(args, "tokenizer", "clip") != "clip":
+        raise ValueError(f"modalities.{name}.encoder.tokenizer must be 'clip', got {args.tokenizer!r}: CLIP's weights mean "
+                         "nothing for the tokens of another")  # fmt: skip
+    state = _state(source)
     with seeded(family.recipe.seed):
         module = modality.build_prompt_encoder(family.recipe.shared_space)
-    if not _is_file(source):
-        ledger = clip.hugging_face_ledger(source, module, activation)
+    if state is not None and any(published.part_of(key.removeprefix("net.")) for key in state):
+        ledger = _published(source, state, "clip", module)
     else:
-        state = weights_file(source)
-        if any(published.part_of(key.removeprefix("net.")) for key in state):
-            ledger = _from_checkpoint(source, "clip", module)
-            return _write(module, ledger, output, ENCODER, modality.group)
-        ledger = clip.open_clip_ledger(source, state, module)
-    clip.load_encoder(ledger, module)
+        ledger = (
+            clip.hugging_face_ledger(source, module, args.activation)
+            if state is None else clip.open_clip_ledger(source, state, module)
+        )  # fmt: skip
+        clip.load_encoder(ledger, module)
     return _write(module, ledger, output, ENCODER, modality.group)
 
 
@@ -69,13 +75,13 @@ def import_denoiser(
 ) -> dict[str, Any]:
     """The denoiser of modality `name` (without the fusion of its prompts): the UNet of Stable Diffusion (folder or hub
     name), or `part` (such as "unet_text") of a published .pth."""
-    modality = family.modality(name)
+    modality, state = family.modality(name), _state(source)
+    if state is not None and part is None:
+        raise ValueError("say which U-Net of the checkpoint: part, such as 'unet_image' or 'unet_text'")
     with seeded(family.recipe.seed):
-        module = family.build_diffusion(name).denoiser
-    if _is_file(source):
-        if part is None:
-            raise ValueError("say which U-Net of the checkpoint: part, such as 'unet_image' or 'unet_text'")
-        ledger = _from_checkpoint(source, part, module)
+        module = modality.build_denoiser(family.latent_shape(modality.group), family.recipe.diffusion)
+    if state is not None:
+        ledger = _published(source, state, part, module)
     elif isinstance(module, ImageDenoiser):
         ledger = stable_diffusion.unet_ledger(source)
         stable_diffusion.load_unet(ledger, module)
@@ -84,12 +90,15 @@ def import_denoiser(
     return _write(module, ledger, output, DENOISER, modality.name)
 
 
-def _is_file(source: str) -> bool:
-    return Path(source).is_file() or Path(source).suffix in (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+def _state(source: str) -> dict[str, torch.Tensor] | None:
+    """State dict of a weight file; None for the folder or hub name of a Hugging Face model."""
+    is_file = Path(source).is_file() or Path(source).suffix in (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+    return weights_file(source) if is_file else None
 
 
-def _from_checkpoint(source: str, part: str, module: nn.Module) -> Ledger:
-    ledger = published.split(source, weights_file(source), part)
+def _published(source: str, state: dict[str, torch.Tensor], part: str, module: nn.Module) -> Ledger:
+    """`part` of a published checkpoint, loaded into `module`."""
+    ledger = published.split(source, state, part)
     published.fill(ledger, part, module)
     return ledger
 

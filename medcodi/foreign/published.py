@@ -87,7 +87,7 @@ def _input(part: str) -> str:
 
 
 def _dead_in_clip(key: str) -> str | None:
-    if VIDEO_KEY.search(key) or "temporal" in key:
+    if VIDEO_KEY.search(key):
         return VIDEO
     return MASK if key.endswith("position_ids") else None
 

@@ -1,9 +1,12 @@
 """Reading what others published: Hugging Face folders or hub names, and weight files. No pickled code is ever run."""
 
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -22,16 +25,16 @@ def pretrained(
         the model and the source's keys that it has no place for (all below `dead`).
         ValueError names what is missing, unexpected or of another shape, and the folder when there is none.
     """
-    where = str(Path(source) / subfolder) if Path(source).exists() else f"{source} ({subfolder or 'hub'})"
+    where = Path(source) / subfolder
     try:
         model, info = model_class.from_pretrained(
             str(source), use_safetensors=True, output_loading_info=True, **({"subfolder": subfolder} if subfolder else {})
         )
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        files = f"{subfolder}/config.json and {subfolder}/*.safetensors" if subfolder else "config.json and *.safetensors"
         raise ValueError(
-            f"cannot load {model_class.__name__} from {where}: {reason}. Give a local folder with config.json and "
-            "*.safetensors, or a hub name while the hub can be reached"
+            f"cannot load {model_class.__name__} from {source}: {_absence(error, Path(source), where)}. Give a local folder "
+            f"with {files}, or a hub name while the hub can be reached"
         ) from error
     missing, wrong = sorted(info["missing_keys"]), [str(m) for m in info["mismatched_keys"]]
     unexpected = sorted(info["unexpected_keys"])
@@ -42,6 +45,22 @@ def pretrained(
             f"keys: {refused[:5]} ({len(refused)}). Other shapes: {wrong[:5]} ({len(wrong)})"
         )
     return model, unexpected
+
+
+def _absence(error: BaseException, source: Path, where: Path) -> str:
+    """Why nothing was loaded from folder `where` of `source`: the libraries hide a hub that cannot be reached."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    if source.is_dir():
+        return said if where.is_dir() else f"there is no folder {where}"
+    chain = [error]
+    while origin := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(origin)
+    if any(isinstance(e, HFValidationError) for e in chain):
+        return f"there is no folder {where} here, and {source} cannot be a hub name"
+    if any(isinstance(e, LocalEntryNotFoundError) for e in chain):
+        first = str(chain[-1]).strip().partition(". ")[0]
+        return f"there is no folder {where} here, and the hub cannot be reached ({first})"
+    return f"there is no folder {where} here, and of the hub: {said}"
 
 
 def weights_file(path: str | Path) -> dict[str, torch.Tensor]:
@@ -56,9 +75,10 @@ def weights_file(path: str | Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            mapped = zipfile.is_zipfile(path)  # torch's format before 1.6 is no zip, and cannot be mapped
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as weights alone (no code is unpickled): {_first_line(error)}") from error
+        raise ValueError(f"{path} cannot be read as weights alone: {_refusal(error)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     others = [k for k, v in state.items() if not isinstance(v, torch.Tensor)] if isinstance(state, dict) else None
@@ -67,5 +87,11 @@ def weights_file(path: str | Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+def _refusal(error: Exception) -> str:
+    """Why torch refuses a file, without its advice on how to run the code in it all the same."""
+    text = str(error)
+    if unsupported := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds the Python object {unsupported[1]}, and medcodi runs no pickled code; expected tensors by name"
+    text = text.rpartition("WeightsUnpickler error:")[2].partition("In PyTorch 2.6, we changed")[0].strip()
+    reason = text.partition("\n")[0].partition(". ")[0] or type(error).__name__
+    return f"is it cut off, or another kind of file? ({reason})"

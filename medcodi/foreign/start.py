@@ -31,13 +31,12 @@ def start_stage(recipe: Recipe, stage: str, folders: Sequence[str | Path]) -> li
     The rest of the stage's networks starts as without them. Changing the recipe afterwards makes another stage: start again.
     Raises ValueError for weights of another stage or modality, and for a stage that has begun.
     """
-    run = Run(recipe)
     configs = {Path(folder): load_config(folder) for folder in folders}
     for folder, config in configs.items():
         if STAGE_OF.get(config.get("foreign")) != stage:
             raise ValueError(f"{folder} holds {config.get('foreign')!r} weights, which start "
                              f"{STAGE_OF.get(config.get('foreign'), 'no stage')!r}, not {stage!r}")  # fmt: skip
-    owners = tasks_of(run, stage)
+    owners = tasks_of(Run(recipe), stage)
     lost = [str(f) for f, config in configs.items() if not any(_owns(args, config["name"]) for _, _, args in owners)]
     if lost:
         raise ValueError(f"{lost} are for a modality or group that {stage!r} of this recipe does not train now")

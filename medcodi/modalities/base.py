@@ -52,7 +52,7 @@ class Modality(ABC):
     def __init__(self, name: str, args: dict[str, Any] | Any, assets: dict[str, Any] | None = None) -> None:
         self.name = name
         self.args = build_dataclass(self.Args, args, f"modalities.{name}") if isinstance(args, dict) else args
-        self.assets = assets or {}
+        self.assets = {} if assets is None else assets
 
     @property
     def group(self) -> str:

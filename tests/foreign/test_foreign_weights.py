@@ -25,6 +25,7 @@ from transformers import (
 
 from medcodi.foreign import import_autoencoder, import_denoiser, import_encoder
 from medcodi.foreign.importing import KEYS
+from medcodi.foreign.sources import weights_file
 from medcodi.modalities import ModelFamily
 from medcodi.modalities.report import pretrained_tokenizers
 from medcodi.nn.weights import load_module
@@ -414,32 +415,66 @@ class Harmful:
         return print, ("code of a pickle ran",)
 
 
-def test_no_code_of_a_file_is_run(family, tmp_path, capsys):
-    torch.save({"x": Harmful()}, tmp_path / "harmful.pth")
-    (tmp_path / "text.pth").write_text("no weights")
-    for name in ("harmful", "text"):
-        with pytest.raises(ValueError, match="cannot be read as weights alone"):
-            import_encoder(family, "frontal", str(tmp_path / f"{name}.pth"), tmp_path / "out")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_no_code_of_a_file_is_run(family, tmp_path, capsys, zipped):
+    """Neither in torch's zip format nor in the one before it; the object is named, and torch's advice is left out."""
+    for value, name in ((Harmful(), "print"), (CLIPConfig(), "transformers.*.CLIPConfig")):
+        torch.save({"x": value}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(ValueError, match=f"holds the Python object {name}, and medcodi runs no pickled code") as refused:
+            import_encoder(family, "frontal", str(tmp_path / "x.pth"), tmp_path / "out")
+        assert not any(word in str(refused.value) for word in ("\x1b", "weights_only", "trust"))
     assert "code of a pickle ran" not in capsys.readouterr().out
+
+
+def test_files_that_are_no_weights_are_refused(family, tmp_path):
+    (tmp_path / "text.pth").write_text("no weights")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    torch.save({"x": torch.ones(100)}, tmp_path / "cut.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:900])
+    for name in ("text", "empty", "cut"):
+        with pytest.raises(ValueError, match=rf"{name}.pth cannot be read as weights alone: is it cut off, or another kind"):
+            import_encoder(family, "frontal", str(tmp_path / f"{name}.pth"), tmp_path / "out")
     torch.save({"x": 3}, tmp_path / "number.pth")
     with pytest.raises(ValueError, match=r"mapping of names to tensors; entries that are none: \['x'\]"):
         import_encoder(family, "frontal", str(tmp_path / "number.pth"), tmp_path / "out")
 
 
+def test_files_of_the_former_format_are_read(tmp_path):
+    """Before torch 1.6 a .pth was no zip archive; such files are still published."""
+    state = {"a": normal(2, 3), "b": normal(4)}
+    torch.save(state, tmp_path / "former.pth", _use_new_zipfile_serialization=False)
+    read = weights_file(tmp_path / "former.pth")
+    assert list(read) == list(state) and all(torch.equal(read[k], v) for k, v in state.items())
+
+
 def test_offline_the_missing_folder_is_named(family, tmp_path):
     """The suite is offline: a hub name cannot be had, and the message says what a local folder must hold."""
-    name = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    for load in (lambda: import_autoencoder(family, "frontal", name, tmp_path / "x"),
-                 lambda: import_denoiser(family, "frontal", name, tmp_path / "x"),
-                 lambda: import_encoder(family, "frontal", "openai/clip-vit-large-patch14", tmp_path / "x")):  # fmt: skip
-        with pytest.raises(ValueError, match=r"cannot load \w+ from (stable-diffusion|openai).*local folder with config"):
+    name, clip = "stable-diffusion-v1-5/stable-diffusion-v1-5", "openai/clip-vit-large-patch14"
+    for folder, load in (
+        (f"{name}/vae", lambda: import_autoencoder(family, "frontal", name, tmp_path / "x")),
+        (f"{name}/unet", lambda: import_denoiser(family, "frontal", name, tmp_path / "x")),
+        ("X/vae", lambda: import_autoencoder(family, "frontal", "X", tmp_path / "x")),
+        (clip, lambda: import_encoder(family, "frontal", clip, tmp_path / "x")),
+        ("bert-base-cased", lambda: import_autoencoder(family, "report", "bert-base-cased", tmp_path / "x", "gpt2")),
+    ):
+        expected = rf"there is no folder {folder} here, and the hub cannot be reached \(.+\)\. Give a local folder"
+        with pytest.raises(ValueError, match=expected):
             load()
-    with pytest.raises(ValueError, match="cannot load BertModel from bert-base-cased"):
-        import_autoencoder(family, "report", "bert-base-cased", tmp_path / "x", decoder="gpt2")
     with pytest.raises(ValueError, match=r"no tokenizer at 'bert-base-cased'"):
         pretrained_tokenizers("report", ["bert-base-cased", "gpt2"])
     with pytest.raises(ValueError, match="no weights at"):
         import_encoder(family, "frontal", str(tmp_path / "none.pth"), tmp_path / "x")
+
+
+def test_a_folder_that_is_not_there_is_named(family, tmp_path):
+    nowhere = tmp_path / "no" / "sd"
+    with pytest.raises(ValueError, match=f"no folder {nowhere}/vae here, and {nowhere} cannot be a hub name"):
+        import_autoencoder(family, "frontal", str(nowhere), tmp_path / "x")
+    with pytest.raises(ValueError, match=rf"AutoencoderKL from {tmp_path}: there is no folder {tmp_path}/vae\. Give"):
+        import_autoencoder(family, "frontal", str(tmp_path), tmp_path / "x")
+    (tmp_path / "vae").mkdir()
+    with pytest.raises(ValueError, match="no file named config"):
+        import_autoencoder(family, "frontal", str(tmp_path), tmp_path / "x")
 
 
 def test_a_folder_that_lacks_keys_is_refused(stable_diffusion, family, tmp_path):

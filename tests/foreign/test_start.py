@@ -58,6 +58,36 @@ def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, 
         main(["start", *config, "--stage", "autoencoder", "--weights", str(tmp_path / "imported")])
 
 
+def test_an_image_is_imported_before_there_are_data(vae, tmp_path, caplog):
+    """Names first; then no tokenizer is fitted for the VAE of an image. What must come first is said where it must."""
+    recipe = tiny_recipe(tmp_path, data={"prepared": str(tmp_path / "nowhere")})
+    save_yaml(to_dict(recipe), tmp_path / "recipe.yaml")
+    output = tmp_path / "imported"
+
+    def run(part, modality, *more, source=str(vae)):
+        main([part, "--config", str(tmp_path / "recipe.yaml"), "--modality", modality, "--source", source,
+              "--output", str(output), *more])  # fmt: skip
+
+    run("autoencoder", "frontal")
+    assert (output / WEIGHTS).is_file() and not recipe.run_dir.exists()
+    published = tmp_path / "published.pth"
+    torch.save({"model.diffusion_model.unet_text.out.0.bias": torch.zeros(2)}, published)
+    for message, call in (
+        ("'frontl' in the modalities of recipe 'tiny'; did you mean 'frontal'?", lambda: run("autoencoder", "frontl")),
+        ("no folder nobody/nothing/vae here, and the hub cannot be reached",
+         lambda: run("autoencoder", "frontal", source="nobody/nothing")),
+        ("no weights at none.pth", lambda: run("denoiser", "report", "--part", "unet_text", source="none.pth")),
+        ("encoder.tokenizer must be 'clip', got 'own'", lambda: run("encoder", "report")),
+        ("autoencoder_tokenizers must name the tokenizers of BERT and GPT-2", lambda: run("autoencoder", "report")),
+        ("tokenizer, a table's columns): prepare the data first. prepared folder",
+         lambda: run("denoiser", "report", "--part", "unet_text", source=str(published))),
+    ):  # fmt: skip
+        caplog.clear()
+        with pytest.raises(SystemExit):
+            call()
+        assert message in caplog.text
+
+
 def part_of_a_run(run, part, name, module, folder):
     """An imported folder with the weights of one of our own networks."""
     ledger = Ledger("ours", module.state_dict())
