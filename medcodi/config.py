@@ -26,6 +26,7 @@ class DataConfig:
     source: str = "folder"
     source_args: dict[str, Any] = field(default_factory=dict)
     num_workers: int = 0
+    cache_batch: int = 64  # rows that the frozen networks encode at once; less needs less memory
     prefetch: int = 0  # micro-batches that a thread keeps ready, on a GPU in page-locked memory
 
 

@@ -33,6 +33,7 @@ from medcodi.data.storage import (
 )
 from medcodi.data.study import SPLITS, Study, split_of
 from medcodi.data.table import TableSchema
+from medcodi.nn.weights import file_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +117,7 @@ class PreparedWriter:
             return False
         truth = None if study.truth is None else json.dumps(study.truth, default=json_value)
         split = split or split_of(study.patient_id, self.validation, self.test)
-        self._writers[split].write(
-            {"study_id": study.study_id, "patient_id": study.patient_id, "truth": truth, **stored}
-        )
+        self._writers[split].write({"study_id": study.study_id, "patient_id": study.patient_id, "truth": truth, **stored})
         self._seen.add(study.study_id)
         self._combinations[split][present] += 1
         return True
@@ -152,6 +151,7 @@ class PreparedWriter:
             "validation": self.validation,
             "test": self.test,
             "splits": splits,
+            "checksums": {split: file_checksum(self._partial / f"{split}.arrow") for split in SPLITS},
             "num_rejects": self.num_rejects,
             "notes": self.notes,
         }
@@ -178,10 +178,7 @@ class PreparedWriter:
 
 class PreparedDataset:
     """One split of a prepared folder, memory-mapped: `len`, `[i] -> Study`, `.batch`, `.present`. Only the fields in
-    `names` are decoded.
-
-    Works as a torch map-style dataset; it pickles cheaply for worker processes.
-    """
+    `names` are decoded. Works as a torch map-style dataset; it pickles cheaply for worker processes."""
 
     def __init__(
         self, rows: datasets.Dataset, index: dict[str, Any], names: list[str], indices: np.ndarray | None = None
@@ -195,12 +192,10 @@ class PreparedDataset:
 
     @classmethod
     def load(cls, folder: str | Path, split: str, names: Sequence[str] | None = None) -> "PreparedDataset":
-        """Open `split` of a folder written by `PreparedWriter`; `names` restricts the fields that are read (all by
-        default).
+        """Open `split` of a folder written by `PreparedWriter`; `names` restricts the fields that are read (default: all).
 
-        Raises FileNotFoundError for a missing folder, ValueError for one that is not a prepared folder, an unknown
-        split or name, and a corrupted file.
-        """
+        Raises FileNotFoundError for a missing folder, ValueError for one that is not a prepared folder, an unknown split
+        or name, and a corrupted file."""
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"prepared folder {folder} does not exist: write it with `medcodi prepare`")
@@ -210,9 +205,7 @@ class PreparedDataset:
             raise unknown_key(split, SPLITS, f"splits of {folder}")
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index.get("version") != VERSION:
-            raise ValueError(
-                f"{folder} has format version {index.get('version')}, expected {VERSION}: prepare it again"
-            )
+            raise ValueError(f"{folder} has format version {index.get('version')}, expected {VERSION}: prepare it again")
         fields = [spec["name"] for spec in index["fields"]]
         names = list(names) if names is not None else fields
         for name in names:
@@ -247,8 +240,7 @@ class PreparedDataset:
 
     @property
     def schema(self) -> TableSchema | None:
-        """The fitted schema of the table field; None without one. Raises ValueError when there are several (see
-        `schemas`)."""
+        """The fitted schema of the table field; None without one. ValueError when there are several (see `schemas`)."""
         schemas = [self.schemas[spec.name] for spec in self.fields if spec.storage == "table"]
         if len(schemas) > 1:
             raise ValueError(f"there are several tables: take `schemas[name]`, name one of {sorted(self.schemas)}")
@@ -282,6 +274,12 @@ class PreparedDataset:
             if name not in self.names:
                 raise unknown_key(name, self.names, "fields of the dataset")
         return self.select(self.present[:, [self.names.index(name) for name in names]].all(axis=1).nonzero()[0])
+
+
+def dataset_identity(folder: str | Path) -> list[Any]:
+    """What tells prepared folders apart: their index (with the checksums of the splits) and the ids of their studies."""
+    splits = [PreparedDataset.load(folder, split, []) for split in ("train", "test", "validation")]
+    return [splits[0].index, [dataset.study_ids for dataset in splits]]
 
 
 def _map_rows(path: Path, index: dict[str, Any], names: list[str], split: str) -> datasets.Dataset:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from medcodi.config import Recipe, fingerprint
-from medcodi.data.prepared import PreparedDataset
+from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.data.study import Study
 from medcodi.diffusion.sampler import SAMPLER_VERSION
 from medcodi.evaluation.generation import GeneratedRoute
@@ -223,9 +223,3 @@ class EvaluationContext:
 @functools.cache
 def _open(folder: str, split: str) -> PreparedDataset:
     return PreparedDataset.load(folder, split)
-
-
-def dataset_identity(folder: str | Path) -> list[Any]:
-    """What tells prepared folders apart: their index and the ids of their studies."""
-    splits = [PreparedDataset.load(folder, split) for split in ("train", *HELD_OUT)]
-    return [splits[0].index, [dataset.study_ids for dataset in splits]]

@@ -130,9 +130,14 @@ def weights_hash(folder: str | Path) -> str:
 
 
 def checksum(folder: str | Path) -> str:
-    """XXH3-128 of the weights file of a folder: tells damaged and mixed-up files, about as fast as they can be read."""
+    """`file_checksum` of the weights file of a folder."""
+    return file_checksum(Path(folder) / WEIGHTS)
+
+
+def file_checksum(path: str | Path) -> str:
+    """XXH3-128 of a file: tells damaged and mixed-up files, about as fast as they can be read."""
     digest = xxhash.xxh3_128()
-    with open(Path(folder) / WEIGHTS, "rb") as file:
+    with open(path, "rb") as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
     return digest.hexdigest()

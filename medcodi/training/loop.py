@@ -110,9 +110,8 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
     task.to(accelerator.device)
     speed_up(task, config)
     step, saved = read_checkpoint(folder / "checkpoints", key, task)
-    with accelerator.main_process_first():  # it fills the caches that the others read
-        data = task.dataset("train")
-        task.dataset("validation")
+    data = task.dataset("train")
+    task.dataset("validation")  # both fill their caches here, where all processes are
     task.begin()
     ema = _prepare(task, config, topology, saved)
     optimizer = topology.optimizer

@@ -1,5 +1,6 @@
 """The run folder of a recipe: where stages export to, and how later stages load what earlier ones made."""
 
+import functools
 import json
 import logging
 import os
@@ -9,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
-from medcodi.config import Recipe
-from medcodi.data.prepared import PreparedDataset
+from medcodi.config import Recipe, fingerprint
+from medcodi.data.cache import ArrayCache
+from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.encoders.shared_space import SharedSpace
 from medcodi.modalities.family import ModelFamily, fit_assets, load_assets
@@ -24,6 +26,7 @@ class Run:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.folder = recipe, recipe.run_dir
+        self.caches: dict[tuple[str, str], ArrayCache] = {}  # by split and modality, once opened (training/cached.py)
         self.family = ModelFamily(recipe, self._assets())
 
     def _assets(self) -> dict[str, dict[str, Any]]:
@@ -60,7 +63,15 @@ class Run:
         return load_module(self.family.build_diffusion(name), self.export(f"stage2/{name}"))
 
     def hash(self, label: str) -> str:
-        return weights_hash(self.export(label))
+        """Of the weights that a stage exported; a file that has not changed is read once."""
+        folder = self.export(label)
+        stat = (folder / WEIGHTS).stat()
+        return _weights_hash(folder, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+    @functools.cached_property
+    def data_hash(self) -> str:
+        """Of the prepared studies."""
+        return fingerprint(dataset_identity(self.recipe.data.prepared))
 
     def check_reconstruction(self, group: str) -> None:
         """Gate before stage 2: ValueError with the figure when the autoencoder cannot reconstruct."""
@@ -72,6 +83,12 @@ class Run:
                 f"the autoencoder of group {group!r} reconstructs with {modality.figure} {value:.4g}, the gate is "
                 f"{least:g}: train it longer (autoencoder.num_steps), or lower modalities.{modality.name}.gate knowingly"
             )
+
+
+@functools.cache
+def _weights_hash(folder: Path, state: tuple[int, ...]) -> str:
+    """`state` of the file tells that it is another one."""
+    return weights_hash(folder)
 
 
 def frozen(module: nn.Module) -> Any:

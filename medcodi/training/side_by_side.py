@@ -32,9 +32,10 @@ def jobs_of(run: Run, stages: Sequence[str]) -> list[tuple[str, str | None]]:
 
 def fill_caches(run: Run) -> None:
     """Compute the caches of all modalities once, before several processes want them."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     for split in ("train", "validation"):
         for name in run.family.names:
-            open_cache(run, split, name)
+            open_cache(run, split, name, device)
 
 
 def train_side_by_side(recipe: Recipe, stages: Sequence[str], num_workers: int | None = None) -> float:

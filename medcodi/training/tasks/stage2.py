@@ -54,7 +54,7 @@ class Stage2Task(Task):
         return [self.run.family.fingerprint("denoiser", "environment"), keys]
 
     def dataset(self, split: str) -> CachedStudies:
-        return CachedStudies(self.run, split, [self.name], self.diffusion.fusion.names)
+        return CachedStudies(self.run, split, [self.name], self.diffusion.fusion.names, device=self.device)
 
     def draw_prompts(self, batch: CachedBatch, draws: Draws) -> torch.Tensor:
         """Which prompts each row keeps, (B, P) bool; none with probability `null_prompt_probability`."""

@@ -100,7 +100,7 @@ class Stage3Task(Task):
         return [parts, {n: self.run.hash(f"stage2/{n}") for n in self.names}]
 
     def dataset(self, split: str) -> CachedStudies:
-        return CachedStudies(self.run, split, self.names, self.names, least=2)
+        return CachedStudies(self.run, split, self.names, self.names, least=2, device=self.device)
 
     def draw_timesteps(self, draws: Draws, device: torch.device) -> torch.Tensor:
         """(B, M): one timestep for all members with probability 1 - p, one each with probability p."""
