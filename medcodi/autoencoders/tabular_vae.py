@@ -30,8 +30,8 @@ class TabularVAEConfig:
     and between two of them the decoder draws either; with narrow posteriors that gap belongs to "missing", where a sampled
     latent often falls (docs/results/table_rows.md)."""
 
-    num_slots: int = 1
-    slot_dim: int = 32
+    num_slots: int = 4
+    slot_dim: int = 8
     token_dim: int = 16
     hidden_dim: int = 256
     num_layers: int = 2
