@@ -45,35 +45,48 @@ class VectorBlock(nn.Module):
         return hidden + gate2 * self.feed_forward(self.norm3(hidden) * (1 + scale2) + shift2)
 
 
+class Across(nn.Module):
+    """One linear map over all slots: (B, N, C) -> (B, N, C')."""
+
+    def __init__(self, slots: int, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.linear, self.slots = nn.Linear(slots * width_in, slots * width_out), slots
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.linear(hidden.flatten(1)).unflatten(1, (self.slots, -1))
+
+
 class VectorDenoiser(nn.Module):
     """Noisy latents (B, N, C), timesteps (B,), context (B, L, D) -> prediction (B, N, C)."""
 
     def __init__(
         self, latent_shape: tuple[int, int], context_dim: int, width: int = 128, depth: int = 5, num_heads: int = 4,
-        summary: bool = False, estimate: bool = False,
+        summary: bool = False, estimate: bool = False, across: bool = False,
     ) -> None:  # fmt: skip
         """`summary` adds the first context token, the summary of the prompts, to the timestep embedding; with
-        `estimate` C more numbers a slot hold the linear estimate of the clean latents."""
+        `estimate` C more numbers a slot hold the linear estimate of the clean latents. With `across` the first and the last
+        layer see all slots at once, for latents whose slots are no places, such as those of a table row."""
         super().__init__()
         if depth % 2 == 0:
             raise ValueError(f"depth must be odd (down, middle, up), got {depth}")
         slots, channels = latent_shape
         self.width, self.num_heads = width, num_heads
-        self.input = nn.Linear(channels * (1 + estimate), width)
+        channels_in = channels * (1 + estimate)
+        self.input = Across(slots, channels_in, width) if across else nn.Linear(channels_in, width)
         self.position = nn.Parameter(0.02 * torch.randn(1, slots, width))
         self.time = TimestepEmbedding(width)
         self.summary = nn.Linear(context_dim, width) if summary else None
         half = depth // 2
         self.blocks = nn.ModuleList(VectorBlock(width, num_heads, context_dim, skip=index > half) for index in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.output = nn.Linear(width, channels)
+        self.output = Across(slots, width, channels) if across else nn.Linear(width, channels)
         if estimate:  # what is linear is known: from closed gates and a zero output there is nearly no gradient to go by
             for block in self.blocks:
                 gates = block.modulation[1].bias.detach().view(6, width)
                 gates[2], gates[5] = 1.0, 1.0
         else:
-            nn.init.zeros_(self.output.weight)
-            nn.init.zeros_(self.output.bias)
+            for parameter in self.output.parameters():
+                nn.init.zeros_(parameter)
 
     def add_coupling(self, environment_dim: int) -> None:
         for block in self.blocks:

@@ -59,6 +59,7 @@ class VectorDenoiserArgs:
     depth: int = 5
     num_heads: int = 4
     summary: bool = field(default=False, metadata=LATER)
+    across: bool = field(default=False, metadata=LATER)  # first and last layer over all slots at once
     fc_unet: FCUNetArgs | None = field(default=None, metadata=LATER)
 
     def build(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser | FCUNet:
@@ -70,7 +71,7 @@ class VectorDenoiserArgs:
             return FCUNet(latent_shape, diffusion.context_dim, **vars(self.fc_unet))
         return VectorDenoiser(
             latent_shape, diffusion.context_dim, self.width, self.depth, self.num_heads, self.summary,
-            diffusion.linear_denoiser,
+            diffusion.linear_denoiser, self.across,
         )  # fmt: skip
 
 
