@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from medcodi.config import OptimConfig, Recipe, StageConfig, fingerprint, save_yaml, to_dict
@@ -208,7 +209,7 @@ def _step(
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + value.detach() / len(micro_rows)
     if accelerator.num_processes > 1:
-        totals = {name: accelerator.reduce(value, "mean") for name, value in totals.items()}
+        totals = _mean_over_processes(totals, accelerator)
     norm = topology.clip()
     if _reads_device(step + 1, config, topology):
         checked = (*totals.values(), norm) if topology.exact_norm else totals.values()
@@ -218,6 +219,12 @@ def _step(
     if not topology.step():
         raise NonFiniteLossError(f"{task.label}, step {step + 1}: gradients that are not finite")
     return totals
+
+
+def _mean_over_processes(losses: dict[str, torch.Tensor], accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    """Means of scalars over the processes, in one reduction on the device (nccl refuses tensors in CPU memory)."""
+    stacked = torch.stack([value.float().to(accelerator.device, non_blocking=True) for value in losses.values()])
+    return dict(zip(losses, accelerator.reduce(stacked, "mean"), strict=True))
 
 
 def _reads_device(step: int, config: StageConfig, topology: Topology) -> bool:

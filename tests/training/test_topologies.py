@@ -12,6 +12,7 @@ from medcodi.config import StageConfig
 from medcodi.nn.weights import WEIGHTS
 from medcodi.training.checkpoint import checkpoints
 from medcodi.training.ema import EMA
+from medcodi.training.loop import _mean_over_processes
 from medcodi.training.tasks import train_stage
 from medcodi.training.topology import TopologyError, check_processes, start
 from medcodi.training.tracking import read_metrics
@@ -111,6 +112,23 @@ def test_resume_in_another_topology(tiny_run, tmp_path, before, after):
     assert train(moved, "stage2", after)[0] == 0
     train_stage(one, "stage2")
     assert_close(outcome(one, "stage2"), outcome(moved, "stage2"))
+
+
+def test_losses_are_reduced_at_once_on_the_device():
+    class Nccl:
+        """What nccl does with a tensor in CPU memory, for a device that needs no GPU."""
+
+        device, reduced = torch.device("meta"), []
+
+        def reduce(self, tensor, reduction):
+            assert tensor.device == self.device and reduction == "mean", "No backend type associated with device type cpu"
+            self.reduced.append(tensor.shape)
+            return tensor
+
+    losses = {"loss": torch.tensor(1.0), "kl": torch.zeros((), device="meta"), "beta": torch.tensor(2, dtype=torch.float64)}
+    means = _mean_over_processes(losses, Nccl())
+    assert Nccl.reduced == [(3,)] and list(means) == list(losses)
+    assert all(value.shape == () and value.dtype == torch.float32 for value in means.values())
 
 
 @pytest.mark.parametrize(
