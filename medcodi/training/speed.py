@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from medcodi.config import StageConfig
+from medcodi.training.task import Task
 
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")  # the last: cuBLAS, cuDNN
 
 
 class TooLittleMemoryError(RuntimeError):
@@ -40,7 +41,7 @@ def speed_up(module: nn.Module, config: StageConfig) -> None:
 
 
 @contextlib.contextmanager
-def memory_advice(label: str, config: StageConfig, num_processes: int) -> Iterator[None]:
+def memory_advice(task: Task, config: StageConfig, num_processes: int) -> Iterator[None]:
     """Raises TooLittleMemoryError for what torch and Python raise when memory is short."""
     try:
         yield
@@ -49,10 +50,13 @@ def memory_advice(label: str, config: StageConfig, num_processes: int) -> Iterat
         if not short:
             raise
         rows = config.batch_size // config.gradient_accumulation_steps // num_processes
+        changed = task.accumulation_changes
+        anew = "gradient_accumulation_steps or mixed_precision" if changed else "mixed_precision"
         raise TooLittleMemoryError(
-            f"{label}: too little memory for a micro-batch of {rows} rows. Three settings reduce it: "
+            f"{task.label}: too little memory for a micro-batch of {rows} rows. Three settings reduce it: "
             f"gradient_accumulation_steps (now {config.gradient_accumulation_steps}; more make smaller micro-batches "
-            f"of the same batch_size), gradient_checkpointing=true (now {str(config.gradient_checkpointing).lower()}), "
-            f"mixed_precision=bf16 (now {config.mixed_precision}). A checkpoint resumes with either gradient_checkpointing, "
-            f"the other two begin the stage anew. It said: {(str(error).splitlines() or [''])[0]}"
+            f"of the same batch_size{f', which changes {changed}' if changed else ''}), "
+            f"gradient_checkpointing=true (now {str(config.gradient_checkpointing).lower()}), "
+            f"mixed_precision=bf16 (now {config.mixed_precision}). With another {anew} the stage begins anew, otherwise its "
+            f"checkpoint resumes. It said: {(str(error).splitlines() or [''])[0]}"
         ) from error
