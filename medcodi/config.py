@@ -85,19 +85,27 @@ class StageConfig:
     num_steps: int = 100
     batch_size: int = 16
     gradient_accumulation_steps: int = 1
-    mixed_precision: str = "no"  # no | bf16 | fp16
+    mixed_precision: str = "no"  # no | bf16 (fp16 would need its loss scaler in the checkpoints)
     optim: OptimConfig = field(default_factory=OptimConfig)
     channels_last: bool = False
     compile: bool = False  # torch.compile of the networks' repeated blocks
     gradient_checkpointing: bool = False
     ema_decay: float = 0.0
     log_every: int = 20
-    validate_every: int = 0
+    validate_every: int = 0  # 0: never
     validation_batches: int = 4
-    preview_every: int = 0
+    preview_every: int = 0  # 0: never
     checkpoint_every: int = 200
     checkpoints_kept: int = 2
     per_modality: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        positive = ("batch_size", "gradient_accumulation_steps", "log_every", "checkpoint_every", "checkpoints_kept")
+        for name in (*positive, "num_steps", "validate_every", "validation_batches", "preview_every"):
+            if getattr(self, name) < (name in positive):
+                raise ValueError(f"{name} must be at least {int(name in positive)}, got {getattr(self, name)}")
+        if self.mixed_precision not in ("no", "bf16"):
+            raise ValueError(f"mixed_precision must be no or bf16, got {self.mixed_precision!r}")
 
 
 @dataclass
@@ -210,8 +218,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _place_override(key: str, stage: str | None) -> str:
     """`optim.lr` on the command line of a stage script means `stage2.optim.lr`."""
-    head = key.split(".")[0]
-    if stage and head in {f.name for f in dataclasses.fields(StageConfig)}:
+    if stage and key.split(".")[0] in {f.name for f in dataclasses.fields(StageConfig)}:
         return f"{stage}.{key}"
     return key
 
@@ -221,11 +228,9 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), stage: s
 
     Raises ValueError for an unknown key, a malformed override or a wrong type; FileNotFoundError for the path.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"recipe {path} does not exist")
-    loaded = _load(path)
-    pairs = []
+    loaded, pairs = _load(Path(path)), []
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
@@ -287,8 +292,7 @@ def _load(path: Path) -> DictConfig:
 def for_modality(stage: StageConfig, name: str) -> StageConfig:
     """The stage section with its `per_modality.NAME` overrides merged in."""
     values = dataclasses.asdict(stage)
-    overrides = values["per_modality"].get(name, {})
-    merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(overrides))
+    merged = OmegaConf.merge(values, values["per_modality"].get(name, {}))
     return build_dataclass(StageConfig, OmegaConf.to_container(merged), f"per_modality.{name}")
 
 

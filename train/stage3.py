@@ -1,6 +1,6 @@
 """Train stage 3: joint generation of a recipe.
 
-    accelerate launch train/stage3.py --config configs/phantom_tiny.yaml [modality=NAME] [optim.lr=1e-4 ...]
+    accelerate launch train/stage3.py --config configs/phantom_tiny.yaml [optim.lr=1e-4 ...]
 
 Rerunning the same command resumes, or does nothing when the stage is complete.
 """

@@ -265,7 +265,7 @@ class OptimusVAE(Autoencoder):
             "loss": reconstruction + beta * kl * len(values) / num_tokens,
             "reconstruction": reconstruction.detach(),
             "kl": kl.detach(),
-            "beta": torch.tensor(beta),
+            "beta": torch.full((), beta, device=kl.device),
         }
 
     def _drop_words(self, token_ids: Tensor, generator: torch.Generator | None) -> Tensor:

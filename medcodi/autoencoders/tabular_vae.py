@@ -140,7 +140,7 @@ class TabularVAE(Autoencoder):
         beta = cyclical_beta(progress, self.config.max_beta, self.config.num_beta_cycles)
         discrete_loss = self.config.discrete_weight * (parts["category"] + parts["missing"])
         loss = parts["number"] + discrete_loss + beta * kl / values.shape[1]
-        parts |= {"kl": kl, "beta": torch.tensor(beta)}
+        parts |= {"kl": kl, "beta": torch.full((), beta, device=kl.device)}
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
 
     @torch.no_grad()

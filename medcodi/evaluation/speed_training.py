@@ -101,7 +101,7 @@ class Trainer:
             for shadow, parameter in zip(self.ema.shadow, self.parameters, strict=True):
                 shadow.lerp_(parameter.detach(), 0.001)
         else:
-            self.ema.update(self.task, step)
+            self.ema.update(step)
 
     def figures(self) -> dict[str, float]:
         """FLOPs of forward and backward, MiB that backward keeps (weights left out), MiB of the state."""

@@ -16,7 +16,7 @@ from medcodi.foreign.importing import AUTOENCODER, DENOISER, ENCODER
 from medcodi.nn.weights import load_config, load_module, weights_hash
 from medcodi.training.checkpoint import checkpoints, save_checkpoint, trainable_state
 from medcodi.training.ema import EMA
-from medcodi.training.loop import DONE, run_fingerprint
+from medcodi.training.loop import DONE, run_identity
 from medcodi.training.run import Run
 from medcodi.training.task import Task
 from medcodi.training.tasks import tasks_of
@@ -73,9 +73,9 @@ def _write(task: Task, recipe: Recipe, stage: str, name: str, sources: dict[str,
         [p for p in task.parameters() if p.requires_grad], lr=config.optim.lr, betas=tuple(config.optim.betas),
         weight_decay=config.optim.weight_decay, fused=True,
     )  # fmt: skip
-    key = run_fingerprint(task, config, recipe.seed)
+    identity = run_identity(task, config, recipe.seed)
     ema = EMA(task, config.ema_decay)
     state = {"model": trainable_state(task), "optimizer": optimizer.state_dict(), "ema": ema.state_dict()}
-    written = save_checkpoint(folder / "checkpoints", 0, key, state, config.checkpoints_kept)
+    written = save_checkpoint(folder / "checkpoints", 0, identity, state, config.checkpoints_kept)
     (folder / STARTED).write_text(json.dumps(sources, indent=1))
     return written

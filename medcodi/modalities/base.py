@@ -53,6 +53,10 @@ class Modality(ABC):
         self.name = name
         self.args = build_dataclass(self.Args, args, f"modalities.{name}") if isinstance(args, dict) else args
         self.assets = {} if assets is None else assets
+        interval = self.guidance_interval
+        if interval is not None and (len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1):
+            raise ValueError(f"modalities.{name}.guidance_interval must be [low, high] with 0 <= low < high <= 1, "
+                             f"got {interval}")  # fmt: skip
 
     @property
     def group(self) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -15,8 +15,8 @@ from torch import nn
 logger = logging.getLogger(__name__)
 STATE, META = "state.pt", "meta.json"
 
-# what torch.save (its zip writer loses the errno) and safetensors say when a write comes short
-WRITE_FAILED = ("file write failed", "unexpected pos", "No space left on device", "File too large", "quota exceeded")
+# what safetensors says when a write comes short
+WRITE_FAILED = ("No space left on device", "File too large", "quota exceeded")
 
 
 class CheckpointError(RuntimeError):
@@ -45,27 +45,61 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.split("_")[1]))
 
 
-def save_checkpoint(folder: Path, step: int, fingerprint: str, state: dict[str, Any], keep: int) -> Path:
+def save_checkpoint(folder: Path, step: int, identity: dict[str, Any], state: dict[str, Any], keep: int) -> Path:
     """Write `state` (`model`, `optimizer`, `ema`: whole tensors) to `folder/step_N`, then drop all but the `keep` newest.
-    CheckpointError when the disk is full."""
+    `identity` has the `fingerprint` of what made it. CheckpointError when the disk is full."""
     final = folder / f"step_{step}"
     temporary = folder / f"step_{step}.tmp"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        torch.save(state, temporary / STATE)
-        with open(temporary / STATE, "rb") as file:
-            os.fsync(file.fileno())
-        meta = {"step": step, "fingerprint": fingerprint, "sha256": _sha256(temporary / STATE)}
+        with open(temporary / STATE, "wb") as file:
+            hashed = _Hashed(file)
+            torch.save(state, hashed)
+        meta = {"step": step, "sha256": hashed.sha256.hexdigest(), **identity}
         (temporary / META).write_text(json.dumps(meta))
+        for path in (temporary / STATE, temporary / META, temporary):
+            _sync(path)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
+        _sync(folder)
     except (OSError, RuntimeError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise write_error(final, error, folder) from error
+        failed = _failed_write(error)
+        if failed is None:
+            raise
+        raise write_error(final, failed, folder) from error
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+class _Hashed:
+    """A file that is hashed as torch.save writes it, from its beginning to its end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.flush, self.sha256 = file, file.flush, hashlib.sha256()
+
+    def write(self, data: memoryview) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+
+def _sync(path: Path) -> None:
+    """A file, or the names in a folder, onto the disk: a checkpoint is whole also after a power cut."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _failed_write(error: BaseException | None) -> OSError | None:
+    """What the operating system said when a write failed; torch's zip writer puts an error of its own in front. None when
+    something else went wrong, such as a worker process that died meanwhile."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def _sha256(path: Path) -> str:
@@ -73,15 +107,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_checkpoint(folder: Path, fingerprint: str, module: nn.Module) -> tuple[int, dict[str, Any] | None]:
+def read_checkpoint(folder: Path, identity: dict[str, Any], module: nn.Module) -> tuple[int, dict[str, Any] | None]:
     """Step and state of the newest checkpoint below `folder`, its weights put into `module`; (0, None) without one.
 
-    Raises ValueError for a checkpoint of another recipe, CheckpointError (with the file) for a damaged one.
+    Raises ValueError for a checkpoint of another `identity` (with what differs), CheckpointError (with the file) for a
+    damaged one.
     """
     found = checkpoints(folder)
     if not found:
         return 0, None
-    meta, state = _read(found, fingerprint)
+    meta, state = _read(found, identity)
     parameters = trainable_state(module)
     if set(parameters) != set(state["model"]):
         raise ValueError(f"checkpoint {found[-1]} holds other parameters than this stage trains")
@@ -92,14 +127,24 @@ def read_checkpoint(folder: Path, fingerprint: str, module: nn.Module) -> tuple[
     return meta["step"], state
 
 
-def _read(found: list[Path], fingerprint: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _differences(there: Any, here: Any, name: str) -> list[str]:
+    """Where two nested mappings differ, with both values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = sorted(there.keys() | here.keys())
+        return [x for k in keys for x in _differences(there.get(k), here.get(k), f"{name}.{k}")]
+    return [] if there == here else [f"{name} is {there} there, {here} here"]
+
+
+def _read(found: list[Path], identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     path = found[-1] / META
     try:
         meta = json.loads(path.read_text())
-        made_by, digest = meta["fingerprint"], meta.get("sha256")  # absent in checkpoints that are older than the check
-        if made_by != fingerprint:
+        digest = meta.get("sha256")  # absent, as the settings, in checkpoints that are older than the check
+        if meta["fingerprint"] != identity["fingerprint"]:
+            keys = [k for k in identity if k in meta and k != "fingerprint"]
+            different = "; ".join(x for k in keys for x in _differences(meta[k], identity[k], k))
             raise ValueError(
-                f"checkpoint {found[-1]} was made by another recipe (fingerprint {made_by}, this one is {fingerprint}): "
+                f"checkpoint {found[-1]} was made by another recipe ({different or meta['fingerprint']}): "
                 f"change the recipe's name, restore the recipe, or remove the folder {found[-1].parents[1]}"
             )
         path = found[-1] / STATE

@@ -18,7 +18,7 @@ def main(stage: str, arguments: list[str] | None = None) -> None:
     """Parse `--config FILE key=value ...` and train `stage`. Exits with 130 when interrupted (state saved)."""
     parser = argparse.ArgumentParser(description=f"train {stage} of a recipe")
     parser.add_argument("--config", required=True, help="recipe YAML")
-    parser.add_argument("overrides", nargs="*", help="dotted overrides, such as modality=NAME optim.lr=1e-4")
+    parser.add_argument("overrides", nargs="*", help="dotted overrides, such as optim.lr=1e-4")
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:

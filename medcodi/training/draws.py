@@ -4,7 +4,8 @@ Every number of step s is drawn for the GLOBAL batch from (seed, s) on the CPU; 
 Legend: G global batch, B local rows.
 """
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -20,21 +21,38 @@ class Draws:
     def __init__(
         self, seed: int, label: str, step: int, global_batch: int, rows: range, device: torch.device | str = "cpu"
     ) -> None:
-        self.global_batch, self.rows, self.device = global_batch, rows, torch.device(device)
-        self.generator = derive_generator(seed, label, step)
-        self.local_generator = derive_generator(seed, label, step, rows.start)
+        self.place = (seed, label, step)
+        self.global_batch, self.device = global_batch, torch.device(device)
+        self.generator = derive_generator(*self.place)
+        self._drawn: list[tuple[Callable, tuple[int, ...], torch.Tensor]] = []  # of the global batch, as they were asked for
+        self._begin(rows)
 
-    def _keep(self, drawn: torch.Tensor) -> torch.Tensor:
+    def _begin(self, rows: range) -> None:
+        self.rows, self._asked = rows, 0
+        self.local_generator = derive_generator(*self.place, rows.start)
+
+    def of(self, rows: range) -> "Draws":
+        """The draws of another micro-batch of the step, which asks for the same ones: each is drawn once a step."""
+        other = copy.copy(self)
+        other._begin(rows)
+        return other
+
+    def _draw(self, function: Callable, shape: tuple[int, ...]) -> torch.Tensor:
+        if self._asked == len(self._drawn):
+            self._drawn.append((function, shape, function(self.global_batch, *shape, generator=self.generator)))
+        same_function, same_shape, drawn = self._drawn[self._asked]
+        assert (function, shape) == (same_function, same_shape), "the micro-batches of a step ask for different numbers"
+        self._asked += 1
         kept = drawn[self.rows.start : self.rows.stop]
         return kept.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else kept
 
     def normal(self, *shape: int) -> torch.Tensor:
         """(B, *shape) standard normal."""
-        return self._keep(torch.randn(self.global_batch, *shape, generator=self.generator))
+        return self._draw(torch.randn, shape)
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """(B, *shape) in [0, 1)."""
-        return self._keep(torch.rand(self.global_batch, *shape, generator=self.generator))
+        return self._draw(torch.rand, shape)
 
 
 class StepSampler(Sampler[list[int]]):

@@ -19,38 +19,37 @@ class EMA:
         if not 0 <= decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {decay}")
         self.decay, self.local = decay, local
-        self.names = [n for n, p in module.named_parameters() if p.requires_grad] if decay else []
-        self.shadow = [x.clone() for x in self._weights(module)]
+        self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad} if decay else {}
+        self.shadow = [x.clone() for x in self._weights()]
 
-    def _weights(self, module: nn.Module) -> list[torch.Tensor]:
-        parameters = dict(module.named_parameters())
-        return [self.local(parameters[n]) for n in self.names]
+    def _weights(self) -> list[torch.Tensor]:
+        return [self.local(p) for p in self.parameters.values()]
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        if not self.names:
+    def update(self, step: int) -> None:
+        if not self.parameters:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.shadow, self._weights(module), 1 - decay)
+        torch._foreach_lerp_(self.shadow, self._weights(), 1 - decay)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return dict(zip(self.names, self.shadow, strict=True))
+        return dict(zip(self.parameters, self.shadow, strict=True))
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        for name, shadow in zip(self.names, self.shadow, strict=True):
+        for name, shadow in zip(self.parameters, self.shadow, strict=True):
             shadow.copy_(state[name])
 
     @contextlib.contextmanager
-    def applied(self, module: nn.Module) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Inside, the module carries the averaged weights."""
-        backup = [x.clone() for x in self._weights(module)]
+        backup = [x.clone() for x in self._weights()]
         try:
-            self._copy(module, self.shadow)
+            self._copy(self.shadow)
             yield
         finally:
-            self._copy(module, backup)
+            self._copy(backup)
 
     @torch.no_grad()
-    def _copy(self, module: nn.Module, values: list[torch.Tensor]) -> None:
-        for weights, value in zip(self._weights(module), values, strict=True):
+    def _copy(self, values: list[torch.Tensor]) -> None:
+        for weights, value in zip(self._weights(), values, strict=True):
             weights.copy_(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from medcodi.config import OptimConfig, Recipe, StageConfig, fingerprint, save_yaml, to_dict
@@ -71,10 +72,17 @@ def graceful_stop() -> Iterator[dict[str, bool]]:
             signal.signal(number, handler)
 
 
-def run_fingerprint(task: Task, config: StageConfig, seed: int) -> str:
-    """What must be equal for a checkpoint to be resumed or an export to be reused."""
+def run_identity(task: Task, config: StageConfig, seed: int) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be resumed or an export to be reused: its `fingerprint`, and what that is made
+    from, to tell what differs."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in NO_INFLUENCE}
-    return fingerprint([task.label, task.dependencies(), settings, seed])
+    if not task.accumulation_changes:
+        settings["gradient_accumulation_steps"] = 1
+    built_on = task.dependencies()
+    return {
+        "fingerprint": fingerprint([task.label, built_on, settings, seed]), "seed": seed,
+        task.label.split("/")[0]: settings, "what it is built on (hash)": fingerprint(built_on),
+    }  # fmt: skip
 
 
 def fit(task: Task, config: StageConfig, recipe: Recipe) -> Path:
@@ -84,24 +92,33 @@ def fit(task: Task, config: StageConfig, recipe: Recipe) -> Path:
     TooLittleMemoryError, ValueError (other recipe, processes that cannot train this).
     """
     folder = recipe.run_dir / task.label
-    topology = start(config, task.find_unused_parameters)
-    accelerator = topology.accelerator
-    key = run_fingerprint(task, config, recipe.seed)
-    done = folder / "export" / DONE
-    if done.is_file() and json.loads(done.read_text())["fingerprint"] == key:
-        logger.info("%s is complete: %s", task.label, folder / "export")
-        return folder / "export"
-    folder.mkdir(parents=True, exist_ok=True)
-    if accelerator.is_main_process:
-        save_yaml(to_dict(recipe), folder / "config.yaml")
-        described = environment(accelerator.device, accelerator.num_processes)
-        (folder / "environment.json").write_text(json.dumps(described, indent=2))
-    with memory_advice(task.label, config, accelerator.num_processes), contextlib.closing(topology):
-        _train(task, config, recipe, folder, topology, key)
+    with contextlib.closing(start(config, task.find_unused_parameters)) as topology:
+        identity = run_identity(task, config, recipe.seed)
+        if _is_done(folder / "export" / DONE, identity["fingerprint"]):
+            logger.info("%s is complete: %s", task.label, folder / "export")
+            return folder / "export"
+        with memory_advice(task, config, topology.accelerator.num_processes):
+            _train(task, config, recipe, folder, topology, identity)
     return folder / "export"
 
 
-def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topology: Topology, key: str) -> None:
+def _is_done(path: Path, key: str) -> bool:
+    """Whether the export beside `path` is that of `key`. One that a full disk cut short says nothing."""
+    try:
+        return json.loads(path.read_text())["fingerprint"] == key
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _describe(recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
+    """config.yaml and environment.json of the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_yaml(to_dict(recipe), folder / "config.yaml")
+    described = environment(accelerator.device, accelerator.num_processes)
+    (folder / "environment.json").write_text(json.dumps(described, indent=2))
+
+
+def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topology: Topology, identity: dict) -> None:
     optim, accelerator = config.optim, topology.accelerator
     main = accelerator.is_main_process
     micro_rows = micro_batch_rows(
@@ -109,7 +126,9 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
     )
     task.to(accelerator.device)
     speed_up(task, config)
-    step, saved = read_checkpoint(folder / "checkpoints", key, task)
+    step, saved = read_checkpoint(folder / "checkpoints", identity, task)
+    if main:  # a refused checkpoint keeps what describes it
+        _describe(recipe, folder, accelerator)
     data = task.dataset("train")
     task.dataset("validation")  # both fill their caches here, where all processes are
     task.begin()
@@ -126,7 +145,7 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
         accelerator.wait_for_everyone()
         state = _state(task, ema, topology)
         if main:
-            save_checkpoint(folder / "checkpoints", step, key, state, config.checkpoints_kept)
+            save_checkpoint(folder / "checkpoints", step, identity, state, config.checkpoints_kept)
 
     with graceful_stop() as signals, contextlib.closing(progress):
         while step < config.num_steps:
@@ -134,7 +153,7 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
                 group["lr"] = optim.lr * lr_factor(step, config.num_steps, optim)
             losses = _step(task, config, recipe, topology, loader, micro_rows, step)
             step += 1
-            ema.update(task, step)
+            ema.update(step)
             progress.advance(step)
             if step % config.log_every == 0 or step == config.num_steps:
                 sec_per_step = (time.perf_counter() - clock) / (step - clock_step)
@@ -146,14 +165,14 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
             _watch(task, ema, config, recipe, folder, topology, metrics, step)
             if step % config.log_every == 0 or step == config.num_steps:
                 clock, clock_step = time.perf_counter(), step
-            if _anywhere(signals["stop"], topology, _reads_device(step, config, topology)):
+            if topology.anywhere(signals["stop"]):  # they leave after the same step
                 save()
                 raise TrainingInterrupted(f"{task.label} stopped at step {step}; rerun the same command to go on")
             if step % config.checkpoint_every == 0 and step < config.num_steps:
                 save()
     with torch.no_grad(), topology.averaged(task, ema) as averaged:
         if main:
-            _export(averaged, folder, key, step)
+            _export(averaged, folder, identity["fingerprint"], step)
     accelerator.wait_for_everyone()
 
 
@@ -197,23 +216,20 @@ def _step(
     torch.manual_seed(derive_seed(recipe.seed, task.label, step, accelerator.process_index))  # dropout
     model.train()
     totals: dict[str, torch.Tensor] = {}
+    draws = Draws(recipe.seed, task.label, step, config.batch_size, micro_rows[0], accelerator.device)
     for index, rows in enumerate(micro_rows):
         batch = next(loader)
-        draws = Draws(recipe.seed, task.label, step, config.batch_size, rows, accelerator.device)
         last = index == len(micro_rows) - 1
         with topology.micro_batch(last), accelerator.autocast():
-            losses = model(batch, draws, step / config.num_steps)
+            losses = model(batch, draws.of(rows), step / config.num_steps)
             topology.backward(losses["loss"], last)
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + value.detach() / len(micro_rows)
-    if accelerator.num_processes > 1:
-        totals = {name: accelerator.reduce(value, "mean") for name, value in totals.items()}
+    totals = topology.mean(totals)
     norm = topology.clip()
-    if _reads_device(step + 1, config, topology):
-        checked = (*totals.values(), norm) if topology.exact_norm else totals.values()
-        if not all(math.isfinite(float(v)) for v in checked):
-            values = {k: float(v) for k, v in totals.items()}
-            raise NonFiniteLossError(f"{task.label}, step {step + 1}: losses {values}, gradient norm {float(norm)}")
+    if _reads_device(step + 1, config, topology) and not all(math.isfinite(float(v)) for v in (*totals.values(), norm)):
+        values = {k: float(v) for k, v in totals.items()}
+        raise NonFiniteLossError(f"{task.label}, step {step + 1}: losses {values}, gradient norm {float(norm)}")
     if not topology.step():
         raise NonFiniteLossError(f"{task.label}, step {step + 1}: gradients that are not finite")
     return totals
@@ -223,14 +239,6 @@ def _reads_device(step: int, config: StageConfig, topology: Topology) -> bool:
     """Whether the host may wait for the device after this step: on a GPU only where something is logged or saved."""
     due = step % config.log_every == 0 or step % config.checkpoint_every == 0 or step == config.num_steps
     return due or topology.accelerator.device.type == "cpu"
-
-
-def _anywhere(flag: bool, topology: Topology, ask: bool) -> bool:
-    """Whether any process was told to stop: they leave after the same step, one in which they `ask` each other."""
-    accelerator = topology.accelerator
-    if accelerator.num_processes == 1:
-        return flag
-    return ask and bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum"))
 
 
 def _mapped(task: Task, tensors: dict[str, torch.Tensor], function: Callable) -> dict[str, torch.Tensor]:
@@ -262,6 +270,8 @@ def _export(task: Task, folder: Path, key: str, step: int) -> None:
     config = {"fingerprint": key, "step": step, **task.finalize()}
     try:
         task.export(folder / "export", config)
-        (folder / "export" / DONE).write_text(json.dumps({"fingerprint": key, "step": step}))
+        written = folder / "export" / f"{DONE}.tmp"
+        written.write_text(json.dumps({"fingerprint": key, "step": step}))
+        written.replace(folder / "export" / DONE)
     except (OSError, SafetensorError) as error:
         raise write_error(folder / "export", error, folder / "checkpoints") from error

@@ -261,5 +261,6 @@ class Zero(Sharded):
                     safe_set_full_optimizer_state(self.parameters[index], values[key], key)
 
     def close(self) -> None:
+        super().close()
         if self.model is not None:
             self.model.destroy()

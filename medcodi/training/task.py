@@ -17,6 +17,8 @@ class Task(nn.Module, ABC):
 
     label: str
     find_unused_parameters = False
+    # what smaller micro-batches of the same batch change but for rounding; "": nothing, a resumed run may have others
+    accumulation_changes = "how rows are weighed or what noise they get"
 
     @abstractmethod
     def forward(self, batch: Any, draws: Draws, progress: float) -> dict[str, torch.Tensor]:

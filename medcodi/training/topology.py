@@ -7,11 +7,13 @@ topology wrote resumes in any other, with any number of processes that divides t
 
 import contextlib
 import copy
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from medcodi.training.task import Task
 
 ZERO, SHARD, ON_CPU = "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_CPU"
+_CPU_LAUNCH = "`ACCELERATE_USE_CPU=true torchrun --standalone --nproc_per_node N train/STAGE.py ...`"
 # what a launcher that starts one process a task tells each of them
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
@@ -42,15 +45,16 @@ def check_processes(started: int, environment: Mapping[str, str]) -> None:
         asked = environment.get(name, "")
         if asked.isdigit() and int(asked) > started:
             raise TopologyError(
-                f"{asked} processes were asked for ({name}={asked}), but this training runs with {started}. Start them with "
-                f"`torchrun --nproc_per_node N train/STAGE.py ...` or `accelerate launch --num_processes N`, or unset {name}"
+                f"{asked} processes were asked for ({name}={asked}), but this training runs with {started}. Start them on "
+                f"GPUs with `accelerate launch --num_processes N` or `torchrun --nproc_per_node N train/STAGE.py ...`, "
+                f"without (where accelerate launch starts one) with {_CPU_LAUNCH}. If {started} is meant, unset {name}"
             )
     launched = "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_ADDR" in environment
     if started == 1 and launched and not any(name in environment for name in SIZES):
         raise TopologyError(
-            "accelerate launch was asked for several processes (it set MASTER_ADDR), but it started one, as it does on a "
-            "CPU. Several CPU processes: `ACCELERATE_USE_CPU=true torchrun --standalone --nproc_per_node N train/STAGE.py`. "
-            "If one is meant: --num_processes 1, and unset MASTER_ADDR"
+            "accelerate launch was asked for several processes (it set MASTER_ADDR), but it started one, as it does where "
+            "torch sees no GPU. If there is one, look at nvidia-smi and CUDA_VISIBLE_DEVICES. Several CPU processes: "
+            f"{_CPU_LAUNCH}. If one is meant: --num_processes 1, and unset MASTER_ADDR"
         )
 
 
@@ -65,8 +69,6 @@ def start(config: StageConfig, find_unused_parameters: bool) -> "Topology":
     zero, shard = _is_set(ZERO), _is_set(SHARD)
     if (zero or shard) and "RANK" not in os.environ:
         raise TopologyError("ZeRO and FSDP need a launcher: start with `accelerate launch --config_file ...` or torchrun")
-    if (zero or shard) and config.mixed_precision == "fp16":
-        raise TopologyError("mixed_precision fp16 needs a loss scaler, which ZeRO and FSDP do not have here: use bf16")
     if zero and _is_set(ON_CPU):
         raise TopologyError(f"accelerate leaves DeepSpeed out when {ON_CPU} is set: unset it, without a GPU the CPU is used")
     if zero and not torch.cuda.is_available():
@@ -123,10 +125,26 @@ class Topology:
         self.optimizer.zero_grad(set_to_none=True)
         return True
 
-    @property
-    def exact_norm(self) -> bool:
-        """Whether a norm that is not finite means a broken training (a loss scaler meets some on its way)."""
-        return self.accelerator.scaler is None
+    def mean(self, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Means of scalars over the processes, in one reduction on the device (nccl refuses tensors in CPU memory)."""
+        if self.accelerator.num_processes == 1:
+            return losses
+        device = self.accelerator.device
+        stacked = torch.stack([value.float().to(device, non_blocking=True) for value in losses.values()])
+        return dict(zip(losses, self.accelerator.reduce(stacked, "mean"), strict=True))
+
+    @functools.cached_property
+    def _hosts(self) -> dist.ProcessGroup:
+        """The processes, talking through CPU memory: nobody waits for a device."""
+        return dist.new_group(backend="gloo")
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether `flag` is set in any process; all call it together."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        told = torch.tensor(int(flag))
+        dist.all_reduce(told, dist.ReduceOp.MAX, group=self._hosts)
+        return bool(told)
 
     def local(self, parameter: nn.Parameter) -> torch.Tensor:
         """What this process keeps of a parameter: the tensor itself, it follows the training."""
@@ -151,8 +169,10 @@ class Topology:
     def averaged(self, task: "Task", ema: "EMA") -> Iterator["Task"]:
         """The task with its averaged weights, in evaluation mode, to use without the other processes; all enter together."""
         task.eval()
-        with ema.applied(task):
+        with ema.applied():
             yield task
 
     def close(self) -> None:
         """After training: give back what the topology holds."""
+        if "_hosts" in vars(self):
+            dist.destroy_process_group(self._hosts)

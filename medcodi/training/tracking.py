@@ -25,13 +25,20 @@ def environment(device: torch.device, num_processes: int) -> dict[str, Any]:
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    root = Path(__file__).resolve().parents[2]
-    commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "python": platform.python_version(), "packages": versions, "git_commit": commit.stdout.strip() or None,
+        "python": platform.python_version(), "packages": versions, "git_commit": _git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "num_processes": num_processes, "num_threads": torch.get_num_threads(),
     }  # fmt: skip
+
+
+def _git_commit() -> str | None:
+    """None outside a repository, and without git."""
+    command = ["git", "-C", str(Path(__file__).resolve().parents[2]), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    except OSError:
+        return None
 
 
 class MetricsFile:

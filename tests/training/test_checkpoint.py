@@ -1,12 +1,14 @@
 """Checkpoints: rotation, leftovers of a kill, and damage that is named instead of trained on."""
 
+import hashlib
 import json
 import os
 import signal
 
 import pytest
+import torch
 
-from medcodi.training.checkpoint import CheckpointError, checkpoints
+from medcodi.training.checkpoint import CheckpointError, checkpoints, save_checkpoint
 from medcodi.training.loop import TrainingInterrupted
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
@@ -41,6 +43,27 @@ def test_damaged_checkpoint_is_named(stopped, damage):
         path.write_bytes(data[: len(data) // 2] if damage in ("cut", "meta") else data)
     with pytest.raises(CheckpointError, match=rf"step_4/{path.name} is damaged .*step_4 to resume from step_2"):
         train_stage(recipe, "stage2")
+
+
+def test_an_error_that_is_no_failed_write_passes_as_it_is(tmp_path, monkeypatch):
+    """torch raises one for a worker process that died, wherever the training process is."""
+    folder, state = tmp_path / "checkpoints", {"model": {"weight": torch.ones(1000)}}
+    save_checkpoint(folder, 1, {"fingerprint": "a"}, state, 2)
+
+    def died(self, data):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    monkeypatch.setattr("medcodi.training.checkpoint._Hashed.write", died)
+    with pytest.raises(RuntimeError) as raised:
+        save_checkpoint(folder, 2, {"fingerprint": "a"}, state, 2)
+    assert not isinstance(raised.value, CheckpointError)
+    assert [p.name for p in folder.iterdir()] == ["step_1"]
+
+
+def test_digest_is_that_of_the_file(stopped):
+    for path in stopped[1]:
+        digest = hashlib.sha256((path / "state.pt").read_bytes()).hexdigest()
+        assert json.loads((path / "meta.json").read_text())["sha256"] == digest
 
 
 def test_checkpoint_from_before_the_check_still_resumes(stopped):

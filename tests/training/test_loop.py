@@ -1,5 +1,6 @@
 """The training loop: exact resume, the same numbers twice, frozen weights, and what stops a run."""
 
+import errno
 import json
 import logging
 import os
@@ -7,23 +8,27 @@ import resource
 import signal
 import subprocess
 import sys
+import time
+import traceback
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medcodi.config import for_modality
+from medcodi.config import for_modality, load_recipe
+from medcodi.modalities.base import get_kind
 from medcodi.nn.weights import WEIGHTS, load_module, weights_hash
 from medcodi.training.checkpoint import CheckpointError, checkpoints
 from medcodi.training.command import main
 from medcodi.training.draws import Draws
+from medcodi.training.ema import EMA
 from medcodi.training.loop import NonFiniteLossError, TrainingInterrupted, fit
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
 from medcodi.training.tasks.stage2 import Stage2Task
 from medcodi.training.tasks.stage3 import Stage3Task
-from medcodi.training.tracking import read_metrics
+from medcodi.training.tracking import environment, read_metrics
 from tests.tiny import BATCH, copy_run, tiny_recipe, write_recipe
 
 REPOSITORY = Path(__file__).parents[2]
@@ -124,7 +129,7 @@ def test_every_stage_resumes_after_a_kill(tiny_run, tmp_path, stage, monkeypatch
     label = "autoencoder/report" if stage == "autoencoder" else stage
     process = os.fork()
     if process == 0:  # dies in step 6, before its checkpoint, as under kill -9
-        monkeypatch.setattr("medcodi.training.loop.EMA.update", lambda self, module, step: step == 6 and os._exit(9))
+        monkeypatch.setattr("medcodi.training.loop.EMA.update", lambda self, step: step == 6 and os._exit(9))
         try:
             train_stage(broken, stage)
         finally:
@@ -137,6 +142,34 @@ def test_every_stage_resumes_after_a_kill(tiny_run, tmp_path, stage, monkeypatch
     train_stage(broken, stage)
     assert_same_weights(exported(whole, label), exported(broken, label))
     assert losses(whole, label) == losses(broken, label)
+
+
+def test_a_signal_to_the_whole_group_lets_the_readers_live(tiny_run, tmp_path):
+    """As a scheduler, a terminal or torchrun sends it: worker processes that died of it would fail the checkpoint."""
+    recipe = stage2_recipe(tiny_run, tmp_path)
+    recipe.data.num_workers = 2
+
+    def signal_group():
+        subprocess.run(["kill", "-TERM", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True)
+        time.sleep(0.3)  # readers that the signal ends are gone by then
+
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            os.setsid()
+            with pytest.raises(TrainingInterrupted, match="stopped at step 3"):
+                fit_stage2(recipe, Hooked(Run(recipe), "tabular", 3, signal_group))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert [p.name for p in checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")] == ["step_3"]
+    recipe.data.num_workers = 0
+    train_stage(recipe, "stage2")
+    assert [step for step, _ in losses(recipe, "stage2/tabular")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_script_exits_with_130_and_resumes(tiny_run, tmp_path, caplog):
@@ -177,9 +210,80 @@ def test_checkpoint_of_another_recipe_is_refused(tiny_run, tmp_path):
     recipe = stage2_recipe(tiny_run, tmp_path)
     with pytest.raises(TrainingInterrupted):
         fit_stage2(recipe, Hooked(Run(recipe), "tabular", 2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    described = [recipe.run_dir / "stage2" / "tabular" / name for name in ("config.yaml", "environment.json")]
+    before = [path.read_text() for path in described]
+    described[1].write_text("of the run")
     recipe.stage2.optim.lr = 0.5
     with pytest.raises(ValueError, match=r"step_2 was made by another recipe .*change the recipe's name"):
         train_stage(recipe, "stage2")
+    assert [path.read_text() for path in described] == [before[0], "of the run"]
+
+
+def interrupted(recipe, stage):
+    """Stop a stage in its third step."""
+    with pytest.MonkeyPatch.context() as patched:
+        update = EMA.update
+        stop = lambda self, step: (update(self, step), step == 3 and os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
+        patched.setattr(EMA, "update", stop)
+        with pytest.raises(TrainingInterrupted):
+            train_stage(recipe, stage)
+
+
+def test_accumulation_of_means_over_rows_may_change(tiny_run, tmp_path):
+    """As from eight GPUs to four of the same micro-batch."""
+    whole, moved = (stage2_recipe(tiny_run, tmp_path / folder, ema_decay=0.9) for folder in ("whole", "moved"))
+    train_stage(whole, "stage2")
+    interrupted(moved, "stage2")
+    moved.stage2.gradient_accumulation_steps = 2
+    train_stage(moved, "stage2")
+    one, two = (exported(recipe, "stage2/tabular") for recipe in (whole, moved))
+    for key in one:  # see test_accumulation_equals_one_batch
+        torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-4, msg=key)
+    assert torch.cat([(one[key] - two[key]).flatten() for key in one]).abs().mean() < 1e-6
+
+
+def test_refused_checkpoint_says_what_differs(tiny_run, tmp_path):
+    """Stage 1: smaller micro-batches have fewer negatives."""
+    recipe = copy_run(tiny_run, tmp_path, without=("stage1", "pipeline"), stage1={"num_steps": 6})
+    interrupted(recipe, "stage1")
+    recipe.stage1.gradient_accumulation_steps = 2
+    recipe.stage1.optim.betas = [0.9, 0.95]
+    match = (
+        r"made by another recipe \(stage1\.gradient_accumulation_steps is 1 there, 2 here; "
+        r"stage1\.optim\.betas is \[0\.9, 0\.99\] there, \[0\.9, 0\.95\] here\)"
+    )
+    with pytest.raises(ValueError, match=match):
+        train_stage(recipe, "stage1")
+
+
+@pytest.mark.parametrize("settings", [{"modality": "frontal"}, {"per_modality": {"frontal": {"num_steps": 1}}}])
+@pytest.mark.parametrize("stage", ["stage1", "stage3"])
+def test_stage_without_parts_refuses_settings_of_one(tiny_run, tmp_path, stage, settings):
+    recipe = copy_run(tiny_run, tmp_path, without=("pipeline",), **{stage: settings})
+    (key,) = settings
+    with pytest.raises(ValueError, match=rf"{stage} trains all modalities together.*leave out {stage}\.{key}"):
+        train_stage(recipe, stage)
+
+
+POSITIVE = ("batch_size", "gradient_accumulation_steps", "log_every", "checkpoint_every", "checkpoints_kept")
+
+
+@pytest.mark.parametrize(("key", "value", "message"), [
+    *((key, "0", f"{key} must be at least 1, got 0") for key in POSITIVE),
+    ("num_steps", "-1", "num_steps must be at least 0, got -1"),
+    ("mixed_precision", "fp16", "mixed_precision must be no or bf16, got 'fp16'"),
+    ("per_modality", "{tabular: {log_every: 0}}", "log_every must be at least 1"),
+])  # fmt: skip
+def test_settings_that_cannot_be_are_refused(tmp_path, key, value, message):
+    path = write_recipe(tiny_recipe(tmp_path), tmp_path / "recipe.yaml")
+    with pytest.raises(ValueError, match=message):
+        load_recipe(path, [f"{key}={value}"], "stage2")
+
+
+@pytest.mark.parametrize("interval", [[0.8, 0.1], [0.5], [-0.1, 0.5], [0.5, 1.5]])
+def test_guidance_interval_that_is_none_is_refused(interval):
+    with pytest.raises(ValueError, match=r"modalities\.frontal\.guidance_interval must be \[low, high\]"):
+        get_kind("image")("frontal", {"kind": "image", "guidance_interval": interval})
 
 
 def test_non_finite_loss_names_stage_and_step(tiny_run, tmp_path):
@@ -221,6 +325,34 @@ def test_full_disk_while_exporting(tiny_run, tmp_path, little_disk):
     with pytest.raises(CheckpointError, match=r"could not write .*export.*the disk is full"):
         fit_stage2(recipe, Hooked(Run(recipe), "tabular", 4, little_disk))
     assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["checkpoints"]
+
+
+def test_done_that_a_full_disk_emptied_is_absent(tiny_run, tmp_path):
+    recipe = stage2_recipe(tiny_run, tmp_path)
+    train_stage(recipe, "stage2")
+    done = recipe.run_dir / "stage2" / "tabular" / "export" / "done.json"
+    whole = done.read_text()
+    for text in ("", "[]", "{}", whole[:-3]):
+        done.write_text(text)
+        train_stage(recipe, "stage2")
+        assert done.read_text() == whole
+    assert [p.name for p in done.parent.glob("*.tmp")] == []
+
+
+def test_done_is_written_last(tiny_run, tmp_path, monkeypatch):
+    recipe = stage2_recipe(tiny_run, tmp_path)
+    replace = Path.replace
+
+    def full(path, target):
+        if path.name == "done.json.tmp":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(CheckpointError, match=r"could not write .*export.*the disk is full"):
+            train_stage(recipe, "stage2")
+    assert not (recipe.run_dir / "stage2" / "tabular" / "export" / "done.json").exists()
 
 
 def test_frozen_weights_do_not_move(tiny_run, tmp_path):
@@ -332,6 +464,11 @@ def test_run_folder_tells_what_was_run(tiny_run):
     rows = read_metrics(folder / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert all({"loss", "lr", "sec_per_step", "split"} <= row.keys() for row in rows)
+
+
+def test_git_is_not_needed(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert environment(torch.device("cpu"), 1)["git_commit"] is None
 
 
 def test_previews_are_drawn(tiny_run, tmp_path):

@@ -6,12 +6,13 @@ from torch._dynamo.utils import counters
 
 from medcodi.config import DataConfig, StageConfig, for_modality
 from medcodi.nn.blocks import blocks
-from medcodi.training.draws import StepSampler
+from medcodi.training.draws import Draws, StepSampler
 from medcodi.training.loading import batches
-from medcodi.training.loop import run_fingerprint
+from medcodi.training.loop import run_identity
 from medcodi.training.run import Run
 from medcodi.training.speed import TooLittleMemoryError, memory_advice
 from medcodi.training.tasks import train_stage
+from medcodi.training.tasks.stage1 import Stage1Task
 from medcodi.training.tasks.stage2 import Stage2Task
 from tests.training.test_loop import Hooked, assert_same_weights, exported, fit_stage2, losses, stage2_recipe
 
@@ -70,11 +71,11 @@ def test_checkpointing_recomputes_the_blocks(tiny_run, tmp_path):
 def test_options_keep_the_fingerprint(tiny_run):
     task = Stage2Task(Run(tiny_run), "tabular")
     config = for_modality(tiny_run.stage2, "tabular")
-    key = run_fingerprint(task, config, 0)
+    key = run_identity(task, config, 0)["fingerprint"]
     config.channels_last = config.compile = config.gradient_checkpointing = True
-    assert run_fingerprint(task, config, 0) == key
+    assert run_identity(task, config, 0)["fingerprint"] == key
     config.mixed_precision = "bf16"
-    assert run_fingerprint(task, config, 0) != key
+    assert run_identity(task, config, 0)["fingerprint"] != key
 
 
 @pytest.mark.parametrize("settings", [{"prefetch": 2}, {"prefetch": 9}, {"num_workers": 1, "prefetch": 1}])
@@ -113,8 +114,38 @@ def test_too_little_memory_names_three_settings(tiny_run, tmp_path):
 
 def test_other_errors_pass_as_they_are():
     for error in (RuntimeError("shape mismatch"), ValueError("memory")):
-        with pytest.raises(type(error)) as raised, memory_advice("stage1", StageConfig(), 1):
+        with pytest.raises(type(error)) as raised, memory_advice(Stage1Task, StageConfig(), 1):
             raise error
         assert raised.value is error
-    with pytest.raises(TooLittleMemoryError), memory_advice("stage1", StageConfig(), 1):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+])  # fmt: skip
+def test_advice_says_what_accumulation_changes(error):
+    match = r"fewer negatives\).*gradient_accumulation_steps or mixed_precision the"
+    with pytest.raises(TooLittleMemoryError, match=match), memory_advice(Stage1Task, StageConfig(), 1):
+        raise error
+
+
+def test_micro_batches_of_a_step_share_its_draws(monkeypatch):
+    """The numbers of Draws made anew for every micro-batch, each drawn once."""
+    drawn, rand, randn = [], torch.rand, torch.randn
+    monkeypatch.setattr(torch, "rand", lambda *a, **k: drawn.append(a) or rand(*a, **k))
+    monkeypatch.setattr(torch, "randn", lambda *a, **k: drawn.append(a) or randn(*a, **k))
+    micro_batches = [range(0, 2), range(4, 6), range(2, 4)]
+
+    def ask(draws):
+        return [draws.uniform(), draws.normal(3), draws.uniform(2), torch.randint(9, (4,), generator=draws.local_generator)]
+
+    anew = [ask(Draws(1, "stage2/a", 7, 6, rows)) for rows in micro_batches]
+    assert len(drawn) == 9
+    drawn.clear()
+    step = Draws(1, "stage2/a", 7, 6, micro_batches[0])
+    shared = [ask(step.of(rows)) for rows in micro_batches]
+    assert len(drawn) == 3
+    for before, now in zip(anew, shared, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
+    with pytest.raises(AssertionError, match="ask for different numbers"):
+        step.of(range(2)).normal(3)

@@ -12,11 +12,14 @@ from medcodi.config import StageConfig
 from medcodi.nn.weights import WEIGHTS
 from medcodi.training.checkpoint import checkpoints
 from medcodi.training.ema import EMA
+from medcodi.training.loop import TrainingInterrupted
+from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
-from medcodi.training.topology import TopologyError, check_processes, start
+from medcodi.training.topology import Topology, TopologyError, check_processes, start
 from medcodi.training.tracking import read_metrics
 from tests.tiny import copy_run
 from tests.training.processes import TOPOLOGIES, in_processes
+from tests.training.test_loop import Hooked, fit_stage2, stage2_recipe
 from tests.training.test_two_processes import assert_close
 
 SETTINGS = {"num_steps": 6, "checkpoint_every": 2, "validate_every": 3}
@@ -45,10 +48,10 @@ def kill_at(at):
     """kill -9 this process in step `at`."""
     update = EMA.update
 
-    def dying(self, module, step):
+    def dying(self, step):
         if step == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        update(self, module, step)
+        update(self, step)
 
     EMA.update = dying
 
@@ -113,6 +116,37 @@ def test_resume_in_another_topology(tiny_run, tmp_path, before, after):
     assert_close(outcome(one, "stage2"), outcome(moved, "stage2"))
 
 
+def test_losses_are_reduced_at_once_on_the_device():
+    class Nccl:
+        """What nccl does with a tensor in CPU memory, for a device that needs no GPU."""
+
+        device, num_processes, reduced = torch.device("meta"), 2, []
+
+        def reduce(self, tensor, reduction):
+            assert tensor.device == self.device and reduction == "mean", "No backend type associated with device type cpu"
+            self.reduced.append(tensor.shape)
+            return tensor
+
+    losses = {"loss": torch.tensor(1.0), "kl": torch.zeros((), device="meta"), "beta": torch.tensor(2, dtype=torch.float64)}
+    means = Topology(Nccl(), StageConfig()).mean(losses)
+    assert Nccl.reduced == [(3,)] and list(means) == list(losses)
+    assert all(value.shape == () and value.dtype == torch.float32 for value in means.values())
+
+
+def test_all_stop_after_the_step_in_which_one_is_told_to(tiny_run, tmp_path, monkeypatch):
+    """Also between the steps that read the device, as on a GPU."""
+    monkeypatch.setattr("medcodi.training.loop._reads_device", lambda step, config, topology: step == config.num_steps)
+    recipe = stage2_recipe(tiny_run, tmp_path, num_steps=8, log_every=8)
+
+    def work(rank):
+        hook = (lambda: os.kill(os.getpid(), signal.SIGTERM)) if rank == 1 else (lambda: None)
+        with pytest.raises(TrainingInterrupted, match="stopped at step 3"):
+            fit_stage2(recipe, Hooked(Run(recipe), "tabular", 3, hook))
+
+    assert in_processes(2, "ddp", work) == [0, 0]
+    assert [p.name for p in checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")] == ["step_3"]
+
+
 @pytest.mark.parametrize(
     ("environment", "match"),
     [
@@ -137,8 +171,6 @@ def test_what_sharding_cannot_do_is_refused(monkeypatch):
     with pytest.raises(TopologyError, match="need a launcher"):
         start(StageConfig(), False)
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(TopologyError, match="mixed_precision fp16 needs a loss scaler"):
-        start(StageConfig(mixed_precision="fp16"), False)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(TopologyError, match="accelerate leaves DeepSpeed out when ACCELERATE_USE_CPU is set"):
         start(StageConfig(), False)

@@ -13,14 +13,19 @@ from medcodi.training.tasks.stage3 import Stage3Task
 def tasks_of(run: Run, stage: str) -> list[tuple[str, type[Task], tuple]]:
     """(modality name or group representative, class, arguments) of each task of a stage, in order.
 
-    `STAGE.modality` in the recipe restricts autoencoder and stage2 to one modality.
+    `STAGE.modality` in the recipe restricts autoencoder and stage2 to one modality. ValueError for one, or for settings by
+    modality, in a stage that trains all of them together.
     """
-    family, chosen = run.family, getattr(run.recipe, stage).modality
+    family, section = run.family, getattr(run.recipe, stage)
+    chosen = section.modality
     if stage == "autoencoder":
         groups = [family.modality(chosen).group] if chosen else list(family.groups)
         return [(family.groups[g][0], AutoencoderTask, (run, g)) for g in groups]
     if stage == "stage2":
         return [(name, Stage2Task, (run, name)) for name in ([chosen] if chosen else family.names)]
+    if chosen or section.per_modality:
+        key = f"modality={chosen}" if chosen else "per_modality"
+        raise ValueError(f"{stage} trains all modalities together, it has no part for a single one: leave out {stage}.{key}")
     return [("", {"stage1": Stage1Task, "stage3": Stage3Task}[stage], (run,))]
 
 

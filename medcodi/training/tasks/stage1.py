@@ -39,6 +39,7 @@ class Stage1Task(Task):
 
     label = "stage1"
     find_unused_parameters = True
+    accumulation_changes = "the loss: a row is told apart from those of its micro-batch on all processes, so fewer negatives"
 
     def __init__(self, run: Run) -> None:
         super().__init__()

@@ -27,6 +27,8 @@ CHUNK = 512  # rows of one step of the closed form
 class Stage2Task(Task):
     """CachedBatch -> L = || target - f_theta(z_t, t, c) ||^2 (eq. 2). Trains fusion and denoiser of one output."""
 
+    accumulation_changes = ""  # a mean over rows, whose draws are their own
+
     def __init__(self, run: Run, name: str) -> None:
         super().__init__()
         modality = run.family.modality(name)
