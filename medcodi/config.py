@@ -218,9 +218,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _place_override(key: str, stage: str | None) -> str:
     """`optim.lr` on the command line of a stage script means `stage2.optim.lr`."""
-    if stage and key.split(".")[0] in {f.name for f in dataclasses.fields(StageConfig)}:
-        return f"{stage}.{key}"
-    return key
+    of_stage = stage and key.split(".")[0] in {f.name for f in dataclasses.fields(StageConfig)}
+    return f"{stage}.{key}" if of_stage else key
 
 
 def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), stage: str | None = None) -> Recipe:

@@ -78,6 +78,10 @@ class VectorDenoiser(nn.Module):
         self.summary = nn.Linear(context_dim, width) if summary else None
         half = depth // 2
         self.blocks = nn.ModuleList(VectorBlock(width, num_heads, context_dim, skip=index > half) for index in range(depth))
+        if across:  # GELU's odd part is linear, as the estimate is: apart from 0 it bends, and two modes can be told apart
+            nn.init.kaiming_normal_(self.input.linear.weight)
+            for block in self.blocks:
+                nn.init.normal_(block.feed_forward[0].bias)
         self.norm = nn.LayerNorm(width)
         self.output = Across(slots, width, channels) if across else nn.Linear(width, channels)
         if estimate:  # what is linear is known: from closed gates and a zero output there is nearly no gradient to go by
