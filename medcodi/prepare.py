@@ -42,9 +42,15 @@ def _fields(names: str, expected: tuple[str, ...] = ("front", "side", "text")) -
     return dict(zip(expected, given, strict=True))
 
 
-def _show_archive(output: Path, private: Path | None, counts: dict[str, Any]) -> None:
+def _prepare_archive(
+    name: str, source: Path | None, options: dict[str, Any], output: Path, private: Path | None, **more: Any
+) -> None:
+    """Run the source called `name`, with `more` of its arguments, and show its counts."""
     import json
 
+    from medcodi.data.sources import get_source
+
+    counts = get_source(name)(source, options, output, private_dir=private, **more)
     notes = json.loads((output / "prepared.json").read_text(encoding="utf-8"))["notes"]
     if "selection" in notes:
         show_counts("selection", notes["selection"])
@@ -81,15 +87,13 @@ def prepare_dicom(
     validation: Share = 0.1, test: Share = 0.1, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Any tree of DICOM files: greyscale chest radiographs and structured or text reports, by StudyInstanceUID."""
-    from medcodi.data.sources import get_source
-
     lists = {"modalities": modalities, "body_parts": body_parts, "sections": sections}
     options = {
         **_fields(names), "size": size, "window": window, "timeout": timeout,
         **{name: _split(value) for name, value in lists.items()},
     }  # fmt: skip
-    counts = get_source("dicom")(source, options, output, private, key, num_workers, validation, test, overwrite)
-    _show_archive(output, private, counts)
+    _prepare_archive("dicom", source, options, output, private, key_file=key, num_workers=num_workers,
+                     validation=validation, test=test, overwrite=overwrite)  # fmt: skip
 
 
 @prepare_app.command("mimic_cxr")
@@ -108,15 +112,12 @@ def prepare_mimic_cxr(
     validation: Share = 0.1, test: Share = 0.1, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """MIMIC-CXR in its published folders: frontal, lateral, impression."""
-    from medcodi.data.sources import get_source
-
     options = {
         **_fields(names), "size": size, "window": window, "body_parts": _split(body_parts), "select": select,
         "text_sections": _split(text_sections), "official_split": official_split, "labels": labels,
     }  # fmt: skip
-    source_function = get_source("mimic_cxr")
-    counts = source_function(source, options, output, reports, private, key, num_workers, validation, test, overwrite)
-    _show_archive(output, private, counts)
+    _prepare_archive("mimic_cxr", source, options, output, private, reports_dir=reports, key_file=key,
+                     num_workers=num_workers, validation=validation, test=test, overwrite=overwrite)  # fmt: skip
 
 
 @prepare_app.command("openi")
@@ -131,14 +132,12 @@ def prepare_openi(
     validation: Share = 0.1, test: Share = 0.1, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Open-i: the reports inside the installed torchxrayvision, and the images where there are any."""
-    from medcodi.data.sources import get_source
-
     options = {
         **_fields(names), "size": size, "texts": texts, "mesh": mesh, "min_reports": min_reports,
         "derived_views": derived_views,
     }  # fmt: skip
-    counts = get_source("openi")(images, options, output, None, private, num_workers, validation, test, overwrite)
-    _show_archive(output, private, counts)
+    _prepare_archive("openi", images, options, output, private, num_workers=num_workers, validation=validation, test=test,
+                     overwrite=overwrite)  # fmt: skip
 
 
 @prepare_app.command("table")
@@ -183,16 +182,13 @@ def prepare_stony_brook(
     validation: Share = 0.2, test: Share = 0.2, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """The Stony Brook COVID-19 cases of the hybrid image and table paper: first frontal radiograph and 13 variables."""
-    from medcodi.data.sources import get_source
-
     options = {
         **_fields(names, ("front", "table")), "size": size, "window": window, "body_parts": _split(body_parts),
         "variables": variables, "max_missing": max_missing, "require_image": require_image,
         "impute_categories": impute_categories, "impute_numbers": impute_numbers,
     }  # fmt: skip
-    source_function = get_source("stony_brook")
-    counts = source_function(source, options, output, clinical, private, key, num_workers, validation, test, overwrite)
-    _show_archive(output, private, counts)
+    _prepare_archive("stony_brook", source, options, output, private, clinical=clinical, key_file=key,
+                     num_workers=num_workers, validation=validation, test=test, overwrite=overwrite)  # fmt: skip
 
 
 @prepare_app.command("phantom")

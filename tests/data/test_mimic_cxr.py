@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from medcodi.cli import app
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.sources import get_source
 from medcodi.data.sources.dicom.hinted import HintedArchive
@@ -264,3 +266,12 @@ def test_a_worker_imports_little(source):
     code = f"import pickle, sys; task, *rest = pickle.loads(bytes.fromhex({sent!r})); print(task(*rest).kind, *sys.modules)"
     kind, *modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert kind == "picture" and "pydicom" in modules and not {"torch", "pandas", "datasets"} & set(modules)
+
+
+def test_the_command(source, tmp_path):
+    call = ["prepare", "mimic_cxr", str(source), "--output", str(tmp_path / "out"), "--reports", str(source), "--size",
+            str(SIZE), "--num-workers", "1", "--validation", "0.3"]  # fmt: skip
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 0, result.output
+    index = json.loads((tmp_path / "out" / "prepared.json").read_text())
+    assert index["notes"]["counts"]["studies"] == len(TRIPLETS) and index["validation"] == 0.3

@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from medcodi.cli import app
 from medcodi.data.phantom import SCHEMA
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.sources import get_source
@@ -130,3 +132,14 @@ def test_wrong_input(source, tmp_path):
             get_source("stony_brook")(
                 tmp_path / "s", OPTIONS | {"require_image": False}, tmp_path / "out", tmp_path / "t.csv"
             )
+
+
+@pytest.mark.parametrize("name", ["stony_brook", "dicom"])
+def test_the_command(source, tmp_path, name):
+    call = ["prepare", name, str(source), "--output", str(tmp_path / "out"), "--private", str(tmp_path / "private"),
+            "--size", "24", "--num-workers", "1", "--validation", "0.3", "--test", "0.1"]  # fmt: skip
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 0, result.output
+    index = json.loads((tmp_path / "out" / "prepared.json").read_text())
+    assert index["notes"]["source"] == name and (index["validation"], index["test"]) == (0.3, 0.1)
+    assert (tmp_path / "private" / "rejects.csv").is_file()

@@ -208,16 +208,12 @@ def prepare_openi(
     options: dict[str, Any] | OpeniOptions,
     out_dir: str | Path,
     data_dir: str | Path | None = None,
-    private_dir: str | Path | None = None,
-    num_workers: int | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    overwrite: bool = False,
+    **writing: Any,
 ) -> dict[str, Any]:
     """Write the prepared folder `out_dir` from the reports and, where `images_dir` is given, the images below it.
 
-    `data_dir`: folder with the .tgz of the reports and the tables of views (default: the one of torchxrayvision). The rest
-    as `prepare_dicom`. Returns counts.
+    `data_dir`: folder with the .tgz of the reports and the tables of views (default: the one of torchxrayvision).
+    `writing`: further arguments of `prepare_archive`. Returns counts.
     """
     images, data = Path(images_dir) if images_dir else None, Path(data_dir) if data_dir else installed_data()
     options = options if isinstance(options, OpeniOptions) else build_dataclass(OpeniOptions, options, "options")
@@ -225,7 +221,4 @@ def prepare_openi(
         raise FileNotFoundError(f"{data / REPORTS} does not exist: the reports of the collection")
     if images is not None and not images.is_dir():
         raise FileNotFoundError(f"source folder {images} does not exist")
-    return prepare_archive(
-        images or data, lambda key: OpeniArchive(data, images, options, key), out_dir, private_dir, None, num_workers,
-        validation, test, overwrite,
-    )  # fmt: skip
+    return prepare_archive(images or data, lambda key: OpeniArchive(data, images, options, key), out_dir, **writing)

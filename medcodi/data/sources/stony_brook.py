@@ -231,17 +231,15 @@ def prepare_stony_brook(
     options: dict[str, Any] | StonyBrookOptions,
     out_dir: str | Path,
     clinical: str | Path | None = None,
-    private_dir: str | Path | None = None,
-    key_file: str | Path | None = None,
-    num_workers: int | None = None,
     validation: float = 0.2,
     test: float = 0.2,
-    overwrite: bool = False,
+    **writing: Any,
 ) -> dict[str, Any]:
     """Write the prepared folder `out_dir` from the DICOM tree `source_dir` and the clinical table (`clinical`, default:
     the csv file in `source_dir` that has a column to_patient_id).
 
-    The rest as `prepare_dicom`. Returns counts. Raises ValueError for a table without patients or with one twice.
+    `writing`: further arguments of `prepare_archive`. Returns counts. Raises ValueError for a table without patients or with
+    one twice.
     """
     source = Path(source_dir)
     options = options if isinstance(options, StonyBrookOptions) else build_dataclass(StonyBrookOptions, options, "options")
@@ -254,6 +252,6 @@ def prepare_stony_brook(
     if frame[PATIENT].duplicated().any() or (frame[PATIENT] == "").any():
         raise ValueError(f"{path}: the column {PATIENT} must name each patient once")
     return prepare_archive(
-        source, lambda key: StonyBrookArchive(source, frame, options, key), out_dir, private_dir, key_file, num_workers,
-        validation, test, overwrite,
+        source, lambda key: StonyBrookArchive(source, frame, options, key), out_dir, validation=validation, test=test,
+        **writing,
     )  # fmt: skip

@@ -22,29 +22,13 @@ NUM_SPACINGS = 20  # most frequent ones that prepared.json lists
 
 
 def prepare_dicom(
-    source_dir: str | Path,
-    options: dict[str, Any] | DicomOptions,
-    out_dir: str | Path,
-    private_dir: str | Path | None = None,
-    key_file: str | Path | None = None,
-    num_workers: int | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    overwrite: bool = False,
+    source_dir: str | Path, options: dict[str, Any] | DicomOptions, out_dir: str | Path, **writing: Any
 ) -> dict[str, Any]:
-    """Write the prepared folder `out_dir` from the DICOM files (and the reports beside them) below `source_dir`.
-
-    `private_dir` (default `out_dir`.private) holds what must not travel with the prepared folder: the key of the hashes
-    unless `key_file` or MEDCODI_PATIENT_KEY gives it, rejects.csv with the paths, and the finished files, so that the same
-    call again reads new and changed files only. Returns counts. Raises FileNotFoundError for the source, ValueError for
-    folders inside each other and for an `out_dir` that another run wrote (unless `overwrite`).
-    """
+    """Write the prepared folder `out_dir` from the DICOM files (and the reports beside them) below `source_dir`; `writing`:
+    further arguments of `prepare_archive`. Returns counts."""
     source = Path(source_dir)
     options = options if isinstance(options, DicomOptions) else build_dataclass(DicomOptions, options, "options")
-    return prepare_archive(
-        source, lambda key: Archive(source, options, key), out_dir, private_dir, key_file, num_workers, validation, test,
-        overwrite,
-    )  # fmt: skip
+    return prepare_archive(source, lambda key: Archive(source, options, key), out_dir, **writing)
 
 
 def prepare_archive(
@@ -58,7 +42,13 @@ def prepare_archive(
     test: float = 0.1,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """`prepare_dicom` for any kind of archive; `open_archive` gets the key of the hashes."""
+    """Write the prepared folder `out_dir` from an archive below `source`; `open_archive` gets the key of the hashes.
+
+    `private_dir` (default `out_dir`.private) holds what must not travel with the prepared folder: the key of the hashes
+    unless `key_file` or MEDCODI_PATIENT_KEY gives it, rejects.csv with the paths, and the finished files, so that the same
+    call again reads new and changed files only. Returns counts. Raises FileNotFoundError for the source, ValueError for
+    folders inside each other and for an `out_dir` that another run wrote (unless `overwrite`).
+    """
     out = Path(out_dir)
     private = Path(private_dir) if private_dir is not None else out.with_name(f"{out.name}.private")
     _check_folders(source, out, private)

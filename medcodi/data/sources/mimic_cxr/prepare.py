@@ -139,24 +139,17 @@ def prepare_mimic_cxr(
     options: dict[str, Any] | MimicOptions,
     out_dir: str | Path,
     reports_dir: str | Path | None = None,
-    private_dir: str | Path | None = None,
-    key_file: str | Path | None = None,
-    num_workers: int | None = None,
-    validation: float = 0.1,
-    test: float = 0.1,
-    overwrite: bool = False,
+    **writing: Any,
 ) -> dict[str, Any]:
     """Write the prepared folder `out_dir` from a release of MIMIC-CXR below `source_dir`: the folder that holds files/ and
     the csv files. `reports_dir`: the same of the reports, which MIMIC-CXR-JPG does not have.
 
-    The rest as `prepare_dicom`. Returns counts; prepared.json holds those of the selection too. Raises ValueError for csv
-    files that do not have the published columns and for a folder without any image in the published layout.
+    `writing`: further arguments of `prepare_archive`. Returns counts; prepared.json holds those of the selection too.
+    Raises ValueError for csv files that do not have the published columns and for a folder without any image in the
+    published layout.
     """
     source, reports = Path(source_dir), Path(reports_dir or source_dir)
     options = options if isinstance(options, MimicOptions) else build_dataclass(MimicOptions, options, "options")
     if not reports.is_dir():
         raise FileNotFoundError(f"folder of reports {reports} does not exist")
-    return prepare_archive(
-        source, lambda key: MimicArchive(source, reports, options, key), out_dir, private_dir, key_file, num_workers,
-        validation, test, overwrite,
-    )  # fmt: skip
+    return prepare_archive(source, lambda key: MimicArchive(source, reports, options, key), out_dir, **writing)
