@@ -1,7 +1,7 @@
 """The prepared dataset: studies in Arrow (Hugging Face `datasets`), memory-mapped, absent values as nulls.
 
-A folder holds one `SPLIT.arrow` per split, `prepared.json` (fields, table schemas fitted on the training split, counts)
-and `rejects.csv` (what was refused, and why). Legend: N studies of a split, M fields.
+A folder holds one `SPLIT.arrow` per split, `prepared.json` (fields, table schemas fitted on the training split, counts,
+checksums) and `rejects.csv` (what was refused, and why). Legend: N studies of a split, M fields.
 """
 
 import contextlib

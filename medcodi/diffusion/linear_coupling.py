@@ -66,7 +66,7 @@ class LinearCoupling(nn.Module):
         masked = known[:, :, None] * covariance * known[:, None, :]
         system = masked + torch.diag_embed(torch.where(members, PENALTY * self.spread.float(), 1.0))
         cross = known[:, :, None] * covariance  # (U, K, K): rows of the prompts
-        return covariance - cross.transpose(1, 2) @ torch.linalg.solve(system, cross)
+        return covariance - cross.transpose(1, 2) @ _solve(system, cross)
 
     def forward(self, outputs: dict[str, Partner], given: torch.Tensor) -> torch.Tensor:
         """`outputs`: what is generated together, this output among it; `given` (B, M) bool: which modalities stand in the
@@ -81,7 +81,9 @@ class LinearCoupling(nn.Module):
                 alpha[:, part] = (partner.alpha * partner.present)[:, None]
                 sigma[:, part] = torch.where(partner.present, partner.sigma, 1.0)[:, None]
                 shown[:, part] = partner.residual.float().flatten(1) @ self.basis(name)
-            keys, inverse = torch.unique(torch.cat([alpha, sigma, given.float()], dim=1), dim=0, return_inverse=True)
+            keys, inverse = torch.cat([alpha, sigma, given.float()], dim=1), slice(None)
+            if not self.training:  # in training no two rows have the same timesteps, and `unique` makes the host wait
+                keys, inverse = torch.unique(keys, dim=0, return_inverse=True)
             a, s, who = keys.split([total, total, given.shape[1]], dim=1)  # (U, ...)
             covariance = self.conditional(who > 0)
             # A regression on partners has the ridge penalty; that on y_m, which the denoiser knows, has none.
@@ -138,4 +140,9 @@ class LinearCoupling(nn.Module):
 def _gain(covariance: torch.Tensor, alpha: torch.Tensor, noise: torch.Tensor, own: slice) -> torch.Tensor:
     """((D C D + N)^-1 D C_m)', (U, K, K_m)."""
     system = alpha[:, :, None] * covariance * alpha[:, None, :] + torch.diag_embed(noise)
-    return torch.linalg.solve(system, alpha[:, :, None] * covariance[:, :, own])
+    return _solve(system, alpha[:, :, None] * covariance[:, :, own])
+
+
+def _solve(system: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """`system` is positive definite by its ridge: `torch.linalg.solve` would wait for the device to hear so."""
+    return torch.linalg.solve_ex(system, right).result

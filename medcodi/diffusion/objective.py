@@ -39,6 +39,7 @@ class Objective:
         self.num_train_timesteps = config.num_train_timesteps
         if not self.is_flow:
             self.alphas_cumprod = DDPMScheduler(**self._beta_arguments()).alphas_cumprod  # (1000,)
+        self._on_device: dict[torch.device, torch.Tensor] = {}  # `alphas_cumprod`: a copy a call would make the host wait
 
     def _beta_arguments(self) -> dict:
         c = self.config
@@ -73,7 +74,10 @@ class Objective:
         if self.is_flow:
             sigma = timesteps.float() / self.num_train_timesteps
             return 1 - sigma, sigma
-        alpha_bar = self.alphas_cumprod.to(timesteps.device)[timesteps.long()]
+        device = timesteps.device
+        if device not in self._on_device:
+            self._on_device[device] = self.alphas_cumprod.to(device)
+        alpha_bar = self._on_device[device][timesteps.long()]
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
     def noise_level(self, timesteps: torch.Tensor) -> torch.Tensor:

@@ -86,7 +86,7 @@ class SpanPool(nn.Module):
         position = torch.arange(mask.shape[1], device=mask.device)[None]  # (1, T)
         span = torch.where(count > self.num_tokens, position * self.num_tokens // count.clamp(min=1), position)
         span = torch.where(mask, span, self.num_tokens)  # (B, T), padding goes to one slot more
-        assigned = F.one_hot(span, self.num_tokens + 1)[:, :, : self.num_tokens].to(tokens.dtype)  # (B, T, L)
+        assigned = (span[..., None] == torch.arange(self.num_tokens, device=span.device)).to(tokens.dtype)  # (B, T, L)
         size = assigned.sum(dim=1)  # (B, L)
         return assigned.transpose(1, 2) @ tokens / size.clamp(min=1)[..., None], size > 0
 

@@ -43,12 +43,11 @@ class SharedSpace(nn.Module):
         `embeds` two (B, D) tensors and `keys` two (B,) int64 on all local rows; `both` (B,) bool. Rows outside `both`
         may hold anything. Zero when fewer than two rows have both sides.
         """
-        a, b = gather_rows(embeds[0]), gather_rows(embeds[1])
         keep = gather_rows(both.float()).bool()
-        key_a, key_b = (gather_rows(k.double()).long() for k in keys)
-        if int(keep.sum()) < 2:
-            return (a.sum() + b.sum()) * 0.0
-        positive = positives(key_a[keep], key_b[keep])
+        a, b = (torch.where(keep[:, None], gather_rows(x), 0.0) for x in embeds)
+        positive = positives(*(gather_rows(k.double()).long() for k in keys))
         if self.loss == "sigmoid":
-            return sigmoid_loss(a[keep], b[keep], self.scale, self.logit_bias[0], positive)
-        return infonce(a[keep], b[keep], self.scale, positive)
+            loss = sigmoid_loss(a, b, self.scale, self.logit_bias[0], positive, keep)
+        else:
+            loss = infonce(a, b, self.scale, positive, keep)
+        return torch.where(keep.sum() >= 2, loss, 0.0)

@@ -7,6 +7,7 @@ from open_clip.transformer import TextTransformer
 from torch import nn
 
 from medcodi.encoders.base import activation_layer
+from medcodi.nn.transfer import upload
 
 
 class TextTower(nn.Module):
@@ -29,7 +30,7 @@ class TextTower(nn.Module):
 
     def forward(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         device = self.transformer.positional_embedding.device
-        ids = self.tokenize(texts)[:, : self.context_length].to(device)  # (B, T)
+        ids = upload(self.tokenize(texts)[:, : self.context_length], device)  # (B, T)
         mask = ids != self.pad_id
         # causal attention never looks right, so trailing padding reaches no real token
         ids = torch.nn.functional.pad(ids, (0, self.context_length - ids.shape[1]), value=self.pad_id)

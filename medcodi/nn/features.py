@@ -34,6 +34,8 @@ class FeatureTokenizer(nn.Module):
         counts = torch.tensor([self.cardinalities[i] for i in self.discrete], dtype=torch.long)
         self.register_buffer("counts", counts, persistent=False)  # (S,)
         self.register_buffer("offsets", counts.cumsum(0) - counts, persistent=False)  # (S,)
+        for name, columns in (("numeric_columns", self.numeric), ("discrete_columns", self.discrete)):
+            self.register_buffer(name, torch.tensor(columns, dtype=torch.long), persistent=False)
         num_features = 1 + 2 * num_frequencies
         self.frequencies = nn.Parameter(torch.randn(len(self.numeric), num_frequencies) * frequency_std)  # (R, P)
         self.number_weight = nn.Parameter(torch.randn(len(self.numeric), num_features, dim) / math.sqrt(num_features))
@@ -50,13 +52,12 @@ class FeatureTokenizer(nn.Module):
         tokens = self.column_embedding.expand(len(table), -1, -1)  # (B, F, D)
         values = torch.zeros_like(tokens)
         if self.numeric:
-            values = values.index_copy(1, self._index(self.numeric), self._numbers(table[:, self.numeric]))
+            numbers = self._numbers(table.index_select(1, self.numeric_columns))
+            values = values.index_copy(1, self.numeric_columns, numbers)
         if self.discrete:
-            values = values.index_copy(1, self._index(self.discrete), self._categories(table[:, self.discrete]))
+            categories = self._categories(table.index_select(1, self.discrete_columns))
+            values = values.index_copy(1, self.discrete_columns, categories)
         return tokens + torch.where(missing[..., None], self.missing_embedding, values)  # (B, F, D)
-
-    def _index(self, columns: list[int]) -> Tensor:
-        return torch.tensor(columns, device=self.column_embedding.device)
 
     def _numbers(self, numbers: Tensor) -> Tensor:
         numbers = numbers.to(self.frequencies).clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)[..., None]  # (B, R, 1)
@@ -66,6 +67,10 @@ class FeatureTokenizer(nn.Module):
 
     def _categories(self, categories: Tensor) -> Tensor:
         indices = categories.round().long()  # (B, S)
-        if ((indices < 0) | (indices >= self.counts)).any():
-            raise ValueError(f"a category index is outside its column's range; the columns have {self.counts.tolist()}")
+        counts = [self.cardinalities[i] for i in self.discrete]
+        message = f"a category index is outside its column's range; the columns have {counts}"
+        try:
+            torch._assert_async(((indices >= 0) & (indices < self.counts)).all(), message)  # a GPU stops by itself, later
+        except RuntimeError:
+            raise ValueError(message) from None
         return self.category_embedding(indices + self.offsets)  # (B, S, D)

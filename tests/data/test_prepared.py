@@ -1,13 +1,14 @@
 import json
 import pickle
 import resource
+import shutil
 
 import datasets
 import numpy as np
 import pandas as pd
 import pytest
 
-from medcodi.data.prepared import PreparedDataset, PreparedWriter
+from medcodi.data.prepared import PreparedDataset, PreparedWriter, dataset_identity
 from medcodi.data.storage import FieldSpec, decode_image, encode_image
 from medcodi.data.study import SPLITS, Study, split_of
 from medcodi.data.table import TableSchema
@@ -113,6 +114,19 @@ def test_splits_do_not_depend_on_the_order(prepared, tmp_path):
     for split in SPLITS:
         ids = [set(PreparedDataset.load(folder, split).study_ids) for folder in (prepared, other)]
         assert ids[0] == ids[1]
+
+
+def test_the_identity_is_of_the_content(prepared, tmp_path):
+    """The same studies, one pixel of one of them changed: counts and schemas do not tell, checksums do."""
+    shutil.copytree(prepared, tmp_path / "moved")
+    assert dataset_identity(tmp_path / "moved") == dataset_identity(prepared)
+    for name, change in (("same", 0.0), ("changed", 1.0)):
+        made = studies()
+        next(study for study in made if "view" in study.values).values["view"][0, 0] *= 1 - change
+        write(tmp_path / name, made, validation=0.2, test=0.2)
+    same, changed, before = (dataset_identity(folder) for folder in (tmp_path / "same", tmp_path / "changed", prepared))
+    assert same == before != changed
+    assert {**changed[0], "checksums": None} == {**before[0], "checksums": None} and changed[1] == before[1]
 
 
 def test_counts_in_prepared_json(prepared):

@@ -217,6 +217,15 @@ def test_pure_noise_absence_and_the_output_alone_add_nothing(coupling):
     torch.testing.assert_close(together[:2], coupling(partners({n: v[:2] for n, v in values.items()}, 0.5, 0.5), given[:2]))
 
 
+def test_sampling_which_solves_equal_rows_once_says_what_training_says(coupling):
+    values, given = study(6, seed=3), torch.tensor([[False, False, False], [False, False, True]]).repeat(3, 1)
+    two = partners({n: values[n] for n in ("x", "y")}, 0.5, 0.5)
+    trained, sampled = coupling.train()(two, given), coupling.eval()(two, given)
+    coupling.train()
+    torch.testing.assert_close(trained, sampled, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(trained[0::2], trained[1::2])
+
+
 def test_gaps_in_the_data_leave_the_covariance_positive():
     linear, there = LinearCoupling("y", SHAPES), torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) > 0.5
     linear.fit(lambda: [{n: (v, there[:, j]) for j, (n, v) in enumerate(study(300).items())}])

@@ -108,6 +108,15 @@ def test_timesteps_cover_the_range(of_type):
     assert torch.allclose(drawn.float().mean(), torch.tensor(499.5), atol=1)
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_the_noise_schedule_is_copied_to_a_device_once(kind, monkeypatch):
+    of_type, copies, to = objective(kind), [], torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *where: (copies.append(where), to(tensor, *where))[1])
+    steps = [torch.zeros(2, device=device) for device in ("cpu", "meta", "meta", "cpu")]
+    assert [of_type.alpha_sigma(step)[0].device.type for step in steps] == ["cpu", "meta", "meta", "cpu"]
+    assert copies == [(torch.device("cpu"),), (torch.device("meta"),)]
+
+
 def test_logit_normal_timesteps_have_the_distribution_of_their_name():
     flow = objective("flow", timestep_sampling="logit_normal")
     s = flow.timesteps(torch.rand(20_000, generator=torch.Generator().manual_seed(0))) / 1000

@@ -116,15 +116,41 @@ def test_rows_without_both_sides_are_ignored(space):
     both = [1, 1, 0, 1, 0, 1]
     rows = [i for i, b in enumerate(both) if b]
     expected = infonce(unit(ROWS, 4, 1)[rows], unit(ROWS, 4, 2)[rows], space.scale, own(4))
-    assert torch.equal(pair(space, both), expected)
+    torch.testing.assert_close(pair(space, both), expected, rtol=1e-6, atol=1e-7)  # the order of the sums differs
     embeds = unit(ROWS, 4, 1)
     embeds[2] = float("nan")
+    embeds.requires_grad_()
     loss = space.pair_loss((embeds, unit(ROWS, 4, 2)), (torch.arange(ROWS),) * 2, torch.tensor(both, dtype=torch.bool))
-    assert torch.equal(loss, expected)
+    assert torch.equal(loss, pair(space, both))
+    loss.backward()
+    assert embeds.grad.isfinite().all() and not embeds.grad[[2, 4]].any() and embeds.grad[rows].any(dim=1).all()
+
+
+def test_a_mask_says_what_a_selection_says():
+    """Loss and gradients; with all rows kept to the bit, as torch's cross entropy has it."""
+    keep = torch.tensor([True, False, True, True, False, True])
+    keys = torch.tensor([1, 1, 2, 1, 3, 4]), torch.arange(6)
+    for rows, kept, exact in ((keep.nonzero().squeeze(1), keep, False), (torch.arange(6), keep | True, True)):
+        found = []
+        for selected in (True, False):
+            a, b, scale = unit(6, 4, 1), unit(6, 4, 2), torch.tensor(7.0)
+            leaves = [x.requires_grad_() for x in (a, b, scale)]
+            if selected:
+                positive = positives(*(k[rows] for k in keys))
+                logits = scale * a[rows] @ b[rows].T
+                targets = [p.float() / p.sum(dim=1, keepdim=True) for p in (positive, positive.T)]
+                loss = 0.5 * (F.cross_entropy(logits, targets[0]) + F.cross_entropy(logits.T, targets[1]))
+                other = sigmoid_loss(a[rows], b[rows], scale, torch.tensor(-2.0), positive)
+            else:
+                loss = infonce(a, b, scale, positives(*keys), kept)
+                other = sigmoid_loss(a, b, scale, torch.tensor(-2.0), positives(*keys), kept)
+            found.append([loss, *torch.autograd.grad(loss, leaves), other, *torch.autograd.grad(other, leaves)])
+        tolerance = {"rtol": 0.0, "atol": 0.0} if exact else {"rtol": 1e-5, "atol": 1e-7}
+        torch.testing.assert_close(found[0], found[1], **tolerance)
 
 
 def test_fewer_than_two_rows_say_nothing(space):
-    assert float(pair(space, [0] * ROWS)) == 0 and float(pair(space, [0, 1, 0, 0, 0, 0])) == 0
+    assert pair(space, [0] * ROWS).item() == 0 and pair(space, [0, 1, 0, 0, 0, 0]).item() == 0
     assert pair(space, [0, 1, 0, 0, 1, 0]) > 0
 
 

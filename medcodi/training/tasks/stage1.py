@@ -1,6 +1,7 @@
 """Stage 1: the shared latent space, by bridging pairs (MedCoDi-M section 2.1)."""
 
 import functools
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,24 +19,41 @@ from medcodi.training.task import Task, to_device
 KEY_BITS = 52  # an int64 key survives a float64 gather
 
 
+@dataclass
+class KeyedBatch(StudyBatch):
+    """`places[name]` (B_m,) long: `rows(name)`; `keys[name]` (B,) int64: equal keys are the same prompt. The host works them
+    out with the batch."""
+
+    places: dict[str, torch.Tensor] = field(default_factory=dict)
+    keys: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
 class Studies:
-    """Rows of a split that have both sides of at least one bridging pair, as StudyBatch."""
+    """Rows of a split that have both sides of at least one bridging pair, as KeyedBatch."""
 
     def __init__(self, data: PreparedDataset, run: Run, pairs: list[list[str]]) -> None:
         present = data.present
         both = [present[:, data.names.index(a)] & present[:, data.names.index(b)] for a, b in pairs]
         self.data = data.select(functools.reduce(lambda x, y: x | y, both).nonzero()[0])
-        self.collate_fns = {name: run.family.modality(name).collate for name in data.names}
+        self.modalities = {name: run.family.modality(name) for name in data.names}
+        self.identical_are_positive = run.recipe.shared_space.identical_are_positive
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, indices: list[int]) -> StudyBatch:
-        return collate(self.data.batch(indices), self.collate_fns)
+    def __getitem__(self, indices: list[int]) -> KeyedBatch:
+        plain = collate(self.data.batch(indices), {name: modality.collate for name, modality in self.modalities.items()})
+        batch, identity = KeyedBatch(**vars(plain)), [derive_seed(i) % 2**KEY_BITS for i in plain.study_ids]
+        for name, values in batch.values.items():
+            batch.places[name], batch.keys[name] = batch.rows(name), torch.tensor(identity)
+            own = self.modalities[name].keys(values) if self.identical_are_positive else None
+            if own is not None:
+                batch.keys[name][batch.places[name]] = own
+        return batch
 
 
 class Stage1Task(Task):
-    """StudyBatch -> mean contrastive loss over the bridging pairs. Trains all prompt encoders."""
+    """KeyedBatch -> mean contrastive loss over the bridging pairs. Trains all prompt encoders."""
 
     label = "stage1"
     find_unused_parameters = True
@@ -59,22 +77,16 @@ class Stage1Task(Task):
     def dataset(self, split: str) -> Studies:
         return Studies(self.run.data(split, self.names), self.run, self.pairs)
 
-    def embed(self, batch: StudyBatch) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    def embed(self, batch: KeyedBatch) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """name -> embeds (B, D) on all rows (anything where absent) and keys (B,) int64."""
-        identity = [derive_seed(i) % 2**KEY_BITS for i in batch.study_ids]
         out = {}
         for name, values in batch.values.items():
-            rows = batch.rows(name).to(self.device)
             encoded = self.space.encode(name, values).embeds
-            embeds = encoded.new_zeros(len(batch), encoded.shape[1]).index_copy(0, rows, encoded)
-            keys = torch.tensor(identity, device=self.device)
-            own = self.run.family.modality(name).keys(values)
-            if own is not None and self.run.recipe.shared_space.identical_are_positive:
-                keys[rows] = own.to(self.device)
-            out[name] = (embeds, keys)
+            embeds = encoded.new_zeros(len(batch), encoded.shape[1]).index_copy(0, batch.places[name], encoded)
+            out[name] = (embeds, batch.keys[name])
         return out
 
-    def forward(self, batch: StudyBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
+    def forward(self, batch: KeyedBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
         embedded = self.embed(batch)
         width = self.run.recipe.shared_space.embed_dim
         absent = (torch.zeros(len(batch), width, device=self.device), torch.zeros(len(batch), device=self.device).long())

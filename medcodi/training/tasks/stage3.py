@@ -183,15 +183,16 @@ class Stage3Task(Task):
 
     def _environment_contrast(self, codes: dict[str, torch.Tensor], states: dict[str, JointState]) -> torch.Tensor:
         """Optional InfoNCE between pooled environment codes of the members of a row."""
-        scale = torch.tensor(1 / self.config.environment_contrast_temperature, device=self.device)
-        losses = []
+        losses, says = [], []
         for a, b in itertools.combinations(codes, 2):
             both = gather_rows((states[a].present & states[b].present).float()).bool()
-            if int(both.sum()) >= 2:
-                pooled = [gather_rows(F.normalize(codes[n].mean(dim=1), dim=-1))[both] for n in (a, b)]
-                positive = torch.eye(int(both.sum()), dtype=torch.bool, device=self.device)
-                losses.append(infonce(pooled[0], pooled[1], scale, positive))
-        return torch.stack(losses).mean() if losses else next(iter(codes.values())).sum() * 0.0
+            pooled = [gather_rows(F.normalize(codes[n].mean(dim=1), dim=-1)) for n in (a, b)]
+            own = torch.eye(len(both), dtype=torch.bool, device=self.device)
+            losses.append(infonce(*pooled, 1 / self.config.environment_contrast_temperature, own, both))
+            says.append(both.sum() >= 2)
+        if not losses:
+            return next(iter(codes.values())).sum() * 0.0
+        return (torch.stack(losses) * torch.stack(says)).sum() / torch.stack(says).sum().clamp(min=1)
 
     def finalize(self) -> dict[str, Any]:
         return {"validation": self.validate(self.run.recipe.stage3, self.run.recipe.seed)}
