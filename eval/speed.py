@@ -13,6 +13,7 @@ line of stdout: one JSON document.
 import argparse
 import json
 import logging
+import os
 import platform
 import shutil
 import tempfile
@@ -67,18 +68,30 @@ def measure_data(recipe: Recipe, num_studies: int, size: int) -> tuple[Run, Tabl
     return run, [{"row": k, "ms": 1e3 * s, "per_second": counts[k] / s} for k, s in seconds.items()]
 
 
-def measure_loading(folder: Path) -> Table:
-    """A pipeline from its folder, beside reading the same bytes (both from the page cache)."""
+def measure_loading(folder: Path, from_disk: bool = False) -> Table:
+    """A pipeline from its folder, beside reading the same bytes: both from the page cache, or neither."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
 
+    def forget() -> None:
+        for path in paths if from_disk else ():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # only what is on the disk can be given up
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def read() -> None:
+        forget()
         for path in paths:
             path.read_bytes()
 
-    works = {"read the bytes": read, "from_pretrained": lambda: MedCoDiPipeline.from_pretrained(folder)}
-    seconds = fastest(works, 3, torch.device("cpu"))
-    mib = sum(path.stat().st_size for path in paths) / 2**20
-    return [{"row": k, "ms": 1e3 * s, "mib": mib, "ratio": s / seconds["read the bytes"]} for k, s in seconds.items()]
+    def load() -> None:
+        forget()
+        MedCoDiPipeline.from_pretrained(folder)
+
+    seconds = fastest({"read the bytes": read, "from_pretrained": load}, 3, torch.device("cpu"))
+    mib, suffix = sum(path.stat().st_size for path in paths) / 2**20, ", from disk" if from_disk else ""
+    return [
+        {"row": k + suffix, "ms": 1e3 * s, "mib": mib, "ratio": s / seconds["read the bytes"]} for k, s in seconds.items()
+    ]
 
 
 def empty_pipeline(recipe: Recipe) -> MedCoDiPipeline:
@@ -99,7 +112,7 @@ def empty_pipeline(recipe: Recipe) -> MedCoDiPipeline:
 
 def loading(run: Run, device: torch.device, large: Recipe | None) -> Table:
     untrained_pipeline(run, device).save_pretrained(run.folder / "pipeline")
-    table = measure_loading(run.folder / "pipeline")
+    table = [row for from_disk in (False, True) for row in measure_loading(run.folder / "pipeline", from_disk)]
     if large:
         empty_pipeline(large).save_pretrained(run.folder / "large")
         table += [row | {"row": f"{row['row']}, {large.name}"} for row in measure_loading(run.folder / "large")]
