@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from medcodi.config import Recipe, for_modality
@@ -16,7 +15,7 @@ from medcodi.foreign.importing import AUTOENCODER, DENOISER, ENCODER
 from medcodi.nn.weights import load_config, load_module, weights_hash
 from medcodi.training.checkpoint import checkpoints, save_checkpoint, trainable_state
 from medcodi.training.ema import EMA
-from medcodi.training.loop import DONE, run_identity
+from medcodi.training.loop import DONE, adamw, run_identity
 from medcodi.training.run import Run
 from medcodi.training.task import Task
 from medcodi.training.tasks import tasks_of
@@ -69,10 +68,7 @@ def _write(task: Task, recipe: Recipe, stage: str, name: str, sources: dict[str,
     if checkpoints(folder / "checkpoints") or (folder / "export" / DONE).is_file():
         raise ValueError(f"{folder} has begun: remove it to start {task.label} from other weights")
     config = for_modality(getattr(recipe, stage), name) if name else getattr(recipe, stage)
-    optimizer = torch.optim.AdamW(
-        [p for p in task.parameters() if p.requires_grad], lr=config.optim.lr, betas=tuple(config.optim.betas),
-        weight_decay=config.optim.weight_decay, fused=True,
-    )  # fmt: skip
+    optimizer = adamw([p for p in task.parameters() if p.requires_grad], config.optim)
     identity = run_identity(task, config, recipe.seed)
     ema = EMA(task, config.ema_decay)
     state = {"model": trainable_state(task), "optimizer": optimizer.state_dict(), "ema": ema.state_dict()}

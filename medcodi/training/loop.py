@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +176,15 @@ def _train(task: Task, config: StageConfig, recipe: Recipe, folder: Path, topolo
     accelerator.wait_for_everyone()
 
 
+def adamw(parameters: Iterable[torch.nn.Parameter], optim: OptimConfig) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters, lr=optim.lr, betas=tuple(optim.betas), weight_decay=optim.weight_decay, fused=True
+    )  # fmt: skip
+
+
 def _prepare(task: Task, config: StageConfig, topology: Topology, saved: dict[str, Any] | None) -> EMA:
     """Model and optimizer of the topology and the average of the weights, as `saved` in a checkpoint where there is one."""
-    optim = config.optim
-    topology.prepare(task, lambda parameters: torch.optim.AdamW(
-        parameters, lr=optim.lr, betas=tuple(optim.betas), weight_decay=optim.weight_decay, fused=True
-    ))  # fmt: skip
+    topology.prepare(task, lambda parameters: adamw(parameters, config.optim))
     ema = EMA(task, config.ema_decay, topology.local)
     if saved:
         topology.load_optimizer_state(saved["optimizer"])
