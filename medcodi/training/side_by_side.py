@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
-from medcodi.config import Recipe
+from medcodi.config import Recipe, for_modality
 from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
 from medcodi.training.tasks import tasks_of, train_stage
@@ -26,8 +26,10 @@ GIB_PER_KIB = 2**-20
 
 
 def jobs_of(run: Run, stages: Sequence[str]) -> list[tuple[str, str | None]]:
-    """(stage, modality) of every task of the stages that may train at the same time."""
-    return [(stage, name or None) for stage in stages for name, _, _ in tasks_of(run, stage)]
+    """(stage, modality) of every task of the stages that may train at the same time, those with most steps first: a long
+    one that begins last leaves the other cores idle."""
+    jobs = [(stage, name or None) for stage in stages for name, _, _ in tasks_of(run, stage)]
+    return sorted(jobs, key=lambda job: -for_modality(getattr(run.recipe, job[0]), job[1] or "").num_steps)
 
 
 def fill_caches(run: Run) -> None:

@@ -1,5 +1,7 @@
 """Independent trainings in worker processes: the same weights as one after the other, and errors that arrive."""
 
+import copy
+
 import pytest
 
 from medcodi.nn.weights import weights_hash
@@ -13,6 +15,13 @@ def test_jobs_are_the_tasks_of_the_stages(tiny_run):
     groups = {("autoencoder", "frontal"), ("autoencoder", "report"), ("autoencoder", "tabular")}
     assert len(jobs) == 4 and set(jobs) == {*groups, ("stage1", None)}
     assert [name for _, name in jobs_of(Run(tiny_run), ("stage2",))] == list(tiny_run.modalities)
+
+
+def test_long_ones_begin_first(tiny_run):
+    recipe = copy.deepcopy(tiny_run)
+    recipe.stage2.per_modality = {"report": {"num_steps": recipe.stage2.num_steps + 1}}
+    names = [name for _, name in jobs_of(Run(recipe), ("stage2",))]
+    assert names == ["report", *(name for name in recipe.modalities if name != "report")]
 
 
 @pytest.mark.slow
