@@ -47,10 +47,12 @@ class LinearCoupling(nn.Module):
         self.slices, start = {}, 0
         for name, size in sizes.items():
             self.slices[name] = slice(start, start + min(size, COMPONENTS))
-            self.register_buffer(f"basis_{name}", torch.zeros(size, min(size, COMPONENTS)))
+            self.register_buffer(f"basis_{name}", torch.empty(size, min(size, COMPONENTS)))
             start += min(size, COMPONENTS)
-        self.register_buffer("covariance", torch.zeros(start, start))
-        self.register_buffer("spread", torch.ones(start))
+        self.register_buffer("covariance", torch.empty(start, start))
+        self.register_buffer("spread", torch.empty(start))
+        for name, value in self.named_buffers():  # registered, then filled: `without_values` spends no memory
+            value.fill_(float(name == "spread"))
         is_own = torch.zeros(start, dtype=torch.bool)
         is_own[self.slices[output]] = True
         self.register_buffer("is_own", is_own, persistent=False)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ import torch
 import xxhash
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-INITIALISERS = {"uniform_", "normal_", "trunc_normal_", "constant_", "ones_", "zeros_", "fill_", "zero_", "kaiming_uniform_",
-                "kaiming_normal_", "xavier_uniform_", "xavier_normal_"}  # fmt: skip
+INITIALISERS = ("uniform_", "normal_", "trunc_normal_", "constant_", "ones_", "zeros_", "kaiming_uniform_",
+                "kaiming_normal_", "xavier_uniform_", "xavier_normal_")  # fmt: skip
 
 
 def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -> None:
@@ -43,22 +42,11 @@ def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -
     shutil.rmtree(previous, ignore_errors=True)
 
 
-class _NoInitialisation(TorchFunctionMode):
-    """torch.nn.init and in-place methods leave tensors on the meta device alone: there the values cost time only."""
-
-    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if function.__name__ in INITIALISERS:
-            target = args[0] if args else kwargs["tensor"]
-            if target.is_meta:
-                return target
-        return function(*args, **kwargs)
-
-
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
-    """Inside, new modules hold their parameters and persistent buffers on the meta device: no memory, no random numbers.
-    `load_module` gives them values. Buffers that a file does not hold are made as ever."""
+    """Inside, new modules hold their parameters and persistent buffers on the meta device, where torch.nn.init leaves them
+    alone: no memory, no random numbers. `load_module` gives them values. Buffers that a file does not hold are made as
+    ever."""
     register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
@@ -69,12 +57,19 @@ def without_values() -> Iterator[None]:
     def buffer(module: nn.Module, name: str, tensor: torch.Tensor | None, persistent: bool = True) -> None:
         register_buffer(module, name, tensor.to("meta") if persistent and tensor is not None else tensor, persistent)
 
+    def leaving_meta(initialise: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda tensor, *args, **kwargs: tensor if tensor.is_meta else initialise(tensor, *args, **kwargs)
+
+    initialisers = {name: getattr(nn.init, name) for name in INITIALISERS}
     nn.Module.register_parameter, nn.Module.register_buffer = parameter, buffer
+    for name, initialise in initialisers.items():
+        setattr(nn.init, name, leaving_meta(initialise))
     try:
-        with _NoInitialisation():
-            yield
+        yield
     finally:
         nn.Module.register_parameter, nn.Module.register_buffer = register_parameter, register_buffer
+        for name, initialise in initialisers.items():
+            setattr(nn.init, name, initialise)
 
 
 def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
@@ -108,11 +103,13 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
     owners = dict(module.named_modules(remove_duplicate=False))
     given: dict[int, nn.Parameter] = {}  # id of the parameter on the meta device -> the one that takes its places
     for name, tensor in state.items():
-        owner, _, attribute = name.rpartition(".")
-        old = getattr(owners[owner], attribute)
-        if isinstance(old, nn.Parameter):
-            tensor = given.setdefault(id(old), nn.Parameter(tensor, requires_grad=old.requires_grad))
-        setattr(owners[owner], attribute, tensor)
+        path, _, attribute = name.rpartition(".")
+        owner = owners[path]
+        old = owner._parameters.get(attribute)
+        if old is None:
+            owner._buffers[attribute] = tensor
+        else:
+            owner._parameters[attribute] = given.setdefault(id(old), nn.Parameter(tensor, requires_grad=old.requires_grad))
     return module
 
 

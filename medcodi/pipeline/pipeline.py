@@ -57,7 +57,8 @@ class MedCoDiPipeline:
         family = family_of(index)
         names = [family.modality(name).name for name in modalities or family.names]
         components, schedulers = load_components(folder, index, family, names)
-        return cls(family, components, schedulers, model_hash(index)).to(dtype=torch_dtype)
+        pipe = cls(family, components, schedulers, model_hash(index))
+        return pipe if torch_dtype is None else pipe.to(dtype=torch_dtype)
 
     def save_pretrained(self, folder: str | Path) -> None:
         save_components(Path(folder), self.family, self.components, self.schedulers)
