@@ -115,12 +115,13 @@ def test_the_script(tiny_run, tmp_path):
     """On tiny networks: every table, files, and JSON as the last line."""
     recipe = write_recipe(tiny_run, tmp_path / "tiny.yaml")
     call = [sys.executable, ROOT / "eval" / "speed.py", "--config", recipe, "--device", "cpu", "--repeats", "1",
-            "--num-studies", "40", "--output", tmp_path / "out"]  # fmt: skip
+            "--num-studies", "40", "--large", recipe, "--output", tmp_path / "out"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert json.loads((tmp_path / "out" / "speed.json").read_text()) == told
-    assert len(told["tables"]) == 6 and set(told["ratios"]) == {"training", "reports", "sampling"}
+    assert len(told["tables"]) == 8 and len(told["ratios"]) == 6
+    assert [ratio["target"] for ratio in told["ratios"].values()] == [5, 5, 10, 4, 5, 5]
     assert all(row["ms"] > 0 for table in told["tables"].values() for row in table)
     assert "| without cache |" in (tmp_path / "out" / "speed.md").read_text()

@@ -268,6 +268,14 @@ def test_aggregation_over_sentences(labelers):
             assert labelers["chexpert"].label_one(text)["Pleural Effusion"] == expected
 
 
+def test_a_report_that_contradicts_itself_is_told(labelers):
+    labeler = labelers["chexpert"]
+    text = "Severe pulmonary edema. No pneumothorax. No pulmonary edema. Possible consolidation. No consolidation."
+    assert labeler.contradictions(text) == ["Edema"]  # what is hedged and denied is no contradiction
+    assert labeler.contradictions("Severe pulmonary edema. No pneumothorax. Consolidation in the left lower lobe.") == []
+    assert labeler.contradictions("") == []
+
+
 def test_special_rules(labelers):
     label = labelers["chexpert"].label_one
     assert label("Congestive heart failure.") == {"Edema": POSITIVE, "Cardiomegaly": UNCERTAIN}

@@ -73,9 +73,16 @@ def test_a_module_without_values_becomes_that_of_the_file(tmp_path):
 
 
 def test_without_values_ends_with_an_error():
+    before = (nn.Module.register_parameter, nn.Module.register_buffer, nn.init.kaiming_uniform_)
     with pytest.raises(RuntimeError), without_values():
         raise RuntimeError
+    assert (nn.Module.register_parameter, nn.Module.register_buffer, nn.init.kaiming_uniform_) == before
     assert not nn.Linear(1, 1).weight.is_meta
+
+
+def test_without_values_initialises_what_is_no_parameter():
+    with without_values():
+        assert nn.init.constant_(torch.empty(2), 3.0).tolist() == [3.0, 3.0]
 
 
 @pytest.mark.parametrize(

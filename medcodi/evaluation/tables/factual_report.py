@@ -1,4 +1,5 @@
-"""T5: do generated reports say what the study's own report says? F1 of the labeler's reading (MedCoDi-M, Table 5)."""
+"""T5: do generated reports say what the study's own report says? F1 of the labeler's reading (MedCoDi-M, Table 5). And do
+they agree with themselves? A report that affirms and denies one finding can be right in its labels all the same."""
 
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from medcodi.evaluation.table import EvaluationTable, Result, Row, register_tabl
 from medcodi.evaluation.tables.factual_image import PAPER_NAMES
 from medcodi.metrics.classification import AVERAGES, f1_scores
 from medcodi.metrics.labeler import POSITIVE, UNCERTAIN
+from medcodi.metrics.privacy import share_of
 from medcodi.metrics.retrieval import best_constant
 from medcodi.metrics.statistics import Estimate, bootstrap_each, shuffled_each
 
@@ -22,6 +24,7 @@ PAPER = {
     "MedCoDi-M FL>T": (0.62, 0.61, 0.17, 0.70, 0.12, 0.27, 0.53, 0.79, 0.58, 0.37, 0.91, 0.73, 0.46, 0.73),
     "UniXGen FL>T": (0.22, 0.16, 0.06, 0.30, 0.01, 0.00, 0.17, 0.33, 0.17, 0.02, 0.75, 0.49, 0.16, 0.45),
 }
+CONTRADICTS = "contradicts itself"
 
 
 @register_table
@@ -29,7 +32,7 @@ class FactualReport(EvaluationTable):
     """Truth: the labeler on the real report; what that hedges is masked. Not mentioned counts as absent."""
 
     id, title, needs = "T5", "Factual correctness of generated reports", ("pipeline", "T")
-    version = 2
+    version = 3
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
@@ -42,11 +45,14 @@ class FactualReport(EvaluationTable):
             name, studies = route_name(prompts, output), context.held_out([*prompts, output])
             texts = context.generated(prompts, output, studies=studies)[output]
             rows.append(self._row(name, "ours", texts, studies))
+            rows[-1].cells[CONTRADICTS] = self._contradicting(texts)
             rows.append(self._shuffled(f"{name}, shuffled studies", texts, studies))
             nearest = retrieved(context, prompts, output, studies)
             rows.append(self._row(f"{name}, nearest training study", "baseline", nearest, studies))
         studies = context.held_out("T")
         rows += self._baselines(studies) + self._ceiling(studies)
+        real = self.context.values(studies, "T")
+        rows.append(Row("real reports", "real", {CONTRADICTS: self._contradicting(real)}, len(studies)))
         counts = np.nansum(self._truth(studies), axis=0)
         cells = {name: int(count) for name, count in zip(self.names, counts, strict=True)}
         rows.append(Row("positives among the real reports", "real", cells))
@@ -61,12 +67,18 @@ class FactualReport(EvaluationTable):
         notes += [
             f"Labeler: vocabulary {context.settings.vocabulary}. Truth: what it reads in the real report; hedged "
             "observations are masked, unmentioned ones count as absent. Averages are over the classes with a positive.",
+            f"{CONTRADICTS}: share of reports in which the labeler finds one observation affirmed and denied, with Wilson's "
+            "interval.",
         ]
-        figures = {f"{r.system}.{a}": r.value(a) for r in rows if r.kind == "ours" for a in AVERAGES}
-        return Result(self.title, [*self.names, *AVERAGES], rows, len(studies), [context.seed], notes, figures)
+        columns = [*AVERAGES, CONTRADICTS]
+        figures = {f"{r.system}.{column}": r.value(column) for r in rows if r.kind == "ours" for column in columns}
+        return Result(self.title, [*self.names, *columns], rows, len(studies), [context.seed], notes, figures)
 
     def _labels(self, texts: Sequence[str]) -> np.ndarray:
         return self.context.labeler.label(texts)[self.names].to_numpy(float)
+
+    def _contradicting(self, texts: Sequence[str]) -> Estimate:
+        return share_of(np.array([bool(self.context.labeler.contradictions(text)) for text in texts], float))
 
     def _truth(self, studies: Sequence[Study]) -> np.ndarray:
         labels = self._labels(self.context.values(studies, "T"))

@@ -91,6 +91,14 @@ class Labeler:
         """Every mention with its sentence: why a report is labelled as it is."""
         return [mention for sentence in self._cleaner.sentences(text) for mention in self._sentence(sentence)]
 
+    def contradictions(self, text: str) -> list[str]:
+        """The observations that one and the same report both affirms and denies. What differs by place ("no left effusion,
+        small right effusion") counts too: compare with the share among real reports."""
+        stated = defaultdict(set)
+        for mention in self.mentions(text):
+            stated[mention.observation].add(mention.status)
+        return [observation for observation, values in stated.items() if {POSITIVE, NEGATIVE} <= values]
+
     def _parse(self, raw: str) -> tuple[Mention, ...]:
         sentence = self._cleaner.clean(raw)
         spans: dict[type, list[Span]] = defaultdict(list)
