@@ -64,7 +64,7 @@ class Moments:
         xx = self.xx - n * torch.outer(mean_x, mean_x)
         xy = self.xy - n * torch.outer(mean_x, self.mean_y)
         xx.diagonal().add_(penalty * n)
-        weight = torch.linalg.solve(xx, xy)
+        weight = torch.cholesky_solve(xy, torch.linalg.cholesky(xx))
         weight = weight if shrink is None else weight @ shrink
         return weight, self.mean_y - mean_x @ weight
 
