@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medcodi.config import for_modality
-from medcodi.modalities.family import seeded
+from medcodi.modalities.family import ModelFamily, seeded
 from medcodi.nn.weights import load_module, save_module
 from medcodi.training.draws import Draws
 from medcodi.training.loop import NonFiniteLossError, TrainingInterrupted, fit
@@ -106,6 +106,21 @@ def test_05_the_outputs_own_embedding_is_never_its_prompt(run):
             stage2_loss(task, cached_batch(run.family, BATCH))
         batch.encodings[prompts[0]].tokens.add_(1.0)
         assert stage2_loss(task, batch).detach() != loss  # the others do reach it
+
+
+def test_how_often_a_modality_is_trained_without_a_prompt_may_be_its_own(tmp_path):
+    recipe = tiny_recipe(tmp_path)
+    recipe.diffusion.null_prompt_probability = 0.0
+    recipe.modalities["tabular"]["denoiser_null_probability"] = 0.75
+    run, rows = UntrainedRun(recipe), 400
+    without = {}
+    for name in ("tabular", "report"):
+        batch = cached_batch(run.family, rows, run.family.prompt_names(name))
+        without[name] = float((~Stage2Task(run, name).draw_prompts(batch, draws(rows=rows)).any(dim=1)).float().mean())
+    assert without["report"] == 0 and without["tabular"] == pytest.approx(0.75, abs=0.07)
+    recipe.modalities["tabular"]["denoiser_null_probability"] = 1.5
+    with pytest.raises(ValueError, match=r"modalities.tabular.denoiser_null_probability must be in \[0, 1\], got 1.5"):
+        ModelFamily(recipe, tiny_assets(recipe))
 
 
 class Regression(Task):

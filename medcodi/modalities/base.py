@@ -57,6 +57,9 @@ class Modality(ABC):
         if interval is not None and (len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1):
             raise ValueError(f"modalities.{name}.guidance_interval must be [low, high] with 0 <= low < high <= 1, "
                              f"got {interval}")  # fmt: skip
+        null = self.null_prompt_probability
+        if null is not None and not 0 <= null <= 1:
+            raise ValueError(f"modalities.{name}.denoiser_null_probability must be in [0, 1], got {null}")
 
     @property
     def group(self) -> str:
@@ -78,6 +81,11 @@ class Modality(ABC):
     def linear_penalty(self) -> float:
         """Of the ridge regressions on the prompts when this modality is generated (diffusion/linear_denoiser.py)."""
         return getattr(self.args, "denoiser_penalty", PENALTY)
+
+    @property
+    def null_prompt_probability(self) -> float | None:
+        """Share of the rows that stage 2 trains without a prompt; None: `diffusion.null_prompt_probability`."""
+        return getattr(self.args, "denoiser_null_probability", None)
 
     @property
     def view(self) -> str:

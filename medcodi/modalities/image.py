@@ -76,6 +76,7 @@ class ImageArgs:
     autoencoder: ImageAutoencoderArgs = field(default_factory=ImageAutoencoderArgs)
     denoiser: ImageDenoiserArgs = field(default_factory=ImageDenoiserArgs)
     denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
+    denoiser_null_probability: float | None = field(default=None, metadata=LATER)  # None: diffusion.null_prompt_probability
     environment_depth: int = 1
     environment_patch: int = 1
     view: str = ""  # DICOM View Position; default by name, see VIEWS

@@ -89,6 +89,7 @@ class ReportArgs:
     autoencoder: OptimusConfig = field(default_factory=OptimusConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
     denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
+    denoiser_null_probability: float | None = field(default=None, metadata=LATER)  # None: diffusion.null_prompt_probability
     environment_depth: int = 1
 
 

@@ -44,6 +44,7 @@ class TabularArgs:
     autoencoder: TabularVAEConfig = field(default_factory=TabularVAEConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
     denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
+    denoiser_null_probability: float | None = field(default=None, metadata=LATER)  # None: diffusion.null_prompt_probability
     environment_depth: int = 1
 
 

@@ -34,6 +34,8 @@ class Stage2Task(Task):
         modality = run.family.modality(name)
         self.run, self.name, self.label = run, name, f"stage2/{name}"
         self.objective, self.config = run.family.objective, run.recipe.diffusion
+        own = modality.null_prompt_probability
+        self.null_probability = self.config.null_prompt_probability if own is None else own
         run.check_reconstruction(modality.group)
         with seeded(run.recipe.seed):
             self.diffusion = run.family.build_diffusion(name)
@@ -59,12 +61,12 @@ class Stage2Task(Task):
         return CachedStudies(self.run, split, [self.name], self.diffusion.fusion.names, device=self.device)
 
     def draw_prompts(self, batch: CachedBatch, draws: Draws) -> torch.Tensor:
-        """Which prompts each row keeps, (B, P) bool; none with probability `null_prompt_probability`."""
+        """Which prompts each row keeps, (B, P) bool; none with probability `null_probability`."""
         names = self.diffusion.fusion.names
         available = torch.stack([batch.present[n] for n in names], dim=1)  # (B, P)
         uniform, null = draws.uniform().to(available.device), draws.uniform().to(available.device)
         keep = draw_subsets(available, uniform, self.config.multi_prompt)
-        return keep & (null >= self.config.null_prompt_probability)[:, None]
+        return keep & (null >= self.null_probability)[:, None]
 
     def forward(self, batch: CachedBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
         latents = batch.latents[self.name]
