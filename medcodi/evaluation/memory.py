@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from medcodi.config import Recipe, StageConfig
+from medcodi.data.phantom.table import SCHEMA
 from medcodi.diffusion.sampler import Conditions, predict
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.family import ModelFamily
@@ -83,14 +84,16 @@ def stand_in(size: int, special_tokens: dict[str, str]) -> str:
 
 
 def stand_in_assets(recipe: Recipe) -> dict[str, Any]:
-    """Tokenizers of the sizes that training would meet: BERT cased 28,996 and GPT-2 50,257 + 3, or `vocab_size`."""
+    """Tokenizers of the sizes that training would meet: BERT cased 28,996 and GPT-2 50,257 + 3, or `vocab_size`. Tables have
+    the phantom's columns."""
+    tables = {name: {"schema": SCHEMA.to_dicts()} for name, args in recipe.modalities.items() if args["kind"] == "tabular"}
     report = recipe.modalities["report"]
     if "autoencoder_tokenizers" in report:
-        return {"report": {
+        return tables | {"report": {
             "tokenizer": stand_in(50_260, GPT2_TOKENS), "encoder_tokenizer": stand_in(28_996, BERT_TOKENS),
             "special_tokens": {"tokenizer": GPT2_TOKENS, "encoder_tokenizer": BERT_TOKENS},
         }}  # fmt: skip
-    return {"report": {"tokenizer": stand_in(report["vocab_size"], OWN_TOKENS)}}
+    return tables | {"report": {"tokenizer": stand_in(report["vocab_size"], OWN_TOKENS)}}
 
 
 def prompts_of(family: ModelFamily, name: str, rows: int) -> dict[str, PromptEncoding]:

@@ -56,8 +56,7 @@ class MedCoDiPipeline:
         index = load_index(folder)
         family = family_of(index)
         names = [family.modality(name).name for name in modalities or family.names]
-        components, schedulers = load_components(folder, index, family, names)
-        pipe = cls(family, components, schedulers, model_hash(index))
+        pipe = cls(family, *load_components(folder, index, family, names), model_hash(index))
         return pipe if torch_dtype is None else pipe.to(dtype=torch_dtype)
 
     def save_pretrained(self, folder: str | Path) -> None:
