@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from medcodi.data.table import TableSchema
-from medcodi.metrics.statistics import Estimate, auc, bootstrap
+from medcodi.metrics.statistics import Estimate, auc, bootstrap, share_of
 
 MIN_RECORDS = 20
 
@@ -64,12 +64,6 @@ def closest_record(to_train: np.ndarray, to_holdout: np.ndarray) -> dict[str, An
         "share": share_of(from_train), "expected": expected, "p": float(test.pvalue),
         "ratio": _median_ratio(to_train, to_holdout),
     }  # fmt: skip
-
-
-def share_of(hits: np.ndarray) -> Estimate:
-    """Mean of `hits` (N,), each in [0, 1], with Wilson's interval."""
-    interval = stats.binomtest(round(float(hits.sum())), len(hits)).proportion_ci(method="wilson")
-    return Estimate(float(hits.mean()), float(interval.low), float(interval.high), len(hits))
 
 
 def _median_ratio(to_train: np.ndarray, to_holdout: np.ndarray, seed: int = 0) -> Estimate:

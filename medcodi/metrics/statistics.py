@@ -71,6 +71,12 @@ def spread(value: float, drawn: np.ndarray, num_rows: int, confidence: float = 0
     return Estimate(float(value), float(low), float(high), num_rows)
 
 
+def share_of(hits: np.ndarray) -> Estimate:
+    """Mean of `hits` (N,), each in [0, 1], with Wilson's interval."""
+    interval = stats.binomtest(round(float(hits.sum())), len(hits)).proportion_ci(method="wilson")
+    return Estimate(float(hits.mean()), float(interval.low), float(interval.high), len(hits))
+
+
 def shuffled_each(
     statistics: Callable[[np.ndarray], Sequence[float]], num_rows: int, num_shuffles: int = 200, seed: int = 0
 ) -> list[Estimate]:

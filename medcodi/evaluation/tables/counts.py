@@ -6,7 +6,7 @@ import numpy as np
 
 from medcodi.evaluation.context import HELD_OUT, EvaluationContext
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
-from medcodi.metrics.privacy import share_of
+from medcodi.metrics.statistics import share_of
 
 PAPER = {
     "Atelectasis": (10561, 1438), "Cardiomegaly": (10305, 1146), "Consolidation": (9911, 254), "Edema": (10230, 774),

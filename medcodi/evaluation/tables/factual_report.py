@@ -13,9 +13,8 @@ from medcodi.evaluation.table import EvaluationTable, Result, Row, register_tabl
 from medcodi.evaluation.tables.factual_image import PAPER_NAMES
 from medcodi.metrics.classification import AVERAGES, f1_scores
 from medcodi.metrics.labeler import POSITIVE, UNCERTAIN
-from medcodi.metrics.privacy import share_of
 from medcodi.metrics.retrieval import best_constant
-from medcodi.metrics.statistics import Estimate, bootstrap_each, shuffled_each
+from medcodi.metrics.statistics import Estimate, bootstrap_each, share_of, shuffled_each
 
 FINDINGS = (*PAPER_NAMES[:10], NO_FINDING)
 PAPER = {

@@ -22,7 +22,7 @@ from medcodi.evaluation.table import EvaluationTable, Result, Row, register_tabl
 from medcodi.metrics import privacy
 from medcodi.metrics.reidentification import Verifier, acquisitions, denoising_losses, patient_pairs, top_scores
 from medcodi.metrics.retrieval import image_distances, text_distances
-from medcodi.metrics.statistics import bootstrap
+from medcodi.metrics.statistics import bootstrap, share_of
 
 NEAREST, EXPECTED, P, RATIO = "nearest is a training record", "expected", "p", "distance ratio"
 FLAGGED, BY_CHANCE, FOUND = "called copies", "by chance", "planted copies found"
@@ -71,7 +71,7 @@ class Privacy(EvaluationTable):
                 cells = _cells(distances, sets.train_patients + sets.control_patients, options["level"], context.seed)
                 flagged = cells.pop("flagged")
                 if name in (EXACT, CHANGED):
-                    cells[FOUND] = privacy.share_of(flagged[sets.planted])
+                    cells[FOUND] = share_of(flagged[sets.planted])
                 if space == JOINT:
                     cells[LINKED] = privacy.linkage([d[0] for key, d in spaces[name].items() if key != JOINT])
                 rows.append(Row(f"{name}, {self._space(context, space)}", KINDS[name], cells))
@@ -186,7 +186,7 @@ def _reidentification(
     for name, images in shown.items():
         scores = top_scores(verifier.embed(images), reference)
         mean = bootstrap(lambda rows, s=scores: float(s[rows].mean()), len(scores), seed=context.seed)
-        cells = {SCORE: mean, MATCHED: privacy.share_of(scores > threshold), BY_CHANCE: 0.01}
+        cells = {SCORE: mean, MATCHED: share_of(scores > threshold), BY_CHANCE: 0.01}
         rows.append(Row(f"re-identification: {name}", KINDS.get(name, "floor"), cells))
         figures |= {f"reidentification.{name}.score": mean.value, f"reidentification.{name}.matched": cells[MATCHED].value}
     made = f"{len(pairs)} pairs of one patient" if true_pairs else "each image under two simulated acquisitions"
