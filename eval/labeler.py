@@ -1,9 +1,11 @@
-"""Report labeler against the Open-i gold: per class, with intervals and floors, and reports per second.
+"""Report labeler against the Open-i gold: per class, with intervals and floors, and reports per
+second.
 
     python eval/labeler.py [--gold ../shared/data/openi_gold/labels.csv] [--output results/labeler]
 
-Writes labeler.json and labeler.md. Last line of stdout: one JSON document. The parts: `dev`, whose errors were read while
-phrases were written, `test` (a third by hash of id), whose were not, and `all`.
+Writes labeler.json and labeler.md. Last line of stdout: one JSON document. The parts: `dev`, whose
+errors were read while phrases were written, `test` (a third by hash of id), whose were not, and
+`all`.
 """
 
 import argparse
@@ -15,16 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.metrics.labeler import Labeler
-from medcodi.metrics.labeler.gold import is_test, openi_archive, read_gold, score
+from medcodi.labeler import Labeler
+from medcodi.labeler.gold import is_test, openi_archive, read_gold, score
 
 GOLD = Path(__file__).resolve().parents[2] / "shared" / "data" / "openi_gold" / "labels.csv"
-TARGETS = {"micro_f1": 0.90, "class_f1_from_30_positives": 0.80, "negation_f1": 0.95, "reports_per_second": 2000}
+TARGETS = {
+    "micro_f1": 0.90,
+    "class_f1_from_30_positives": 0.80,
+    "negation_f1": 0.95,
+    "reports_per_second": 2000,
+}
 OVERALL = ("micro_f1", "micro_f1_seen", "negation_f1", "negation_f1_with_uncertain")
 
 
 def speed(texts: list[str]) -> dict[str, float]:
-    """Reports per second on one core, nothing remembered before the first pass; by the clock and by CPU time."""
+    """Reports per second on one core, nothing remembered before the first pass; by the clock and by
+    CPU time."""
     labeler = Labeler.from_vocabulary("chestxray14")
     figures = {}
     for name in ("first_pass", "remembered"):
@@ -49,23 +57,40 @@ def cell(value: float | None) -> str:
 def row(name: str, figure: dict[str, Any]) -> list[str]:
     floors = figure["floors"]
     return [
-        name, str(figure.get("positives", "")), f"{cell(figure['value'])} [{cell(figure['low'])}, {cell(figure['high'])}]",
-        cell(floors["constant"]), cell(floors.get("mention")),
-        *(str(figure.get(key, "")) for key in ("false_positive", "missed_unmentioned", "missed_denied", "missed_hedged")),
-    ]  # fmt: skip
+        name,
+        str(figure.get("positives", "")),
+        f"{cell(figure['value'])} [{cell(figure['low'])}, {cell(figure['high'])}]",
+        cell(floors["constant"]),
+        cell(floors.get("mention")),
+        *(
+            str(figure.get(key, ""))
+            for key in ("false_positive", "missed_unmentioned", "missed_denied", "missed_hedged")
+        ),
+    ]
 
 
 def markdown(figures: dict[str, Any]) -> str:
-    head = "| class | positives | F1 [95 %] | constant | any mention | invented | missed: unmentioned | denied | hedged |"
-    lines = [f"Report labeler, vocabulary chestxray14, Open-i gold, seed {figures['seed']}. Not for clinical use.", ""]
+    head = (
+        "| class | positives | F1 [95 %] | constant | any mention | invented | missed: "
+        "unmentioned | denied | hedged |"
+    )
+    lines = [
+        f"Report labeler, vocabulary chestxray14, Open-i gold, seed {figures['seed']}. Not for "
+        "clinical use.",
+        "",
+    ]
     for part, scores in figures["parts"].items():
         lines += [f"**{part}**, {scores['reports']} reports", "", head, "| --- " * 9 + "|"]
-        rows = [row(name, scores[name]) for name in OVERALL] + [row(*item) for item in scores["classes"].items()]
+        rows = [row(name, scores[name]) for name in OVERALL] + [
+            row(*item) for item in scores["classes"].items()
+        ]
         lines += ["| " + " | ".join(cells) + " |" for cells in rows] + [""]
     rate = figures["reports_per_second"]
     lines.append(
-        f"Reports per second on one core: {rate['first_pass']:.0f} by the clock, {rate['first_pass_cpu']:.0f} by CPU time, "
-        f"{rate['first_pass_cpu'] / TARGETS['reports_per_second']:.1f} times the target of {TARGETS['reports_per_second']}."
+        f"Reports per second on one core: {rate['first_pass']:.0f} by the clock, "
+        f"{rate['first_pass_cpu']:.0f} by CPU time, "
+        f"{rate['first_pass_cpu'] / TARGETS['reports_per_second']:.1f} times the target of "
+        f"{TARGETS['reports_per_second']}."
     )
     return "\n".join(lines) + "\n"
 
@@ -88,7 +113,12 @@ def main() -> None:
     parts = {"dev": ~test, "test": test, "all": np.ones(len(test), bool)}
     drawn = (arguments.num_resamples, arguments.seed)
     scores = {name: score(labels[rows], gold[rows], *drawn) for name, rows in parts.items()}
-    figures = {"seed": arguments.seed, "targets": TARGETS, "reports_per_second": speed(texts), "parts": scores}
+    figures = {
+        "seed": arguments.seed,
+        "targets": TARGETS,
+        "reports_per_second": speed(texts),
+        "parts": scores,
+    }
     arguments.output.mkdir(parents=True, exist_ok=True)
     figures = without_nan(figures)
     (arguments.output / "labeler.json").write_text(json.dumps(figures, indent=1, allow_nan=False))

@@ -1,12 +1,15 @@
-"""How much memory does a recipe need? A training step of stage 2 and a step of joint sampling, worked out without any.
+"""How much memory does a recipe need? A training step of stage 2 and a step of joint sampling,
+worked out without any.
 
-    python eval/memory.py [--config configs/mimic_cxr_paper.yaml configs/mimic_cxr.yaml] [--rows 1 4 16]
+    python eval/memory.py [--config configs/mimic_cxr_paper.yaml configs/mimic_cxr.yaml] [--rows 1 4
+    16]
 
-The networks have the recipe's sizes and no values (torch's fake tensors): each operation says which tensors it makes, and
-they are counted while they live. Weights, gradients and moments are float32, as in the training loop; bf16 is autocast; the
-average of the weights counts where the recipe's stage has one. What the estimate leaves out: workspaces of kernels,
-fragmentation, the CUDA context, the closed form of the coupling, and with several processes DDP's buckets, a copy of the
-gradients that stands in a column of its own. Last line of stdout: one JSON document.
+The networks have the recipe's sizes and no values (torch's fake tensors): each operation says which
+tensors it makes, and they are counted while they live. Weights, gradients and moments are float32,
+as in the training loop; bf16 is autocast; the average of the weights counts where the recipe's
+stage has one. What the estimate leaves out: workspaces of kernels, fragmentation, the CUDA context,
+the closed form of the coupling, and with several processes DDP's buckets, a copy of the gradients
+that stands in a column of its own. Last line of stdout: one JSON document.
 """
 
 import argparse
@@ -18,8 +21,8 @@ from typing import Any
 import torch
 
 import medcodi.modalities  # noqa: F401  registers the kinds
+from medcodi.bench.memory import joint_sampling, stand_in_assets, training_step
 from medcodi.config import for_modality, load_recipe
-from medcodi.evaluation.memory import joint_sampling, stand_in_assets, training_step
 from medcodi.modalities.family import ModelFamily
 
 OPTIONS = {
@@ -32,35 +35,60 @@ OPTIONS = {
 def measure(config: Path, batches: list[int]) -> dict[str, Any]:
     recipe = load_recipe(config)
     family = ModelFamily(recipe, stand_in_assets(recipe))
-    first = {family.modality(name).group: name for name in reversed(family.names)}  # a view, the report
+    first = {
+        family.modality(name).group: name for name in reversed(family.names)
+    }  # a view, the report
     training = [
-        {"output": name, "rows": rows, "options": key,
-         **training_step(family, name, rows, replace(for_modality(recipe.stage2, name), **options))}
-        for name in reversed(first.values()) for rows in batches for key, options in OPTIONS.items()
-    ]  # fmt: skip
+        {
+            "output": name,
+            "rows": rows,
+            "options": key,
+            **training_step(
+                family, name, rows, replace(for_modality(recipe.stage2, name), **options)
+            ),
+        }
+        for name in reversed(first.values())
+        for rows in batches
+        for key, options in OPTIONS.items()
+    ]
     *outputs, _ = family.names
     sampling = [
         {"outputs": names, "rows": rows, **joint_sampling(family, names, rows, torch.bfloat16)}
-        for names in (outputs, family.names) for rows in batches
-    ]  # fmt: skip
+        for names in (outputs, family.names)
+        for rows in batches
+    ]
     return {"recipe": recipe.name, "training": training, "sampling": sampling}
 
 
 def markdown(told: dict[str, Any]) -> str:
     lines = [
-        f"## {told['recipe']}", "", "Training, stage 2, GiB on one process:", "",
-        "| output | million parameters | rows | options | weights, gradients, moments, average | kept for backward | peak "
-        "| DDP adds |", "| --- " * 8 + "|",
-    ]  # fmt: skip
+        f"## {told['recipe']}",
+        "",
+        "Training, stage 2, GiB on one process:",
+        "",
+        "| output | million parameters | rows | options | weights, gradients, moments, average | "
+        "kept for backward | peak "
+        "| DDP adds |",
+        "| --- " * 8 + "|",
+    ]
     for row in told["training"]:
         lines.append(
-            f"| {row['output']} | {row['parameters_million']:.0f} | {row['rows']} | {row['options']} | {row['state']:.1f} | "
+            f"| {row['output']} | {row['parameters_million']:.0f} | {row['rows']} | "
+            f"{row['options']} | {row['state']:.1f} | "
             f"{row['activations']:.2f} | {row['peak']:.1f} | {row['buckets']:.1f} |"
         )
-    lines += ["", "Joint sampling in bf16, one guided step, GiB (encoders and autoencoders left out):", "",
-              "| outputs | rows | weights | peak |", "| --- " * 4 + "|"]  # fmt: skip
+    lines += [
+        "",
+        "Joint sampling in bf16, one guided step, GiB (encoders and autoencoders left out):",
+        "",
+        "| outputs | rows | weights | peak |",
+        "| --- " * 4 + "|",
+    ]
     for row in told["sampling"]:
-        lines.append(f"| {', '.join(row['outputs'])} | {row['rows']} | {row['weights']:.2f} | {row['peak']:.2f} |")
+        lines.append(
+            f"| {', '.join(row['outputs'])} | {row['rows']} | {row['weights']:.2f} | "
+            f"{row['peak']:.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

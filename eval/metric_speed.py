@@ -2,7 +2,8 @@
 
     python eval/metric_speed.py [--num-samples 1000] [--dim 2048] [--num-reports 2000] [--repeats 3]
 
-- Fréchet statistics and distance against torchmetrics' FID from the same features (its network replaced by the identity);
+- Fréchet statistics and distance against torchmetrics' FID from the same features (its network
+  replaced by the identity);
 - BLEU-1..4 against sacrebleu through `evaluate` (the offline module) on the same texts;
 - labeler: reports a second.
 Processor seconds, the least of the repeats. Last line of stdout: one JSON document.
@@ -20,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from medcodi.data.phantom import make_study
+from medcodi.labeler import Labeler
 from medcodi.metrics.bleu import EVALUATE_MODULE, corpus_bleu
 from medcodi.metrics.fidelity import frechet_distance
-from medcodi.metrics.labeler import Labeler
+from medcodi.phantom import make_study
 
 
 class Features(torch.nn.Module):
@@ -55,17 +56,22 @@ def frechet(num_samples: int, dim: int, repeats: int) -> dict[str, float]:
     x, y = (rng.normal(size=(num_samples, dim)) @ mixing + shift for shift in (0.0, 0.02))
 
     def other() -> float:
-        metric = FrechetInceptionDistance(feature=Features(dim), input_img_size=(dim,), normalize=True).set_dtype(
-            torch.float64
-        )
+        metric = FrechetInceptionDistance(
+            feature=Features(dim), input_img_size=(dim,), normalize=True
+        ).set_dtype(torch.float64)
         for part, real in ((x, True), (y, False)):
             metric.update(torch.from_numpy(part), real=real)
         return float(metric.compute())
 
     own_seconds, own = seconds(lambda: frechet_distance(x, y), repeats)
     other_seconds, theirs = seconds(other, repeats)
-    return {"medcodi_s": own_seconds, "torchmetrics_s": other_seconds, "ratio": other_seconds / own_seconds,
-            "medcodi": own, "torchmetrics": theirs}  # fmt: skip
+    return {
+        "medcodi_s": own_seconds,
+        "torchmetrics_s": other_seconds,
+        "ratio": other_seconds / own_seconds,
+        "medcodi": own,
+        "torchmetrics": theirs,
+    }
 
 
 def reports(count: int) -> list[str]:
@@ -84,11 +90,17 @@ def bleu(texts: list[str], repeats: int) -> dict[str, float]:
     references = [[text] for text in texts[1:] + texts[:1]]
     with tempfile.TemporaryDirectory() as cache:
         metric = evaluate.load(str(EVALUATE_MODULE), cache_dir=cache)
-        other_seconds, scores = seconds(lambda: metric.compute(predictions=texts, references=references), repeats)
+        other_seconds, scores = seconds(
+            lambda: metric.compute(predictions=texts, references=references), repeats
+        )
     own_seconds, own = seconds(lambda: corpus_bleu(texts, references), repeats)
     theirs = np.array([scores[f"bleu_{n}"] for n in range(1, 5)])
-    return {"medcodi_s": own_seconds, "evaluate_s": other_seconds, "ratio": other_seconds / own_seconds,
-            "largest_difference": float(np.abs(own - theirs).max())}  # fmt: skip
+    return {
+        "medcodi_s": own_seconds,
+        "evaluate_s": other_seconds,
+        "ratio": other_seconds / own_seconds,
+        "largest_difference": float(np.abs(own - theirs).max()),
+    }
 
 
 def labeler(texts: list[str], repeats: int) -> dict[str, float]:
@@ -101,8 +113,11 @@ def labeler(texts: list[str], repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         fresh = Labeler.from_vocabulary("chexpert")
         times.append(seconds(label, 1)[0])
-    return {"seconds": min(times), "reports_per_second": len(texts) / min(times),
-            "distinct_share": len(set(texts)) / len(texts)}  # fmt: skip
+    return {
+        "seconds": min(times),
+        "reports_per_second": len(texts) / min(times),
+        "distinct_share": len(set(texts)) / len(texts),
+    }
 
 
 def main() -> None:
@@ -117,10 +132,13 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     texts = reports(arguments.num_reports)
     figures = {
-        "num_samples": arguments.num_samples, "dim": arguments.dim, "num_reports": len(texts),
+        "num_samples": arguments.num_samples,
+        "dim": arguments.dim,
+        "num_reports": len(texts),
         "frechet": frechet(arguments.num_samples, arguments.dim, arguments.repeats),
-        "bleu": bleu(texts, arguments.repeats), "labeler": labeler(texts, arguments.repeats),
-    }  # fmt: skip
+        "bleu": bleu(texts, arguments.repeats),
+        "labeler": labeler(texts, arguments.repeats),
+    }
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "metric_speed.json").write_text(json.dumps(figures, indent=1))
     for name in ("frechet", "bleu", "labeler"):

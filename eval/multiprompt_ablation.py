@@ -1,9 +1,11 @@
-"""Ablation: multi-prompt against single-prompt training of stage 2, at equal length (the paper's MedCoDi against MedCoDi-M).
+"""Ablation: multi-prompt against single-prompt training of stage 2, at equal length (the paper's
+MedCoDi against MedCoDi-M).
 
     python eval/multiprompt_ablation.py --config configs/phantom_tiny.yaml [key=value ...]
 
-Both variants share autoencoders, shared space and cache; they differ in `diffusion.multi_prompt` alone and are measured
-without coupling on the routes with one and with two prompts. Last line of stdout: one JSON document.
+Both variants share autoencoders, shared space and cache; they differ in `diffusion.multi_prompt`
+alone and are measured without coupling on the routes with one and with two prompts. Last line of
+stdout: one JSON document.
 """
 
 import argparse
@@ -29,7 +31,10 @@ def share(source: Recipe, target: Recipe) -> None:
     for name in SHARED:
         origin, copy = source.run_dir / name, target.run_dir / name
         if not origin.exists():
-            raise FileNotFoundError(f"{origin} is missing: run `medcodi quickstart` (or the stages before stage 2) first")
+            raise FileNotFoundError(
+                f"{origin} is missing: run `medcodi quickstart` (or the stages before stage 2) "
+                "first"
+            )
         if copy.exists():
             continue
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -46,14 +51,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/phantom_tiny.yaml")
     parser.add_argument("--num-studies", type=int, default=192)
-    parser.add_argument("--output", type=Path, default=None, help="folder for .json and .md (default: the run folder)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        help="folder for .json and .md (default: the run folder)",
+    )
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
     multi = load_recipe(arguments.config, arguments.overrides)
     single = load_recipe(
-        arguments.config, [*arguments.overrides, "diffusion.multi_prompt=false", f"name={multi.name}_single_prompt"]
+        arguments.config,
+        [*arguments.overrides, "diffusion.multi_prompt=false", f"name={multi.name}_single_prompt"],
     )
     share(multi, single)
     figures = {}
@@ -62,17 +73,29 @@ def main() -> None:
         figures[label] = measure(recipe, arguments.num_studies)
 
     rows = [
-        {"route": m["route"], "metric": m["metric"], "n": m["n"], "single": s["value"], "multi": m["value"],
-         "interval_single": s["interval"], "interval_multi": m["interval"], "floors": m["floors"], "ceiling": m["ceiling"]}
+        {
+            "route": m["route"],
+            "metric": m["metric"],
+            "n": m["n"],
+            "single": s["value"],
+            "multi": m["value"],
+            "interval_single": s["interval"],
+            "interval_multi": m["interval"],
+            "floors": m["floors"],
+            "ceiling": m["ceiling"],
+        }
         for s, m in zip(figures["single"], figures["multi"], strict=True)
-    ]  # fmt: skip
+    ]
     document = {"ablation": "multi_prompt", "recipe": multi.name, "seed": multi.seed, "rows": rows}
     report(document, arguments.output or multi.run_dir)
 
 
 def report(document: dict, folder: Path) -> None:
     table = Table(title="multi-prompt against single-prompt training, same length, coupling off")
-    lines = ["| route | metric | n | single-prompt | multi-prompt |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| route | metric | n | single-prompt | multi-prompt |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for column in ("route", "metric", "n", "single-prompt", "multi-prompt"):
         table.add_column(column)
     for row in document["rows"]:

@@ -1,4 +1,5 @@
-"""Does generation follow its prompt, and are joint outputs coherent? Measured with the phantom's truth, beside floors.
+"""Does generation follow its prompt, and are joint outputs coherent? Measured with the phantom's
+truth, beside floors.
 
     python eval/phantom.py --config configs/phantom_tiny.yaml [--num-studies 96] [key=value ...]
 
@@ -28,26 +29,44 @@ def markdown(figures: dict[str, Any]) -> str:
     """Tables of the figures with intervals, floors and ceilings."""
     settings = figures["settings"]
     lines = [
-        f"Phantom: a test body, not clinical data. {settings['num_studies']} held-out studies, seed {settings['seed']}, "
-        f"{settings['num_inference_steps']} steps, 95 % bootstrap intervals by patient. The ceiling is the same reading of "
-        "the real values; nearest neighbour retrieves a real training study by the prompt.", "",
+        f"Phantom: a test body, not clinical data. {settings['num_studies']} held-out studies, "
+        f"seed {settings['seed']}, "
+        f"{settings['num_inference_steps']} steps, 95 % bootstrap intervals by patient. The "
+        "ceiling is the same reading of "
+        "the real values; nearest neighbour retrieves a real training study by the prompt.",
+        "",
         "| route | figure | n | generated | shuffled | constant | nearest neighbour | ceiling |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
+    ]
     for row in figures["follow"]:
-        floors = [number(row["floors"].get(name)) for name in ("shuffled", "constant", "nearest_neighbour")]
-        cells = [row["route"], row["metric"], str(row["n"]), f"{number(row['value'])} {interval(row['interval'])}"]
+        floors = [
+            number(row["floors"].get(name))
+            for name in ("shuffled", "constant", "nearest_neighbour")
+        ]
+        cells = [
+            row["route"],
+            row["metric"],
+            str(row["n"]),
+            f"{number(row['value'])} {interval(row['interval'])}",
+        ]
         lines.append("| " + " | ".join([*cells, *floors, number(row["ceiling"])]) + " |")
     lines += [
-        "", "| generated from | pair | figure | n | joint | independent | joint - independent | shuffled | ceiling |",
+        "",
+        "| generated from | pair | figure | n | joint | independent | joint - independent | "
+        "shuffled | ceiling |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
+    ]
     for row in figures["coherence"]:
         estimates = [
-            f"{number(row[k]['value'])} {interval(row[k]['interval'])}" for k in ("joint", "independent", "difference")
+            f"{number(row[k]['value'])} {interval(row[k]['interval'])}"
+            for k in ("joint", "independent", "difference")
         ]
         cells = [row["setting"], row["pair"], row["metric"], str(row["n"]), *estimates]
-        lines.append("| " + " | ".join([*cells, number(row["floors"]["shuffled"]), number(row["ceiling"])]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([*cells, number(row["floors"]["shuffled"]), number(row["ceiling"])])
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -65,7 +84,11 @@ def main() -> None:
     pipe = MedCoDiPipeline.from_pretrained(recipe.run_dir / "pipeline")
     pipe.set_progress_bar_config(disable=True)
     figures = evaluate_phantom(
-        pipe, recipe.data.prepared, arguments.num_studies, recipe.seed, arguments.num_inference_steps
+        pipe,
+        recipe.data.prepared,
+        arguments.num_studies,
+        recipe.seed,
+        arguments.num_inference_steps,
     )
     figures.pop("samples")
     folder = arguments.output or Path("results") / recipe.name

@@ -1,10 +1,12 @@
 """Does the memory of `medcodi prepare dicom` depend on the number of files?
 
-    python eval/prepare_memory.py [--num-files 1000 4000 10000] [--num-workers 2] [--mimic 377110] [--folder DIR]
+    python eval/prepare_memory.py [--num-files 1000 4000 10000] [--num-workers 2] [--mimic 377110]
+    [--folder DIR]
 
-Small DICOM files (64 x 64 pixels of 12 bits, two to a study), one process a count: largest resident set of the run itself,
-which walks, keeps the books and writes, and of the largest of its workers. With --mimic instead what `prepare mimic_cxr`
-holds of as many images (empty files, with reports and metadata, in about the proportions of MIMIC-CXR) when all of them are
+Small DICOM files (64 x 64 pixels of 12 bits, two to a study), one process a count: largest resident
+set of the run itself, which walks, keeps the books and writes, and of the largest of its workers.
+With --mimic instead what `prepare mimic_cxr` holds of as many images (empty files, with reports and
+metadata, in about the proportions of MIMIC-CXR) when all of them are
 selected. Last line of stdout: one JSON document.
 """
 
@@ -25,7 +27,7 @@ import numpy as np
 from prepare_speed import dataset
 from pydicom.uid import generate_uid
 
-from medcodi.data.sources import get_source
+from medcodi.sources import get_source
 
 SIDE, BITS, FILES_A_FOLDER = 64, 12, 500
 
@@ -51,22 +53,39 @@ def measure(num_files: int, num_workers: int) -> dict[str, Any]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         options = {"front": "frontal", "side": "lateral", "text": "report", "size": SIDE}
         start = time.perf_counter()
-        counts = get_source("dicom")(source, options, Path(scratch) / "prepared", num_workers=num_workers)
+        counts = get_source("dicom")(
+            source, options, Path(scratch) / "prepared", num_workers=num_workers
+        )
         seconds = time.perf_counter() - start
     if counts["images"] != num_files:
         raise RuntimeError(f"not every file was taken: {counts}")
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    values = {"before_mib": before / 1024, "peak_mib": peaks[0], "worker_peak_mib": peaks[1], "seconds": seconds}
+    peaks = [
+        resource.getrusage(who).ru_maxrss / 1024
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    values = {
+        "before_mib": before / 1024,
+        "peak_mib": peaks[0],
+        "worker_peak_mib": peaks[1],
+        "seconds": seconds,
+    }
     return {"files": num_files, **values}
 
 
 def write_mimic_tree(root: Path, num_images: int) -> None:
     """files/pXX/... of empty images, a report of 600 characters a study, and the metadata."""
     rng, made, number = np.random.default_rng(0), 0, 0
-    sentences = ["No focal consolidation is seen in either of the two lungs. " * 6, "No acute cardiopulmonary process. " * 5]
-    with gzip.open(root / "mimic-cxr-2.0.0-metadata.csv.gz", "wt", newline="", compresslevel=1) as file:
+    sentences = [
+        "No focal consolidation is seen in either of the two lungs. " * 6,
+        "No acute cardiopulmonary process. " * 5,
+    ]
+    with gzip.open(
+        root / "mimic-cxr-2.0.0-metadata.csv.gz", "wt", newline="", compresslevel=1
+    ) as file:
         rows = csv.writer(file)
-        rows.writerow(["dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning"])
+        rows.writerow(
+            ["dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning"]
+        )
         while made < num_images:
             patient = f"1{made:07d}"
             for _ in range(rng.integers(1, 7)):
@@ -86,7 +105,7 @@ def write_mimic_tree(root: Path, num_images: int) -> None:
 
 def measure_mimic(num_images: int, folder: Path | None) -> dict[str, Any]:
     """Runs in a process of its own, as `measure`."""
-    from medcodi.data.sources.mimic_cxr.prepare import MimicArchive, MimicOptions
+    from medcodi.sources.mimic_cxr.prepare import MimicArchive, MimicOptions
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         write_mimic_tree(Path(scratch), num_images)
@@ -98,8 +117,14 @@ def measure_mimic(num_images: int, folder: Path | None) -> dict[str, Any]:
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     counts = archive.selection.counts
-    return {"images": len(job.hints), "studies": counts["studies"], "entries": num_entries, "before_mib": before / 1024,
-            "peak_mib": peak / 1024, "seconds": seconds}  # fmt: skip
+    return {
+        "images": len(job.hints),
+        "studies": counts["studies"],
+        "entries": num_entries,
+        "before_mib": before / 1024,
+        "peak_mib": peak / 1024,
+        "seconds": seconds,
+    }
 
 
 def main() -> None:
@@ -107,15 +132,22 @@ def main() -> None:
     parser.add_argument("--num-files", type=int, nargs="+", default=[1000, 4000, 10000])
     parser.add_argument("--num-workers", type=int, default=2)
     parser.add_argument("--mimic", type=int, help="images of a simulated release, instead of files")
-    parser.add_argument("--folder", type=Path, help="where the simulated release is made (and removed)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the simulated release is made (and removed)"
+    )
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     if arguments.mimic:
         with ProcessPoolExecutor(1, context) as pool:
-            print(json.dumps(pool.submit(measure_mimic, arguments.mimic, arguments.folder).result()))
+            print(
+                json.dumps(pool.submit(measure_mimic, arguments.mimic, arguments.folder).result())
+            )
         return
     rows = []
-    print("| files | MiB before | MiB at most | MiB at most, a worker | seconds |\n| --- | --- | --- | --- | --- |")
+    print(
+        "| files | MiB before | MiB at most | MiB at most, a worker | seconds |\n| --- | --- | --- "
+        "| --- | --- |"
+    )
     for num_files in arguments.num_files:
         with ProcessPoolExecutor(1, context) as pool:
             row = pool.submit(measure, num_files, arguments.num_workers).result()

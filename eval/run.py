@@ -1,8 +1,10 @@
 """The evaluation suite: every table of the papers for one recipe, beside floors.
 
-    python eval/run.py --config configs/phantom_tiny.yaml [--tables T2 T3] [--num-studies N] [--pipeline DIR] [key=value ...]
+    python eval/run.py --config configs/phantom_tiny.yaml [--tables T2 T3] [--num-studies N]
+    [--pipeline DIR] [key=value ...]
 
-Writes report.html, report.md and report.json to results/NAME, one JSON a table below tables/. A rerun does what is not done.
+Writes report.html, report.md and report.json to results/NAME, one JSON a table below tables/. A
+rerun does what is not done.
 Last line of stdout: one JSON document.
 """
 
@@ -34,13 +36,18 @@ def main() -> None:
     if arguments.num_studies is not None:
         recipe.evaluation.num_studies = arguments.num_studies
     output = arguments.output or Path("results") / recipe.name
-    document = run_suite(EvaluationContext(recipe, output, arguments.pipeline), tables, arguments.again)
+    document = run_suite(
+        EvaluationContext(recipe, output, arguments.pipeline), tables, arguments.again
+    )
     tables = {
         key: {"status": table["status"], "seconds": table["seconds"]}
-        | ({"n": table["result"]["n"], "figures": table["result"]["figures"]} if table["status"] == "done"
-           else {"message": table["message"]})
+        | (
+            {"n": table["result"]["n"], "figures": table["result"]["figures"]}
+            if table["status"] == "done"
+            else {"message": table["message"]}
+        )
         for key, table in document["tables"].items()
-    }  # fmt: skip
+    }
     about = {key: document[key] for key in ("name", "model_hash", "seconds")}
     print(json.dumps({**about, "output": str(output), "tables": tables}))
 

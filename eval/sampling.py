@@ -1,12 +1,14 @@
-"""Does faster sampling keep the quality? Solvers, steps and guidance intervals on a trained pipeline, time beside fidelity,
-factual correctness and coherence.
+"""Does faster sampling keep the quality? Solvers, steps and guidance intervals on a trained
+pipeline, time beside fidelity, factual correctness and coherence.
 
-    python eval/sampling.py --config configs/phantom_tiny.yaml [--num-studies 96] [--pipeline DIR] [key=value ...]
+    python eval/sampling.py --config configs/phantom_tiny.yaml [--num-studies 96] [--pipeline DIR]
+    [key=value ...]
 
-Frontal and lateral images are generated jointly from the report of held-out studies, with the same seeds in every row. The
-rows take turns, batch by batch, so that a busy machine slows all alike. `reference`: 50 steps of the family's first-order
-solver, guided at every step, as the published code samples. Differences to it are paired by study, 95 % intervals by
-patient. Writes sampling.json and sampling.md to results/NAME. Last line of stdout: one JSON document.
+Frontal and lateral images are generated jointly from the report of held-out studies, with the same
+seeds in every row. The rows take turns, batch by batch, so that a busy machine slows all alike.
+`reference`: 50 steps of the family's first-order solver, guided at every step, as the published
+code samples. Differences to it are paired by study, 95 % intervals by patient. Writes sampling.json
+and sampling.md to results/NAME. Last line of stdout: one JSON document.
 """
 
 import argparse
@@ -48,10 +50,15 @@ class Way:
 def ways(prediction_type: str) -> dict[str, Way]:
     first = "euler" if prediction_type == "flow" else "ddim"
     return {
-        "reference": Way(first, 50), f"{first}, 25 steps": Way(first, 25), f"{first}, 10 steps": Way(first, 10),
-        "unipc, 15 steps": Way("unipc", 15), "dpm++, 10 steps": Way("dpm++", 10), "unipc, 10 steps": Way("unipc", 10),
-        "unipc, 10 steps, guided in the middle": Way("unipc", 10, MIDDLE), "unipc, 6 steps": Way("unipc", 6),
-    }  # fmt: skip
+        "reference": Way(first, 50),
+        f"{first}, 25 steps": Way(first, 25),
+        f"{first}, 10 steps": Way(first, 10),
+        "unipc, 15 steps": Way("unipc", 15),
+        "dpm++, 10 steps": Way("dpm++", 10),
+        "unipc, 10 steps": Way("unipc", 10),
+        "unipc, 10 steps, guided in the middle": Way("unipc", 10, MIDDLE),
+        "unipc, 6 steps": Way("unipc", 6),
+    }
 
 
 def generate(
@@ -64,12 +71,17 @@ def generate(
     seconds = dict.fromkeys(rows, 0.0)
 
     def call(way: Way, batch: list[Study]) -> Any:
-        pipe.schedulers = {name: build_solver(way.solver, scheduler) for name, scheduler in schedulers.items()}
+        pipe.schedulers = {
+            name: build_solver(way.solver, scheduler) for name, scheduler in schedulers.items()
+        }
         return pipe(
-            {report: [study.values[report] for study in batch]}, list(views), way.num_inference_steps,
-            seeds=[sample_seed(context.seed, [report], study.study_id) for study in batch], batch_size=len(batch),
+            {report: [study.values[report] for study in batch]},
+            list(views),
+            way.num_inference_steps,
+            seeds=[sample_seed(context.seed, [report], study.study_id) for study in batch],
+            batch_size=len(batch),
             guidance_interval=dict.fromkeys(views, way.interval),
-        )  # fmt: skip
+        )
 
     call(Way(next(iter(rows.values())).solver, 2), studies[:1])  # warms up
     size = context.settings.batch_size
@@ -84,7 +96,9 @@ def generate(
                 images[key][letter] += pipe.family.modality(name).to_stored(out.value_batches[name])
         logger.info("%d of %d studies", min(start + size, len(studies)), len(studies))
     pipe.schedulers = schedulers
-    return {key: {letter: np.stack(x) for letter, x in of.items()} for key, of in images.items()}, seconds
+    return {
+        key: {letter: np.stack(x) for letter, x in of.items()} for key, of in images.items()
+    }, seconds
 
 
 def mean_auc(labels: np.ndarray, scores: np.ndarray, rows: np.ndarray) -> float:
@@ -107,27 +121,43 @@ def measure(context: EvaluationContext, rows: dict[str, Way]) -> dict[str, Any]:
     real = classifier.features(reference_images)
 
     def statistics(images: dict[str, np.ndarray]) -> dict[str, Any]:
-        frontal, lateral = (encoder.encode(name, images[letter]) for letter, name in zip("FL", views, strict=True))
+        frontal, lateral = (
+            encoder.encode(name, images[letter]) for letter, name in zip("FL", views, strict=True)
+        )
         alike, follows = cosine(frontal, lateral), cosine(frontal, texts)
         return {
             "AUC": partial(mean_auc, labels, classifier.probabilities(images["F"])),
-            "F-L": lambda rows: float(alike[rows].mean()), "F-T": lambda rows: float(follows[rows].mean()),
-        }  # fmt: skip
+            "F-L": lambda rows: float(alike[rows].mean()),
+            "F-T": lambda rows: float(follows[rows].mean()),
+        }
 
     settings = (len(studies), groups, context.settings.num_resamples, context.seed)
     all_real = {letter: context.images(studies, letter) for letter in "FL"}
-    table = [{"row": "real images", **{k: asdict(bootstrap(s, *settings)) for k, s in statistics(all_real).items()}}]
+    table = [
+        {
+            "row": "real images",
+            **{k: asdict(bootstrap(s, *settings)) for k, s in statistics(all_real).items()},
+        }
+    ]
     floor = context.images(context.training("F", len(studies)), "F")
     table[0]["kernel_distance"] = asdict(kernel_distance(classifier.features(floor), real))
     base = statistics(generated["reference"])
     for key, way in rows.items():
         own = statistics(generated[key])
-        row = {"row": key, "settings": asdict(way), "seconds_a_study": seconds[key] / len(studies),
-               "ratio": seconds["reference"] / seconds[key],
-               "kernel_distance": asdict(kernel_distance(classifier.features(generated[key]["F"]), real))}  # fmt: skip
+        row = {
+            "row": key,
+            "settings": asdict(way),
+            "seconds_a_study": seconds[key] / len(studies),
+            "ratio": seconds["reference"] / seconds[key],
+            "kernel_distance": asdict(
+                kernel_distance(classifier.features(generated[key]["F"]), real)
+            ),
+        }
         for name, statistic in own.items():
             row[name] = asdict(bootstrap(statistic, *settings))
-            row[f"{name} minus reference"] = asdict(paired_difference(statistic, base[name], *settings))
+            row[f"{name} minus reference"] = asdict(
+                paired_difference(statistic, base[name], *settings)
+            )
         table.append(row)
     return {"num_studies": len(studies), "table": table}
 
@@ -141,16 +171,26 @@ def shown(cell: dict[str, float] | None, digits: int = 3) -> str:
 
 def markdown(told: dict[str, Any]) -> str:
     lines = [
-        f"# Sampling of {told['recipe']} on {told['device']}", "",
-        f"Report to frontal and lateral, {told['num_studies']} held-out studies, one sample each, the same seeds. Time by "
-        "the clock, rows in turn. Kernel distance of the frontal images in the suite's label network; AUC by the same "
-        "network; cosines by the suite's independent encoder. Differences are paired by study.", "",
-        "| row | s a study | faster | kernel distance F | AUC | minus reference | cosine F-L | minus reference | cosine F-T "
-        "| minus reference |", "| --- " * 10 + "|",
-    ]  # fmt: skip
+        f"# Sampling of {told['recipe']} on {told['device']}",
+        "",
+        f"Report to frontal and lateral, {told['num_studies']} held-out studies, one sample each, "
+        "the same seeds. Time by "
+        "the clock, rows in turn. Kernel distance of the frontal images in the suite's label "
+        "network; AUC by the same "
+        "network; cosines by the suite's independent encoder. Differences are paired by study.",
+        "",
+        "| row | s a study | faster | kernel distance F | AUC | minus reference | cosine F-L | "
+        "minus reference | cosine F-T "
+        "| minus reference |",
+        "| --- " * 10 + "|",
+    ]
     for row in told["table"]:
-        cells = [row["row"], f"{row['seconds_a_study']:.3f}" if "ratio" in row else "-",
-                 f"{row['ratio']:.2f}x" if "ratio" in row else "-", shown(row.get("kernel_distance"))]  # fmt: skip
+        cells = [
+            row["row"],
+            f"{row['seconds_a_study']:.3f}" if "ratio" in row else "-",
+            f"{row['ratio']:.2f}x" if "ratio" in row else "-",
+            shown(row.get("kernel_distance")),
+        ]
         for name in FIGURES.values():
             cells += [shown(row[name]), shown(row.get(f"{name} minus reference"))]
         lines.append("| " + " | ".join(cells) + " |")
@@ -171,9 +211,14 @@ def main() -> None:
         recipe.evaluation.num_studies = arguments.num_studies
     output = arguments.output or Path("results") / recipe.name
     context = EvaluationContext(recipe, output, arguments.pipeline)
-    told = {"recipe": recipe.name, "model_hash": context.model_hash, "torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else
-            f"CPU ({torch.get_num_threads()} threads)"}  # fmt: skip
+    told = {
+        "recipe": recipe.name,
+        "model_hash": context.model_hash,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU ({torch.get_num_threads()} threads)",
+    }
     told |= measure(context, ways(recipe.diffusion.prediction_type))
     output.mkdir(parents=True, exist_ok=True)
     (output / "sampling.json").write_text(json.dumps(told, indent=1))

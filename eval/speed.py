@@ -1,12 +1,16 @@
-"""How fast are preparation, cache, training, sampling and report decoding, and what does each optimisation bring?
+"""How fast are preparation, cache, training, sampling and report decoding, and what does each
+optimisation bring?
 
-    python eval/speed.py [--config configs/phantom_tiny.yaml] [--device cpu] [--repeats 5] [--compile] [key=value ...]
+    python eval/speed.py [--config configs/phantom_tiny.yaml] [--device cpu] [--repeats 5]
+    [--compile] [key=value ...]
 
-The networks have the recipe's sizes and random weights, the data are chest phantoms: speed needs neither training nor
-patients. The rows of a table are measured in turns, several rounds, each by its fastest round, so that a busy machine slows
-all of them alike. `reference` is a plain float32 loop of the same networks as the published code has it: no cache (every
-prompt and latent is encoded in every step), no fused kernels, 50 steps, one report at a time without a KV cache. Whether
-fewer steps keep the quality is measured by eval/sampling.py, not here. Writes speed.json and speed.md to results/NAME. Last
+The networks have the recipe's sizes and random weights, the data are chest phantoms: speed needs
+neither training nor patients. The rows of a table are measured in turns, several rounds, each by
+its fastest round, so that a busy machine slows all of them alike. `reference` is a plain float32
+loop of the same networks as the published code has it: no cache (every prompt and latent is encoded
+in every step), no fused kernels, 50 steps, one report at a time without a KV cache. Whether fewer
+steps keep the quality is measured by eval/sampling.py, not here. Writes speed.json and speed.md to
+results/NAME. Last
 line of stdout: one JSON document.
 """
 
@@ -25,32 +29,45 @@ from typing import Any
 import torch
 
 import medcodi.modalities  # noqa: F401  registers the kinds
+from medcodi.bench.memory import stand_in_assets
+from medcodi.bench.speed_generation import measure_reports, measure_sampling, untrained_pipeline
+from medcodi.bench.speed_training import Table, fastest, measure_training, training_options
 from medcodi.config import Recipe, load_recipe
-from medcodi.data.sources.phantom import prepare_phantom
 from medcodi.data.storage import STORAGES
-from medcodi.evaluation.memory import stand_in_assets
-from medcodi.evaluation.speed_generation import measure_reports, measure_sampling, untrained_pipeline
-from medcodi.evaluation.speed_training import Table, fastest, measure_training, training_options
 from medcodi.modalities.family import ModelFamily, seeded
 from medcodi.nn.weights import save_module, without_values
 from medcodi.pipeline import MedCoDiPipeline
+from medcodi.sources.phantom import prepare_phantom
 from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
 
 PICTURE, TEXT = STORAGES[:2]
 logger = logging.getLogger("speed")
-TARGETS = {"training": 5.0, "report": 10.0, "sampling": 4.0}  # first word of a title -> row `medcodi` over `reference`
-LARGE_ROWS, LARGE_STUDIES, LARGE_REPEATS = 2, 12, 2  # of the larger recipe's training: a step takes seconds on a CPU
+TARGETS = {
+    "training": 5.0,
+    "report": 10.0,
+    "sampling": 4.0,
+}  # first word of a title -> row `medcodi` over `reference`
+LARGE_ROWS, LARGE_STUDIES, LARGE_REPEATS = (
+    2,
+    12,
+    2,
+)  # of the larger recipe's training: a step takes seconds on a CPU
 
 
 def untrained_run(recipe: Recipe) -> Run:
-    """A run folder whose encoders and autoencoders have random weights, as if they had been trained."""
+    """A run folder whose encoders and autoencoders have random weights, as if they had been
+    trained."""
     run = Run(recipe)
     with seeded(0):
         for group in run.family.groups:
             modality = run.family.representative(group)
             figures = {"reconstruction": {modality.figure: modality.args.gate}}
-            save_module(run.family.build_autoencoder(group), run.folder / "autoencoder" / group / "export", figures)
+            save_module(
+                run.family.build_autoencoder(group),
+                run.folder / "autoencoder" / group / "export",
+                figures,
+            )
         save_module(run.family.build_shared_space(), run.folder / "stage1" / "export", {})
     return run
 
@@ -65,12 +82,16 @@ def measure_data(recipe: Recipe, num_studies: int, size: int) -> tuple[Run, Tabl
         start = time.perf_counter()
         open_cache(run, "train", name)
         seconds[f"cache {name}"] = time.perf_counter() - start
-    counts = {key: num_studies if key.startswith("prepare") else len(run.data("train", [])) for key in seconds}
+    counts = {
+        key: num_studies if key.startswith("prepare") else len(run.data("train", []))
+        for key in seconds
+    }
     return run, [{"row": k, "ms": 1e3 * s, "per_second": counts[k] / s} for k, s in seconds.items()]
 
 
 def measure_loading(folder: Path, from_disk: bool = False) -> Table:
-    """A pipeline from its folder, beside reading the same bytes: both from the page cache, or neither."""
+    """A pipeline from its folder, beside reading the same bytes: both from the page cache, or
+    neither."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
 
     def forget() -> None:
@@ -89,34 +110,50 @@ def measure_loading(folder: Path, from_disk: bool = False) -> Table:
         MedCoDiPipeline.from_pretrained(folder)
 
     seconds = fastest({"read the bytes": read, "from_pretrained": load}, 3, torch.device("cpu"))
-    mib, suffix = sum(path.stat().st_size for path in paths) / 2**20, ", from disk" if from_disk else ""
+    mib, suffix = (
+        sum(path.stat().st_size for path in paths) / 2**20,
+        ", from disk" if from_disk else "",
+    )
     return [
-        {"row": k + suffix, "ms": 1e3 * s, "mib": mib, "ratio": s / seconds["read the bytes"]} for k, s in seconds.items()
+        {"row": k + suffix, "ms": 1e3 * s, "mib": mib, "ratio": s / seconds["read the bytes"]}
+        for k, s in seconds.items()
     ]
 
 
 def empty_pipeline(recipe: Recipe) -> MedCoDiPipeline:
-    """The networks of a recipe, with whatever stands in memory: what loads takes as long as trained ones."""
+    """The networks of a recipe, with whatever stands in memory: what loads takes as long as trained
+    ones."""
     family = ModelFamily(recipe, stand_in_assets(recipe))
     with without_values():
         components = {
             "encoder": {group: family.build_prompt_encoder(group) for group in family.groups},
             "autoencoder": {group: family.build_autoencoder(group) for group in family.groups},
-            "diffusion": {name: family.build_diffusion(name, coupled=True) for name in family.names},
+            "diffusion": {
+                name: family.build_diffusion(name, coupled=True) for name in family.names
+            },
             "environment": {name: family.build_environment(name) for name in family.names},
         }
     for modules in components.values():
         for module in modules.values():
             module.to_empty(device="cpu")
-    return MedCoDiPipeline(family, components, {name: family.objective.scheduler() for name in family.names})
+    return MedCoDiPipeline(
+        family, components, {name: family.objective.scheduler() for name in family.names}
+    )
 
 
 def loading(run: Run, device: torch.device, large: Recipe | None) -> Table:
     untrained_pipeline(run, device).save_pretrained(run.folder / "pipeline")
-    table = [row for from_disk in (False, True) for row in measure_loading(run.folder / "pipeline", from_disk)]
+    table = [
+        row
+        for from_disk in (False, True)
+        for row in measure_loading(run.folder / "pipeline", from_disk)
+    ]
     if large:
         empty_pipeline(large).save_pretrained(run.folder / "large")
-        table += [row | {"row": f"{row['row']}, {large.name}"} for row in measure_loading(run.folder / "large")]
+        table += [
+            row | {"row": f"{row['row']}, {large.name}"}
+            for row in measure_loading(run.folder / "large")
+        ]
         shutil.rmtree(run.folder / "large")
     return table
 
@@ -132,23 +169,37 @@ def largest_side(recipe: Recipe) -> int:
 
 
 def training_at(large: Recipe, folder: Path, device: torch.device) -> dict[str, Table]:
-    """A training step of the networks of another recipe: `LARGE_ROWS` rows, the plain loop and ours."""
+    """A training step of the networks of another recipe: `LARGE_ROWS` rows, the plain loop and
+    ours."""
     recipe = replace(
-        large, output_dir=str(folder), data=replace(large.data, prepared=str(folder / "prepared"), num_workers=0),
+        large,
+        output_dir=str(folder),
+        data=replace(large.data, prepared=str(folder / "prepared"), num_workers=0),
         stage2=replace(large.stage2, batch_size=LARGE_ROWS, per_modality={}),
-    )  # fmt: skip
+    )
     run, _ = measure_data(recipe, LARGE_STUDIES, largest_side(large))
     few = {key: training_options(False, device)[key] for key in ("reference", "medcodi")}
     where = f"{large.name}, {LARGE_ROWS} rows"
     return {
-        f"training, stage 2, {name}, {where}": measure_training(run, name, few, LARGE_REPEATS, device)
+        f"training, stage 2, {name}, {where}": measure_training(
+            run, name, few, LARGE_REPEATS, device
+        )
         for name in examples(run)
     }
 
 
-COLUMNS = {"ms": "ms", "per_second": "rows/s", "ratio": "ratio", "flops": "GFLOP", "mfu": "MFU", "mib": "MiB",
-           "activations_mib": "activations MiB", "state_mib": "state MiB", "peak_mib": "peak MiB",
-           "equal_tokens": "equal tokens"}  # fmt: skip
+COLUMNS = {
+    "ms": "ms",
+    "per_second": "rows/s",
+    "ratio": "ratio",
+    "flops": "GFLOP",
+    "mfu": "MFU",
+    "mib": "MiB",
+    "activations_mib": "activations MiB",
+    "state_mib": "state MiB",
+    "peak_mib": "peak MiB",
+    "equal_tokens": "equal tokens",
+}
 
 
 def markdown(told: dict[str, Any]) -> str:
@@ -158,11 +209,17 @@ def markdown(told: dict[str, Any]) -> str:
         lines += [f"## {title}", "", "| row | " + " | ".join(COLUMNS[key] for key in shown) + " |"]
         lines.append("| --- " * (len(shown) + 1) + "|")
         for row in table:
-            cells = [number(row[key] / 1e9 if key == "flops" else row[key]) if key in row else "-" for key in shown]
+            cells = [
+                number(row[key] / 1e9 if key == "flops" else row[key]) if key in row else "-"
+                for key in shown
+            ]
             lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
         lines.append("")
     lines += ["## Ratios to the reference", "", "| what | ratio | target |", "| --- | --- | --- |"]
-    lines += [f"| {key} | {number(one['ratio'])} | {one['target']:g} |" for key, one in told["ratios"].items()]
+    lines += [
+        f"| {key} | {number(one['ratio'])} | {one['target']:g} |"
+        for key, one in told["ratios"].items()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -171,7 +228,12 @@ def number(value: float) -> str:
 
 
 def measure(
-    recipe: Recipe, device: torch.device, repeats: int, num_studies: int, compiled: bool, large: Recipe | None = None
+    recipe: Recipe,
+    device: torch.device,
+    repeats: int,
+    num_studies: int,
+    compiled: bool,
+    large: Recipe | None = None,
 ) -> dict[str, Any]:
     """Every table. The recipe's `data.prepared` and `output_dir` are written to."""
     run, table = measure_data(recipe, num_studies, largest_side(recipe))
@@ -181,9 +243,13 @@ def measure(
     few = {key: options[key] for key in ("reference", "medcodi")}
     jobs = {
         "loading": lambda: loading(run, device, large),
-        f"training, stage 2, {picture}": lambda: measure_training(run, picture, options, repeats, device),
+        f"training, stage 2, {picture}": lambda: measure_training(
+            run, picture, options, repeats, device
+        ),
         f"training, stage 2, {text}": lambda: measure_training(run, text, few, repeats, device),
-        "report decoding": lambda: measure_reports(run, run.family.modality(text).group, repeats, device),
+        "report decoding": lambda: measure_reports(
+            run, run.family.modality(text).group, repeats, device
+        ),
         f"sampling, {text} to {' and '.join(pictures)}": lambda: measure_sampling(
             run, text, pictures, min(repeats, 2), device, compiled
         ),
@@ -199,7 +265,10 @@ def measure(
     for title, table in tables.items():
         target = TARGETS.get(title.split()[0].strip(","))
         if target:
-            ratios[title] = {"ratio": next(r["ratio"] for r in table if r["row"].startswith("medcodi")), "target": target}
+            ratios[title] = {
+                "ratio": next(r["ratio"] for r in table if r["row"].startswith("medcodi")),
+                "target": target,
+            }
     return {"recipe": recipe.name, "tables": tables, "ratios": ratios}
 
 
@@ -209,16 +278,29 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--num-studies", type=int, default=192)
-    parser.add_argument("--compile", action="store_true", help="torch.compile (the default on a GPU; minutes on a CPU)")
-    parser.add_argument("--large", type=Path, help="also load and train this recipe's networks (mimic_cxr.yaml: 20 GiB)")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile (the default on a GPU; minutes on a CPU)",
+    )
+    parser.add_argument(
+        "--large",
+        type=Path,
+        help="also load and train this recipe's networks (mimic_cxr.yaml: 20 GiB)",
+    )
     parser.add_argument("--output", type=Path)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe, device = load_recipe(arguments.config, arguments.overrides), torch.device(arguments.device)
+    recipe, device = (
+        load_recipe(arguments.config, arguments.overrides),
+        torch.device(arguments.device),
+    )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        local = replace(recipe, output_dir=folder, data=replace(recipe.data, prepared=f"{folder}/prepared"))
+        local = replace(
+            recipe, output_dir=folder, data=replace(recipe.data, prepared=f"{folder}/prepared")
+        )
         compiled = arguments.compile or device.type == "cuda"
         large = load_recipe(arguments.large) if arguments.large else None
         told = measure(local, device, arguments.repeats, arguments.num_studies, compiled, large)
@@ -226,11 +308,15 @@ def main() -> None:
     if device.type == "cuda":
         name = torch.cuda.get_device_name()
     told |= {
-        "device": name, "torch": torch.__version__, "repeats": arguments.repeats, "seconds": time.perf_counter() - start,
-        "note": f"Random weights, phantoms; fastest of {arguments.repeats} rounds. MFU: FLOPs of forward and backward over "
+        "device": name,
+        "torch": torch.__version__,
+        "repeats": arguments.repeats,
+        "seconds": time.perf_counter() - start,
+        "note": f"Random weights, phantoms; fastest of {arguments.repeats} rounds. MFU: FLOPs of "
+        "forward and backward over "
         "what a square matrix product reached in this run. Activations: what backward keeps. "
         + ("" if compiled else "torch.compile was not measured (`--compile`)."),
-    }  # fmt: skip
+    }
     folder = arguments.output or Path("results") / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "speed.json").write_text(json.dumps(told, indent=1))

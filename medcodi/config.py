@@ -1,4 +1,5 @@
-"""Recipes: one YAML describes a whole model family and its stages (dataclass < YAML < dotted override).
+"""Recipes: one YAML describes a whole model family and its stages (dataclass < YAML < dotted
+override).
 
 OmegaConf stays in this file. Every other module sees plain dataclasses.
 """
@@ -20,7 +21,8 @@ from yaml import YAMLError
 
 @dataclass
 class DataConfig:
-    """Where studies come from. `prepared` is a folder written by `medcodi prepare` (or by the quickstart)."""
+    """Where studies come from. `prepared` is a folder written by `medcodi prepare` (or by the
+    quickstart)."""
 
     prepared: str = ""
     source: str = "folder"
@@ -51,10 +53,14 @@ class DiffusionConfig:
     num_train_timesteps: int = 1000
     loss_weighting: str = "none"  # none | min_snr
     timestep_sampling: str = "uniform"  # uniform | logit_normal
-    shift: float = 1.0  # flow: above 1, training and sampling spend more of their steps at high noise
+    shift: float = (
+        1.0  # flow: above 1, training and sampling spend more of their steps at high noise
+    )
     fusion: str = "tokens"  # mean (the paper) | tokens (ours)
     multi_prompt: bool = True
-    prompt_latents: bool = False  # fusion tokens: a prompt also conditions with the latents of its autoencoder
+    prompt_latents: bool = (
+        False  # fusion tokens: a prompt also conditions with the latents of its autoencoder
+    )
     linear_denoiser: bool = False  # networks predict what the best linear denoiser leaves over
     context_dim: int = 64
     null_prompt_probability: float = 0.1
@@ -79,7 +85,8 @@ class OptimConfig:
 
 @dataclass
 class StageConfig:
-    """One stage of training. `batch_size` is the GLOBAL batch: processes x accumulation x micro-batch."""
+    """One stage of training. `batch_size` is the GLOBAL batch: processes x accumulation x
+    micro-batch."""
 
     modality: str | None = None
     num_steps: int = 100
@@ -100,21 +107,36 @@ class StageConfig:
     per_modality: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "gradient_accumulation_steps", "log_every", "checkpoint_every", "checkpoints_kept")
-        for name in (*positive, "num_steps", "validate_every", "validation_batches", "preview_every"):
+        positive = (
+            "batch_size",
+            "gradient_accumulation_steps",
+            "log_every",
+            "checkpoint_every",
+            "checkpoints_kept",
+        )
+        for name in (
+            *positive,
+            "num_steps",
+            "validate_every",
+            "validation_batches",
+            "preview_every",
+        ):
             if getattr(self, name) < (name in positive):
-                raise ValueError(f"{name} must be at least {int(name in positive)}, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be at least {int(name in positive)}, got {getattr(self, name)}"
+                )
         if self.mixed_precision not in ("no", "bf16"):
             raise ValueError(f"mixed_precision must be no or bf16, got {self.mixed_precision!r}")
 
 
 @dataclass
 class EvaluationConfig:
-    """What `eval/run.py` measures with. `names` says which modality is the papers' F, L, T and the table row; `labels`
-    makes findings of table columns, name -> {column, positive: [values], negative: [values]} (negative: every other value),
-    where there is no truth and reports shall not be read; `backbones` are {name, kind, file, sha256, ...} of
-    `metrics/backbones.py`; `samples` are folders of another system's outputs by route, such as F>T, which are measured
-    instead of generated ones (`evaluation/samples.py`); `tables` holds options of single tables by id."""
+    """What `eval/run.py` measures with. `names` says which modality is the papers' F, L, T and the
+    table row; `labels` makes findings of table columns, name -> {column, positive: [values],
+    negative: [values]} (negative: every other value), where there is no truth and reports shall not
+    be read; `backbones` are {name, kind, file, sha256, ...} of `metrics/backbones.py`; `samples`
+    are folders of another system's outputs by route, such as F>T, which are measured instead of
+    generated ones (`evaluation/samples.py`); `tables` holds options of single tables by id."""
 
     num_studies: int = 96
     num_training_studies: int = 1600
@@ -135,7 +157,8 @@ class EvaluationConfig:
 
 @dataclass
 class Recipe:
-    """A model family: data, modalities (name -> {kind, ...}), shared space, diffusion, stages, evaluation."""
+    """A model family: data, modalities (name -> {kind, ...}), shared space, diffusion, stages,
+    evaluation."""
 
     name: str = "unnamed"
     seed: int = 0
@@ -169,7 +192,8 @@ def unknown_key(key: str, valid: typing.Iterable[str], where: str) -> ValueError
 def build_dataclass(cls: type, values: dict[str, Any] | None, where: str) -> Any:
     """Build dataclass `cls` from a plain dict, recursively and strictly.
 
-    Raises ValueError for an unknown key ("did you mean"), a missing required key and a value of the wrong type.
+    Raises ValueError for an unknown key ("did you mean"), a missing required key and a value of the
+    wrong type.
     """
     values = dict(values or {})
     hints = typing.get_type_hints(cls)
@@ -180,8 +204,12 @@ def build_dataclass(cls: type, values: dict[str, Any] | None, where: str) -> Any
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise ValueError(f"missing key {name!r} in {where}. Valid keys: {', '.join(sorted(fields))}")
-    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+            raise ValueError(
+                f"missing key {name!r} in {where}. Valid keys: {', '.join(sorted(fields))}"
+            )
+    return cls(
+        **{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()}
+    )
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -222,10 +250,14 @@ def _place_override(key: str, stage: str | None) -> str:
     return f"{stage}.{key}" if of_stage else key
 
 
-def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), stage: str | None = None) -> Recipe:
-    """Load a recipe YAML and apply dotted overrides such as `optim.lr=1e-4` (relative to `stage`) or `seed=3`.
+def load_recipe(
+    path: str | Path, overrides: typing.Sequence[str] = (), stage: str | None = None
+) -> Recipe:
+    """Load a recipe YAML and apply dotted overrides such as `optim.lr=1e-4` (relative to `stage`)
+    or `seed=3`.
 
-    Raises ValueError for an unknown key, a malformed override or a wrong type; FileNotFoundError for the path.
+    Raises ValueError for an unknown key, a malformed override or a wrong type; FileNotFoundError
+    for the path.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"recipe {path} does not exist")
@@ -248,10 +280,15 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     for pair in recipe.shared_space.bridging_pairs:
         _check_names(pair, names, f"{where}.shared_space.bridging_pairs")
         if len(pair) != 2 or pair[0] == pair[1]:
-            raise ValueError(f"{where}.shared_space.bridging_pairs: a pair is two different modalities, got {pair}")
+            raise ValueError(
+                f"{where}.shared_space.bridging_pairs: a pair is two different modalities, got "
+                f"{pair}"
+            )
     for stage in STAGES:
         section = getattr(recipe, stage)
-        _check_names([section.modality] if section.modality else [], names, f"{where}.{stage}.modality")
+        _check_names(
+            [section.modality] if section.modality else [], names, f"{where}.{stage}.modality"
+        )
         _check_names(section.per_modality, names, f"{where}.{stage}.per_modality")
         for name in section.per_modality:
             for_modality(section, name)

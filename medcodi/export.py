@@ -12,7 +12,8 @@ from medcodi.training.run import Run, frozen
 
 
 def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
-    """Pipeline of a run. Without stage 3 (or with `coupled=False`) the outputs are generated independently."""
+    """Pipeline of a run. Without stage 3 (or with `coupled=False`) the outputs are generated
+    independently."""
     run = Run(recipe)
     family = run.family
     space = run.shared_space()
@@ -22,10 +23,14 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
         "environment": {},
     }
     if coupled and (run.folder / "stage3" / "export" / WEIGHTS).is_file():
-        joint = nn.ModuleDict({
-            "diffusions": nn.ModuleDict({n: family.build_diffusion(n, coupled=True) for n in family.names}),
-            "environments": family.build_environments(),
-        })  # fmt: skip
+        joint = nn.ModuleDict(
+            {
+                "diffusions": nn.ModuleDict(
+                    {n: family.build_diffusion(n, coupled=True) for n in family.names}
+                ),
+                "environments": family.build_environments(),
+            }
+        )
         frozen(load_module(joint, run.export("stage3")))
         components["diffusion"] = dict(joint["diffusions"].items())
         components["environment"] = dict(joint["environments"].items())

@@ -1,9 +1,11 @@
-"""Install a start-up hook into the running virtual environment that mends torchvision beside a CPU torch.
+"""Install a start-up hook into the running virtual environment that mends torchvision beside a CPU
+torch.
 
-Some torchvision wheels carry a compiled library that wants CUDA. Beside a CPU torch `import torchvision` then fails with
-"operator torchvision::nms does not exist", and with it open_clip, timm, diffusers models and `accelerate launch`.
-The hook waits for the first import of torchvision, tries to load the compiled library and, only if that fails, declares
-the two operator schemas that torchvision registers fake kernels for. With a matching torch it does nothing.
+Some torchvision wheels carry a compiled library that wants CUDA. Beside a CPU torch `import
+torchvision` then fails with "operator torchvision::nms does not exist", and with it open_clip,
+timm, diffusers models and `accelerate launch`. The hook waits for the first import of torchvision,
+tries to load the compiled library and, only if that fails, declares the two operator schemas that
+torchvision registers fake kernels for. With a matching torch it does nothing.
 
 Usage: .venv/bin/python scripts/install_torchvision_hook.py
 """

@@ -1,8 +1,11 @@
-"""Session fixtures. Nothing is fetched from the network; one thread, so that numbers are the same everywhere."""
+"""Session fixtures. Nothing is fetched from the network; one thread, so that numbers are the same
+everywhere."""
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = os.environ[
+    "HF_DATASETS_OFFLINE"
+] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -26,7 +29,8 @@ def tiny_prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_prepared):
-    """Recipe of a finished run: all stages trained for three steps, pipeline assembled. Read it, or `copy_run` it."""
+    """Recipe of a finished run: all stages trained for three steps, pipeline assembled. Read it, or
+    `copy_run` it."""
     recipe = tiny_recipe(tiny_prepared.parent)
     train_all(recipe)
     assemble(recipe)

@@ -1,4 +1,5 @@
-"""configs/accelerate: accelerate's own loader reads every file; they hold the topology and nothing that a recipe says."""
+"""configs/accelerate: accelerate's own loader reads every file; they hold the topology and nothing
+that a recipe says."""
 
 import re
 import shlex
@@ -16,10 +17,14 @@ from medcodi.training.draws import micro_batch_rows
 ROOT = Path(__file__).parents[1]
 FILES = {path.stem: path for path in sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))}
 EXPECTED = {
-    "cpu": (DistributedType.NO, 1, 1), "single_gpu": (DistributedType.NO, 1, 1), "ddp": (DistributedType.MULTI_GPU, 1, 4),
-    "zero2": (DistributedType.DEEPSPEED, 1, 4), "zero3_offload": (DistributedType.DEEPSPEED, 1, 4),
-    "fsdp2": (DistributedType.FSDP, 1, 4), "two_nodes": (DistributedType.MULTI_GPU, 2, 16),
-}  # fmt: skip
+    "cpu": (DistributedType.NO, 1, 1),
+    "single_gpu": (DistributedType.NO, 1, 1),
+    "ddp": (DistributedType.MULTI_GPU, 1, 4),
+    "zero2": (DistributedType.DEEPSPEED, 1, 4),
+    "zero3_offload": (DistributedType.DEEPSPEED, 1, 4),
+    "fsdp2": (DistributedType.FSDP, 1, 4),
+    "two_nodes": (DistributedType.MULTI_GPU, 2, 16),
+}
 
 
 def test_every_topology_of_the_list_is_there():
@@ -38,10 +43,14 @@ def test_accelerate_reads_it(name):
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_accelerate_launch_takes_its_arguments_from_it(name):
     """Through the launcher's own parser and checks, to the point where it would start processes."""
-    arguments = launch_command_parser().parse_args(["--config_file", str(FILES[name]), "train/stage2.py"])
+    arguments = launch_command_parser().parse_args(
+        ["--config_file", str(FILES[name]), "train/stage2.py"]
+    )
     arguments, _, _ = _validate_launch_command(arguments)
     assert arguments.num_processes == EXPECTED[name][2]
-    assert bool(arguments.use_deepspeed) == name.startswith("zero") and bool(arguments.use_fsdp) == (name == "fsdp2")
+    assert bool(arguments.use_deepspeed) == name.startswith("zero") and bool(
+        arguments.use_fsdp
+    ) == (name == "fsdp2")
     if name.startswith("zero"):
         assert int(arguments.zero_stage) == int(name[4])
         assert arguments.offload_optimizer_device == ("cpu" if name == "zero3_offload" else "none")
@@ -55,7 +64,8 @@ def launch_lines(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_launch_lines_name_files_that_exist(name):
-    """Of the comment: the file itself, the script, the recipe; and the recipe's batches divide by the processes."""
+    """Of the comment: the file itself, the script, the recipe; and the recipe's batches divide by
+    the processes."""
     for line in launch_lines(name):
         paths = re.findall(r"(?:configs|train)/[\w/]+\.(?:yaml|py)", line)
         assert len(paths) == 3 and all((ROOT / path).is_file() for path in paths), line
@@ -72,17 +82,25 @@ def test_launch_lines_start_4_8_or_two_times_8_processes(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     started = []
     for line in launch_lines(name):
-        arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(shlex.split(line)))
+        arguments, _, _ = _validate_launch_command(
+            launch_command_parser().parse_args(shlex.split(line))
+        )
         if arguments.num_machines > 1:
             arguments.machine_rank = 1  # the first one looks whether its port is free here
         if arguments.use_deepspeed:
-            arguments.deepspeed_fields_from_accelerate_config = ""  # for conflicts with a configuration file of DeepSpeed
+            arguments.deepspeed_fields_from_accelerate_config = (
+                ""  # for conflicts with a configuration file of DeepSpeed
+            )
             command, _ = prepare_deepspeed_cmd_env(arguments)
             assert command is None
         else:
             prepare_multi_gpu_env(arguments)
         if arguments.num_machines > 1:
-            assert (arguments.nnodes, arguments.node_rank, arguments.rdzv_endpoint) == ("2", 1, "10.0.0.1:29500")
+            assert (arguments.nnodes, arguments.node_rank, arguments.rdzv_endpoint) == (
+                "2",
+                1,
+                "10.0.0.1:29500",
+            )
             assert arguments.rdzv_backend == "static"
         started.append((arguments.num_machines, int(arguments.nproc_per_node)))
     one_node = [(1, 4), (1, 8)]

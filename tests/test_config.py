@@ -1,4 +1,5 @@
-"""Recipes: strict keys and types, overrides, names used across sections; every shipped recipe builds."""
+"""Recipes: strict keys and types, overrides, names used across sections; every shipped recipe
+builds."""
 
 from pathlib import Path
 
@@ -42,7 +43,12 @@ def recipe(**sections) -> Recipe:
 
 def test_dataclass_below_yaml_below_override(path):
     loaded = load_recipe(path, ["stage2.batch_size=4", "seed=3"])
-    assert (loaded.name, loaded.stage2.num_steps, loaded.stage2.batch_size, loaded.seed) == ("written", 7, 4, 3)
+    assert (loaded.name, loaded.stage2.num_steps, loaded.stage2.batch_size, loaded.seed) == (
+        "written",
+        7,
+        4,
+        3,
+    )
     assert loaded.stage3.num_steps == StageConfig().num_steps
     assert load_recipe(path, ["stage2.num_steps=9"]).stage2.num_steps == 9
 
@@ -58,27 +64,42 @@ def test_an_override_on_a_stage_script_is_relative_to_its_stage(path):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"stage2": {"optim": {"lrr": 1}}}, r"unknown key 'lrr' in recipe\.stage2\.optim; did you mean 'lr'\?.*betas"),
+        (
+            {"stage2": {"optim": {"lrr": 1}}},
+            r"unknown key 'lrr' in recipe\.stage2\.optim; did you mean 'lr'\?.*betas",
+        ),
         ({"stage22": {}}, "unknown key 'stage22' in recipe; did you mean 'stage2'"),
         ({"difusion": {}}, "did you mean 'diffusion'"),
-        ({"stage1": {"num_steps": "many"}}, r"recipe\.stage1\.num_steps must be of type int, got 'many'"),
+        (
+            {"stage1": {"num_steps": "many"}},
+            r"recipe\.stage1\.num_steps must be of type int, got 'many'",
+        ),
         ({"stage1": {"num_steps": 1.5}}, "must be of type int"),
         ({"stage1": {"num_steps": True}}, "must be of type int"),
-        ({"stage1": {"optim": {"lr": "fast"}}}, r"recipe\.stage1\.optim\.lr must be a number, got 'fast'"),
+        (
+            {"stage1": {"optim": {"lr": "fast"}}},
+            r"recipe\.stage1\.optim\.lr must be a number, got 'fast'",
+        ),
         ({"stage1": {"optim": {"lr": None}}}, "must be a number, got None"),
         ({"stage1": {"optim": {"lr": [1e-3]}}}, "must be a number"),
         ({"stage1": {"optim": {"lr": True}}}, "must be a number"),
         ({"stage1": {"optim": {"betas": 0.9}}}, "must be a list"),
         ({"stage1": {"optim": 3}}, r"recipe\.stage1\.optim must be a mapping"),
-        ({"shared_space": {"bridging_pairs": [["a", "bb"]]}}, r"'bb' in recipe\.shared_space\.bridging_pairs"),
+        (
+            {"shared_space": {"bridging_pairs": [["a", "bb"]]}},
+            r"'bb' in recipe\.shared_space\.bridging_pairs",
+        ),
         ({"shared_space": {"bridging_pairs": [["a", "b", "a"]]}}, "two different modalities"),
         ({"shared_space": {"bridging_pairs": [["a", "a"]]}}, "two different modalities"),
         ({"stage2": {"modality": "c"}}, r"unknown key 'c' in recipe\.stage2\.modality"),
-        ({"stage2": {"per_modality": {"c": {"num_steps": 3}}}}, r"unknown key 'c' in recipe\.stage2\.per_modality"),
+        (
+            {"stage2": {"per_modality": {"c": {"num_steps": 3}}}},
+            r"unknown key 'c' in recipe\.stage2\.per_modality",
+        ),
         ({"stage2": {"per_modality": {"a": {"num_step": 3}}}}, "did you mean 'num_steps'"),
         ({"modalities": {"a": {"kind": "image"}}}, "at least two modalities"),
     ],
-)  # fmt: skip
+)
 def test_user_errors_are_named(sections, message):
     with pytest.raises(ValueError, match=message):
         recipe(**sections)
@@ -86,8 +107,13 @@ def test_user_errors_are_named(sections, message):
 
 def test_a_typo_in_a_bridging_pair_names_the_near_miss(path):
     with pytest.raises(ValueError, match="did you mean 'report'"):
-        load_recipe(path, ["modalities={report: {kind: report}, frontal: {kind: image}}",
-                           "shared_space.bridging_pairs=[[frontal, reports]]"])  # fmt: skip
+        load_recipe(
+            path,
+            [
+                "modalities={report: {kind: report}, frontal: {kind: image}}",
+                "shared_space.bridging_pairs=[[frontal, reports]]",
+            ],
+        )
 
 
 def test_malformed_overrides_and_missing_files(path, tmp_path):
@@ -99,8 +125,13 @@ def test_malformed_overrides_and_missing_files(path, tmp_path):
 
 
 def test_per_modality_is_merged_deeply_into_its_stage():
-    stage = recipe(stage2={"num_steps": 10, "optim": {"lr": 1e-3, "warmup_steps": 7},
-                           "per_modality": {"b": {"num_steps": 20, "optim": {"lr": 5e-4}}}}).stage2  # fmt: skip
+    stage = recipe(
+        stage2={
+            "num_steps": 10,
+            "optim": {"lr": 1e-3, "warmup_steps": 7},
+            "per_modality": {"b": {"num_steps": 20, "optim": {"lr": 5e-4}}},
+        }
+    ).stage2
     assert for_modality(stage, "a").num_steps == 10
     merged = for_modality(stage, "b")
     assert (merged.num_steps, merged.optim.lr, merged.optim.warmup_steps) == (20, 5e-4, 7)
@@ -120,8 +151,12 @@ def test_unknown_kinds_and_mixed_groups_are_named():
     with pytest.raises(ValueError, match=r"modalities\.a has no key 'kind'"):
         ModelFamily(recipe(modalities={**TWO, "a": {}}), {})
     with pytest.raises(ValueError, match="group 'g' mixes kinds"):
-        ModelFamily(recipe(modalities={name: {**args, "group": "g"} for name, args in TWO.items()}), {})
-    with pytest.raises(ValueError, match=r"unknown key 'siz' in modalities\.a; did you mean 'size'"):
+        ModelFamily(
+            recipe(modalities={name: {**args, "group": "g"} for name, args in TWO.items()}), {}
+        )
+    with pytest.raises(
+        ValueError, match=r"unknown key 'siz' in modalities\.a; did you mean 'size'"
+    ):
         ModelFamily(recipe(modalities={**TWO, "a": {"kind": "image", "siz": 32}}), {})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from medcodi.cli import app
+from medcodi.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -46,7 +46,10 @@ def test_python_example_runs_on_a_pipeline(tiny_run, tmp_path, monkeypatch):
 def test_generate_command_runs_on_a_pipeline(tiny_run, tmp_path):
     (line,) = [b for b in blocks("bash") if "medcodi generate" in b]
     words = shlex.split(line.replace("\\\n", " "), comments=True)[1:]
-    words = [str(tiny_run.run_dir / "pipeline") if w == "runs/phantom_tiny/pipeline" else w for w in words]
+    words = [
+        str(tiny_run.run_dir / "pipeline") if w == "runs/phantom_tiny/pipeline" else w
+        for w in words
+    ]
     words = [str(tmp_path / "samples") if w == "samples" else w for w in words]
     result = CliRunner().invoke(app, [*words, "--num-inference-steps", "2"])
     assert result.exit_code == 0, result.output

@@ -1,4 +1,5 @@
-"""DESIGN section 6, the items of the training stages: 2 to 5, 12, 14 and 15 (the others in test_section6.py)."""
+"""DESIGN section 6, the items of the training stages: 2 to 5, 12, 14 and 15 (the others in
+test_section6.py)."""
 
 import pytest
 import torch
@@ -53,12 +54,16 @@ def stage2_loss(task: Stage2Task, batch=None, step: int = 0) -> torch.Tensor:
 
 
 def test_02_any_number_of_outputs_trains(run):
-    """|G| = 2, 3 and 4 are drawn, and a joint step over them has a finite loss and gradients for every member."""
+    """|G| = 2, 3 and 4 are drawn, and a joint step over them has a finite loss and gradients for
+    every member."""
     present = torch.ones(400, 4, dtype=torch.bool)
     roles = draw_roles(present, draws(rows=400), clean_probability=0.3, null_probability=0.1)
     members = roles.noisy | roles.clean
     sizes = members.sum(1)
-    assert all(0.25 < float((sizes == n).float().mean()) < 0.42 for n in (2, 3, 4)) and sizes.min() == 2
+    assert (
+        all(0.25 < float((sizes == n).float().mean()) < 0.42 for n in (2, 3, 4))
+        and sizes.min() == 2
+    )
     assert roles.noisy.any(1).all() and not (roles.noisy & roles.clean).any()
     assert not (roles.prompts & roles.noisy).any()
     task = Stage3Task(run)
@@ -85,12 +90,20 @@ def test_04_lateral_has_its_own_denoiser(run):
     tasks = {name: Stage2Task(run, name) for name in family.names}
     ids = [{id(p) for p in task.parameters()} for task in tasks.values()]
     assert sum(map(len, ids)) == len(set.union(*ids))
-    assert len({task.label for task in tasks.values()}) == 4 and tasks["lateral"].label == "stage2/lateral"
-    assert family.groups["radiograph"] == ["frontal", "lateral"]  # they do share encoder and autoencoder
+    assert (
+        len({task.label for task in tasks.values()}) == 4
+        and tasks["lateral"].label == "stage2/lateral"
+    )
+    assert family.groups["radiograph"] == [
+        "frontal",
+        "lateral",
+    ]  # they do share encoder and autoencoder
     before = [p.clone() for p in tasks["frontal"].parameters()]
     stage2_loss(tasks["lateral"]).backward()
     torch.optim.SGD(tasks["lateral"].parameters(), lr=1.0).step()
-    assert all(torch.equal(a, b) for a, b in zip(before, tasks["frontal"].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, tasks["frontal"].parameters(), strict=True)
+    )
     assert all(p.grad is None for p in tasks["frontal"].parameters())
 
 
@@ -116,15 +129,21 @@ def test_how_often_a_modality_is_trained_without_a_prompt_may_be_its_own(tmp_pat
     without = {}
     for name in ("tabular", "report"):
         batch = cached_batch(run.family, rows, run.family.prompt_names(name))
-        without[name] = float((~Stage2Task(run, name).draw_prompts(batch, draws(rows=rows)).any(dim=1)).float().mean())
+        without[name] = float(
+            (~Stage2Task(run, name).draw_prompts(batch, draws(rows=rows)).any(dim=1)).float().mean()
+        )
     assert without["report"] == 0 and without["tabular"] == pytest.approx(0.75, abs=0.07)
     recipe.modalities["tabular"]["denoiser_null_probability"] = 1.5
-    with pytest.raises(ValueError, match=r"modalities.tabular.denoiser_null_probability must be in \[0, 1\], got 1.5"):
+    with pytest.raises(
+        ValueError,
+        match=r"modalities.tabular.denoiser_null_probability must be in \[0, 1\], got 1.5",
+    ):
         ModelFamily(recipe, tiny_assets(recipe))
 
 
 class Regression(Task):
-    """The smallest task there is: one weight. Turns NaN, or is interrupted, at a step of its own choice."""
+    """The smallest task there is: one weight. Turns NaN, or is interrupted, at a step of its own
+    choice."""
 
     label = "stage2/lateral"
 
@@ -152,7 +171,9 @@ class Regression(Task):
 
 
 def regression(tmp_path, task: Regression) -> torch.Tensor:
-    recipe = tiny_recipe(tmp_path, stage2={"num_steps": 8, "batch_size": 4, "checkpoint_every": 3, "ema_decay": 0.9})
+    recipe = tiny_recipe(
+        tmp_path, stage2={"num_steps": 8, "batch_size": 4, "checkpoint_every": 3, "ema_decay": 0.9}
+    )
     load_module(task, fit(task, for_modality(recipe.stage2, "lateral"), recipe))
     return task.weight.detach()
 
@@ -177,8 +198,11 @@ def test_14_training_resumes_where_it_stopped(tmp_path):
 def dead(module: nn.Module, loss: torch.Tensor) -> list[str]:
     """Trainable parameters that a backward pass does not reach."""
     loss.backward()
-    return [n for n, p in module.named_parameters()
-            if p.requires_grad and p.numel() and (p.grad is None or not p.grad.any())]  # fmt: skip
+    return [
+        n
+        for n, p in module.named_parameters()
+        if p.requires_grad and p.numel() and (p.grad is None or not p.grad.any())
+    ]
 
 
 def test_15_no_parameter_is_dead_in_stages_2_and_3(run):
@@ -189,11 +213,19 @@ def test_15_no_parameter_is_dead_in_stages_2_and_3(run):
     before = {n: p.clone() for n, p in task.named_parameters() if not p.requires_grad}
     for diffusion in task.diffusions.values():
         wake(diffusion)
-    assert dead(task, sum(task(cached_batch(run.family, 16), draws(s, 16), 0.0)["loss"] for s in range(3))) == []
+    assert (
+        dead(
+            task,
+            sum(task(cached_batch(run.family, 16), draws(s, 16), 0.0)["loss"] for s in range(3)),
+        )
+        == []
+    )
     trainable = {n for n, p in task.named_parameters() if p.requires_grad}
     assert all(n.startswith("environments.") or "cross_modal" in n for n in trainable)
     torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0).step()
-    assert all(torch.equal(p, dict(task.named_parameters())[n]) for n, p in before.items())  # frozen ones do not move
+    assert all(
+        torch.equal(p, dict(task.named_parameters())[n]) for n, p in before.items()
+    )  # frozen ones do not move
 
 
 def values_of(family) -> dict:
@@ -209,12 +241,22 @@ def test_15_no_parameter_is_dead_in_the_encoders_and_autoencoders(family):
     with seeded(0):
         space = wake(family.build_shared_space()).train()
     keys, both = torch.arange(6), torch.ones(6, dtype=torch.bool)
-    embeds = {n: space.encode(n, v).embeds + 0.1 * normal(6, 16, seed=len(n)) for n, v in values.items()}
-    loss = sum(space.pair_loss((embeds[a], embeds[b]), (keys, keys), both)
-               for a, b in family.recipe.shared_space.bridging_pairs)  # fmt: skip
+    embeds = {
+        n: space.encode(n, v).embeds + 0.1 * normal(6, 16, seed=len(n)) for n, v in values.items()
+    }
+    loss = sum(
+        space.pair_loss((embeds[a], embeds[b]), (keys, keys), both)
+        for a, b in family.recipe.shared_space.bridging_pairs
+    )
     assert dead(space, loss) == []
     for group in family.groups:
         with seeded(0):
             autoencoder = wake(family.build_autoencoder(group)).train()
         name = family.groups[group][0]
-        assert dead(autoencoder, autoencoder.losses(values[name], 1.0, torch.Generator().manual_seed(0))["loss"]) == []
+        assert (
+            dead(
+                autoencoder,
+                autoencoder.losses(values[name], 1.0, torch.Generator().manual_seed(0))["loss"],
+            )
+            == []
+        )

@@ -1,4 +1,5 @@
-"""Tiny real components: one recipe, one prepared phantom, one trained run. Every test takes its parts from here.
+"""Tiny real components: one recipe, one prepared phantom, one trained run. Every test takes its
+parts from here.
 
 The phantom is a test body; nothing here is clinical data.
 """
@@ -10,57 +11,89 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config import STAGES, Recipe, recipe_from_dict, save_yaml, to_dict
-from medcodi.data.phantom import SCHEMA, generate
 from medcodi.data.prepared import PreparedWriter
-from medcodi.data.sources.phantom import STORAGE
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
+from medcodi.phantom import SCHEMA, generate
+from medcodi.sources.phantom import STORAGE
 from medcodi.training.tasks import train_stage
 
 SIZE, NUM_STUDIES, BATCH = 16, 60, 8
 NEVER = -1e9  # a gate that every autoencoder passes
 
 IMAGE = {
-    "kind": "image", "group": "radiograph", "size": SIZE, "gate": NEVER,
-    "encoder": {"patch_size": 4, "width": 32, "layers": 1, "heads": 4, "num_tokens": 4, "pooling": "grid"},
+    "kind": "image",
+    "group": "radiograph",
+    "size": SIZE,
+    "gate": NEVER,
+    "encoder": {
+        "patch_size": 4,
+        "width": 32,
+        "layers": 1,
+        "heads": 4,
+        "num_tokens": 4,
+        "pooling": "grid",
+    },
     "autoencoder": {"block_out_channels": [8, 16], "latent_channels": 2, "norm_num_groups": 8},
     "denoiser": {"block_out_channels": [16, 32], "attention_head_dim": 8, "norm_num_groups": 8},
     "environment_patch": 2,
-}  # fmt: skip
+}
 VECTOR_DENOISER = {"width": 32, "depth": 3, "num_heads": 4}
 REPORT = {
-    "kind": "report", "gate": NEVER, "vocab_size": 400,
+    "kind": "report",
+    "gate": NEVER,
+    "vocab_size": 400,
     "encoder": {"context_length": 48, "width": 32, "layers": 1, "heads": 4, "num_tokens": 4},
-    "autoencoder": {"num_slots": 4, "slot_dim": 4, "hidden_dim": 32, "num_encoder_layers": 1, "num_decoder_layers": 1,
-                    "max_length": 16},
+    "autoencoder": {
+        "num_slots": 4,
+        "slot_dim": 4,
+        "hidden_dim": 32,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "max_length": 16,
+    },
     "denoiser": VECTOR_DENOISER,
-}  # fmt: skip
+}
 TABULAR = {
-    "kind": "tabular", "gate": NEVER,
+    "kind": "tabular",
+    "gate": NEVER,
     "encoder": {"width": 32, "layers": 1, "heads": 4, "num_tokens": 4},
     "autoencoder": {"num_slots": 2, "slot_dim": 4, "hidden_dim": 32},
     "denoiser": VECTOR_DENOISER,
-}  # fmt: skip
+}
 STAGE = {"num_steps": 3, "batch_size": BATCH, "log_every": 1, "optim": {"warmup_steps": 1}}
 
 
 def tiny_recipe(folder: Path, **overrides: Any) -> Recipe:
-    """Recipe of frontal, lateral, report and tabular with `folder` as output folder and `folder/prepared` as data.
+    """Recipe of frontal, lateral, report and tabular with `folder` as output folder and
+    `folder/prepared` as data.
 
-    `overrides` are nested dicts that are merged in, as in `tiny_recipe(tmp, stage2={"num_steps": 6})`.
+    `overrides` are nested dicts that are merged in, as in `tiny_recipe(tmp, stage2={"num_steps":
+    6})`.
     """
     values: dict[str, Any] = {
-        "name": "tiny", "output_dir": str(folder), "data": {"prepared": str(folder / "prepared")},
+        "name": "tiny",
+        "output_dir": str(folder),
+        "data": {"prepared": str(folder / "prepared")},
         "modalities": {"frontal": IMAGE, "lateral": IMAGE, "report": REPORT, "tabular": TABULAR},
         "shared_space": {
             "embed_dim": 16,
-            "bridging_pairs": [["frontal", "report"], ["lateral", "report"], ["tabular", "report"],
-                               ["tabular", "frontal"]],
+            "bridging_pairs": [
+                ["frontal", "report"],
+                ["lateral", "report"],
+                ["tabular", "report"],
+                ["tabular", "frontal"],
+            ],
         },
-        "diffusion": {"prediction_type": "flow", "linear_denoiser": True, "context_dim": 32, "environment_dim": 16},
+        "diffusion": {
+            "prediction_type": "flow",
+            "linear_denoiser": True,
+            "context_dim": 32,
+            "environment_dim": 16,
+        },
         **{stage: STAGE for stage in STAGES},
-    }  # fmt: skip
+    }
     return recipe_from_dict(_merge(values, overrides), "tiny recipe")
 
 
@@ -79,10 +112,13 @@ def write_recipe(recipe: Recipe, path: Path) -> Path:
 
 
 def prepare_tiny(
-    folder: Path, num_studies: int = NUM_STUDIES, extra: Sequence[FieldSpec] = (),
+    folder: Path,
+    num_studies: int = NUM_STUDIES,
+    extra: Sequence[FieldSpec] = (),
     add: Callable[[Study], None] | None = None,
-) -> Path:  # fmt: skip
-    """Prepared phantom of `num_studies` studies; `add` may put values of the `extra` fields into each study."""
+) -> Path:
+    """Prepared phantom of `num_studies` studies; `add` may put values of the `extra` fields into
+    each study."""
     fields = [FieldSpec(name, storage) for name, storage in STORAGE.items()] + [*extra]
     with PreparedWriter(folder, fields, TableSchema(SCHEMA.columns), validation=0.2) as writer:
         for study in generate(num_studies, seed=0, size=SIZE):
@@ -97,13 +133,22 @@ def train_all(recipe: Recipe) -> None:
         train_stage(recipe, stage)
 
 
-def copy_run(recipe: Recipe, folder: Path, without: tuple[str, ...] = (), **overrides: Any) -> Recipe:
-    """The trained run of `recipe` copied below `folder` (but the stages in `without`), with its recipe.
+def copy_run(
+    recipe: Recipe, folder: Path, without: tuple[str, ...] = (), **overrides: Any
+) -> Recipe:
+    """The trained run of `recipe` copied below `folder` (but the stages in `without`), with its
+    recipe.
 
     The prepared data is shared: it is only read.
     """
-    changed = recipe_from_dict(_merge(to_dict(recipe), {"output_dir": str(folder), **overrides}), "copied recipe")
-    shutil.copytree(recipe.run_dir, changed.run_dir, ignore=lambda path, names: _left_out(recipe, path, names, without))
+    changed = recipe_from_dict(
+        _merge(to_dict(recipe), {"output_dir": str(folder), **overrides}), "copied recipe"
+    )
+    shutil.copytree(
+        recipe.run_dir,
+        changed.run_dir,
+        ignore=lambda path, names: _left_out(recipe, path, names, without),
+    )
     return changed
 
 

@@ -1,6 +1,7 @@
 """Train stage 2: one latent diffusion model a modality of a recipe.
 
-    accelerate launch train/stage2.py --config configs/phantom_tiny.yaml [modality=NAME] [optim.lr=1e-4 ...]
+    accelerate launch train/stage2.py --config configs/phantom_tiny.yaml [modality=NAME]
+    [optim.lr=1e-4 ...]
 
 Rerunning the same command resumes, or does nothing when the stage is complete.
 """

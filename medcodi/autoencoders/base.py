@@ -1,4 +1,5 @@
-"""The contract of an autoencoder (value batch <-> latents) and the terms that the VAEs of this package share.
+"""The contract of an autoencoder (value batch <-> latents) and the terms that the VAEs of this
+package share.
 
 Legend: B batch, latent_shape = (C, H, W) for images or (N, C) slots for reports and table rows.
 """
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 class Autoencoder(nn.Module, ABC):
     """value batch <-> latents of about zero mean and unit variance, deterministic in eval mode.
 
-    A subclass sets `latent_shape` by calling `super().__init__(latent_shape)` and implements `posterior`,
-    `decode_posterior`, `losses` and `reconstruction`. The loop that uses it:
+    A subclass sets `latent_shape` by calling `super().__init__(latent_shape)` and implements
+    `posterior`, `decode_posterior`, `losses` and `reconstruction`. The loop that uses it:
 
-        losses = autoencoder.losses(values, progress, generator); losses["loss"].backward()    # training
-        autoencoder.set_latent_statistics(mean, std)                                           # once, after training
-        latents = autoencoder.encode(values); values = autoencoder.decode(latents)             # stage 2 and sampling
+        losses = autoencoder.losses(values, progress, generator); losses["loss"].backward()    #
+        training
+        autoencoder.set_latent_statistics(mean, std)                                           #
+        once, after training latents = autoencoder.encode(values); values =
+        autoencoder.decode(latents)             # stage 2 and sampling
     """
 
     latent_mean: Tensor
@@ -27,7 +30,9 @@ class Autoencoder(nn.Module, ABC):
     def __init__(self, latent_shape: tuple[int, ...]):
         super().__init__()
         self.latent_shape = tuple(latent_shape)
-        statistics_shape = (1, latent_shape[0], 1, 1) if len(latent_shape) == 3 else (1, *latent_shape)
+        statistics_shape = (
+            (1, latent_shape[0], 1, 1) if len(latent_shape) == 3 else (1, *latent_shape)
+        )
         self.register_buffer("latent_mean", torch.zeros(statistics_shape))
         self.register_buffer("latent_std", torch.ones(statistics_shape))
 
@@ -37,20 +42,24 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def posterior(self, values: Any) -> tuple[Tensor, Tensor]:
-        """Value batch -> mean and log variance of q(z | x), each (B, *latent_shape), not normalised."""
+        """Value batch -> mean and log variance of q(z | x), each (B, *latent_shape), not
+        normalised."""
 
     @abstractmethod
     def decode_posterior(self, latents: Tensor, **kwargs: Any) -> Any:
         """Latents (B, *latent_shape) in the scale of `posterior` -> value batch."""
 
     @abstractmethod
-    def losses(self, values: Any, progress: float, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def losses(
+        self, values: Any, progress: float, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Scalar losses; `loss` is what is minimised, the others are its parts, for the log.
 
         Args:
             values: value batch.
             progress: share of the training that is done, in [0, 1], for annealing.
-            generator: CPU generator of the reparametrisation noise; the same one gives the same losses on any device.
+            generator: CPU generator of the reparametrisation noise; the same one gives the same
+            losses on any device.
         """
 
     @abstractmethod
@@ -66,10 +75,12 @@ class Autoencoder(nn.Module, ABC):
 
     @torch.no_grad()
     def decode(self, latents: Tensor, **kwargs: Any) -> Any:
-        """Normalised latents (B, *latent_shape) -> value batch. Raises ValueError for another shape."""
+        """Normalised latents (B, *latent_shape) -> value batch. Raises ValueError for another
+        shape."""
         if tuple(latents.shape[1:]) != self.latent_shape:
             raise ValueError(
-                f"{type(self).__name__}.decode expects latents (B, {', '.join(map(str, self.latent_shape))}), "
+                f"{type(self).__name__}.decode expects latents (B, "
+                f"{', '.join(map(str, self.latent_shape))}), "
                 f"got {tuple(latents.shape)}"
             )
         latents = latents.to(self.device, self.latent_std.dtype)
@@ -80,13 +91,20 @@ class Autoencoder(nn.Module, ABC):
         """Statistics of the UNNORMALISED posterior means over the training split.
 
         Args:
-            mean, std: scalars, or what broadcasts to the buffers: (1, N, C) for slots, (1, C, 1, 1) for images.
-                A dimension that the VAE does not use has a std near 0: it is floored at 1e-3 of the largest, so that
-                normalising does not blow its noise up without bound.
+            mean, std: scalars, or what broadcasts to the buffers: (1, N, C) for slots, (1, C, 1, 1)
+                for images. A dimension that the VAE does not use has a std near 0: it is floored at
+                1e-3 of the largest, so that normalising does not blow its noise up without bound.
         """
         mean, std = torch.as_tensor(mean), torch.as_tensor(std)
-        if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std >= 0).all() and std.max() > 0):
-            raise ValueError("latent statistics must be finite, and std non-negative and not all zero")
+        if not (
+            torch.isfinite(mean).all()
+            and torch.isfinite(std).all()
+            and (std >= 0).all()
+            and std.max() > 0
+        ):
+            raise ValueError(
+                "latent statistics must be finite, and std non-negative and not all zero"
+            )
         self.latent_mean.copy_(mean.to(self.latent_mean))
         self.latent_std.copy_(std.clamp(min=float(std.max()) * 1e-3).to(self.latent_std))
 
@@ -107,7 +125,8 @@ class evaluating:
 
 
 def reparametrize(mean: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """z = mean + std * noise (Kingma & Welling 2014), the noise drawn in float32 on the CPU, then moved.
+    """z = mean + std * noise (Kingma & Welling 2014), the noise drawn in float32 on the CPU, then
+    moved.
 
     Args:
         mean, logvar: (B, ...) of q(z | x).
@@ -118,7 +137,8 @@ def reparametrize(mean: Tensor, logvar: Tensor, generator: torch.Generator | Non
 
 
 def kl_per_dimension(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL( N(mean, exp(logvar)) || N(0, 1) ) of every dimension in nats, the shape of `mean`, never negative."""
+    """KL( N(mean, exp(logvar)) || N(0, 1) ) of every dimension in nats, the shape of `mean`, never
+    negative."""
     return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar)
 
 
@@ -137,7 +157,8 @@ def cyclical_beta(
 ) -> float:
     """Cyclical KL weight (Fu et al. 2019; used by Optimus).
 
-    Each cycle holds 0 for the share `zero`, rises linearly to `max_beta` in the share `ramp`, and stays there.
+    Each cycle holds 0 for the share `zero`, rises linearly to `max_beta` in the share `ramp`, and
+    stays there.
 
     Args:
         progress: share of the training that is done, in [0, 1]; at 1 the weight is `max_beta`.

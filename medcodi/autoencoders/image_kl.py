@@ -18,27 +18,42 @@ def image_gradients(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class ImageKL(Autoencoder):
     """(B, 1, S, S) in [-1, 1] <-> latents (B, C, S/f, S/f), f = 2^(levels - 1).
 
-    Loss: L1 + edge_weight * L1 of image gradients (keeps ribs and lung edges sharp without a downloaded perceptual
-    network) + kl_weight * KL to N(0, I).
+    Loss: L1 + edge_weight * L1 of image gradients (keeps ribs and lung edges sharp without a
+    downloaded perceptual network) + kl_weight * KL to N(0, I).
     """
 
     def __init__(
-        self, image_size: int, block_out_channels: list[int], layers_per_block: int, latent_channels: int,
-        norm_num_groups: int, mid_block_add_attention: bool, kl_weight: float, edge_weight: float, in_channels: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        image_size: int,
+        block_out_channels: list[int],
+        layers_per_block: int,
+        latent_channels: int,
+        norm_num_groups: int,
+        mid_block_add_attention: bool,
+        kl_weight: float,
+        edge_weight: float,
+        in_channels: int = 1,
+    ) -> None:
         levels = len(block_out_channels)
         factor = 2 ** (levels - 1)
         if image_size % factor:
-            raise ValueError(f"image size {image_size} is not divisible by the autoencoder's factor {factor}")
+            raise ValueError(
+                f"image size {image_size} is not divisible by the autoencoder's factor {factor}"
+            )
         super().__init__((latent_channels, image_size // factor, image_size // factor))
         self.kl_weight, self.edge_weight, self.in_channels = kl_weight, edge_weight, in_channels
         self.vae = AutoencoderKL(
-            in_channels=in_channels, out_channels=in_channels, sample_size=image_size,
-            down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
-            block_out_channels=tuple(block_out_channels), layers_per_block=layers_per_block,
-            latent_channels=latent_channels, norm_num_groups=norm_num_groups,
+            in_channels=in_channels,
+            out_channels=in_channels,
+            sample_size=image_size,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            latent_channels=latent_channels,
+            norm_num_groups=norm_num_groups,
             mid_block_add_attention=mid_block_add_attention,
-        )  # fmt: skip
+        )
 
     def posterior(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         posterior = self.vae.encode(values.expand(-1, self.in_channels, -1, -1)).latent_dist
@@ -54,7 +69,8 @@ class ImageKL(Autoencoder):
         decoded = self.decode_posterior(reparametrize(mean, logvar, generator))
         l1 = F.l1_loss(decoded, values)
         edges = sum(
-            F.l1_loss(a, b) for a, b in zip(image_gradients(decoded), image_gradients(values), strict=True)
+            F.l1_loss(a, b)
+            for a, b in zip(image_gradients(decoded), image_gradients(values), strict=True)
         )
         kl = kl_per_dimension(mean, logvar).sum(dim=(1, 2, 3)).mean() / values[0].numel()
         loss = l1 + self.edge_weight * edges + self.kl_weight * kl
@@ -63,5 +79,7 @@ class ImageKL(Autoencoder):
     @torch.no_grad()
     def reconstruction(self, values: torch.Tensor) -> dict[str, float]:
         """Mean PSNR in dB over the range [-1, 1]."""
-        error = (self.decode(self.encode(values)).clamp(-1, 1) - values).square().mean(dim=(1, 2, 3))  # (B,)
+        error = (
+            (self.decode(self.encode(values)).clamp(-1, 1) - values).square().mean(dim=(1, 2, 3))
+        )  # (B,)
         return {"psnr": float((10 * torch.log10(4 / error.clamp(min=1e-10))).mean())}

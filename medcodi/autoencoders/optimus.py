@@ -1,9 +1,11 @@
-"""Report VAE as Optimus (Li et al. 2020): BERT encoder, GPT-2 decoder, the latent injected in both of the paper's ways.
+"""Report VAE as Optimus (Li et al. 2020): BERT encoder, GPT-2 decoder, the latent injected in both
+of the paper's ways.
 
 Legend: B batch, L tokens, N slots, C slot dimension, D hidden dimension, A attention heads.
 
-What differs from the paper: the latent vector is arranged as N slots of C, each pooled from the encoder by its own
-learned query instead of from [CLS], and each is one memory position of the decoder instead of one position for all.
+What differs from the paper: the latent vector is arranged as N slots of C, each pooled from the
+encoder by its own learned query instead of from [CLS], and each is one memory position of the
+decoder instead of one position for all.
 """
 
 from collections.abc import Sequence
@@ -25,14 +27,16 @@ IGNORED = -100  # label of a position that does not count
 
 @dataclass
 class OptimusConfig:
-    """Sizes and objective of the report VAE; the defaults suit some thousand short reports on a CPU.
+    """Sizes and objective of the report VAE; the defaults suit some thousand short reports on a
+    CPU.
 
-    `max_beta` weighs the KL (nats a sample) against the reconstruction (nats a sample), in `num_beta_cycles` cycles;
-    each latent dimension has `free_bits` nats for nothing. `word_dropout` replaces decoder inputs by [UNK] while
-    training, so that the decoder reads the latent. `min_posterior_std` is the least noise that the decoder is trained
-    under: what makes the latents smooth enough for diffusion. `sentence_mixing` (see `mix_sentences`)
-    did not help in 2,000 steps. BERT's `initializer_range` of 0.02 is for models 768 wide, too small here.
-    `pooling` "cls" is the paper's: BERT's pooled [CLS] is the one slot.
+    `max_beta` weighs the KL (nats a sample) against the reconstruction (nats a sample), in
+    `num_beta_cycles` cycles; each latent dimension has `free_bits` nats for nothing. `word_dropout`
+    replaces decoder inputs by [UNK] while training, so that the decoder reads the latent.
+    `min_posterior_std` is the least noise that the decoder is trained
+    under: what makes the latents smooth enough for diffusion. `sentence_mixing` (see
+    `mix_sentences`) did not help in 2,000 steps. BERT's `initializer_range` of 0.02 is for models
+    768 wide, too small here. `pooling` "cls" is the paper's: BERT's pooled [CLS] is the one slot.
     """
 
     num_slots: int = 8
@@ -79,7 +83,9 @@ class SlotPooling(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         queries = self.queries.expand(len(hidden), -1, -1)  # (B, N, D)
-        pooled, _ = self.attention(queries, hidden, hidden, key_padding_mask=~mask, need_weights=False)
+        pooled, _ = self.attention(
+            queries, hidden, hidden, key_padding_mask=~mask, need_weights=False
+        )
         return self.norm(queries + pooled)  # (B, N, D)
 
 
@@ -91,7 +97,10 @@ class OptimusVAE(Autoencoder):
     """
 
     def __init__(
-        self, config: OptimusConfig, tokenizer: ReportTokenizer, encoder_tokenizer: ReportTokenizer | None = None
+        self,
+        config: OptimusConfig,
+        tokenizer: ReportTokenizer,
+        encoder_tokenizer: ReportTokenizer | None = None,
     ):
         super().__init__((config.num_slots, config.slot_dim))
         if config.pooling not in ("slots", "cls"):
@@ -100,28 +109,43 @@ class OptimusVAE(Autoencoder):
             raise ValueError(f"pooling 'cls' gives one slot, but num_slots is {config.num_slots}")
         self.config = config
         self.tokenizer = ReportTokenizer(tokenizer.backend, config.max_length)
-        self.encoder_tokenizer = encoder_tokenizer and ReportTokenizer(encoder_tokenizer.backend, config.max_length)
+        self.encoder_tokenizer = encoder_tokenizer and ReportTokenizer(
+            encoder_tokenizer.backend, config.max_length
+        )
         vocab_size, hidden_dim = len(tokenizer), config.hidden_dim
         of_encoder = self.encoder_tokenizer or tokenizer
         self.encoder = BertModel(
             BertConfig(
-                vocab_size=len(of_encoder), hidden_size=hidden_dim, num_hidden_layers=config.num_encoder_layers,
-                num_attention_heads=config.num_heads, intermediate_size=config.mlp_ratio * hidden_dim,
+                vocab_size=len(of_encoder),
+                hidden_size=hidden_dim,
+                num_hidden_layers=config.num_encoder_layers,
+                num_attention_heads=config.num_heads,
+                intermediate_size=config.mlp_ratio * hidden_dim,
                 initializer_range=config.initializer_range,
-                max_position_embeddings=config.max_length, pad_token_id=of_encoder.pad_id,
-                hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
+                max_position_embeddings=config.max_length,
+                pad_token_id=of_encoder.pad_id,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
             ),
             add_pooling_layer=config.pooling == "cls",
-        )  # fmt: skip
+        )
         self.decoder = GPT2LMHeadModel(
             GPT2Config(
-                vocab_size=vocab_size, n_embd=hidden_dim, n_layer=config.num_decoder_layers, n_head=config.num_heads,
-                n_positions=config.max_length, n_inner=config.mlp_ratio * hidden_dim,
-                bos_token_id=tokenizer.bos_id, eos_token_id=tokenizer.eos_id,
-                pad_token_id=tokenizer.pad_id, initializer_range=config.initializer_range,
-                resid_pdrop=config.dropout, embd_pdrop=config.dropout, attn_pdrop=config.dropout,
+                vocab_size=vocab_size,
+                n_embd=hidden_dim,
+                n_layer=config.num_decoder_layers,
+                n_head=config.num_heads,
+                n_positions=config.max_length,
+                n_inner=config.mlp_ratio * hidden_dim,
+                bos_token_id=tokenizer.bos_id,
+                eos_token_id=tokenizer.eos_id,
+                pad_token_id=tokenizer.pad_id,
+                initializer_range=config.initializer_range,
+                resid_pdrop=config.dropout,
+                embd_pdrop=config.dropout,
+                attn_pdrop=config.dropout,
             )
-        )  # fmt: skip
+        )
         if config.pooling == "slots":
             self.pooling = SlotPooling(config.num_slots, hidden_dim, config.num_heads)
         self.to_posterior = nn.Linear(hidden_dim, 2 * config.slot_dim)
@@ -129,7 +153,9 @@ class OptimusVAE(Autoencoder):
         self.slot_to_hidden = nn.Linear(config.slot_dim, hidden_dim)
         self.to_memory = nn.Linear(hidden_dim, 2 * config.num_decoder_layers * hidden_dim)
         self.to_embedding = nn.Linear(config.num_slots * config.slot_dim, hidden_dim)
-        with torch.no_grad():  # posterior starts narrow: early in training a wide one hides the text
+        with (
+            torch.no_grad()
+        ):  # posterior starts narrow: early in training a wide one hides the text
             self.to_posterior.bias[config.slot_dim :] = -6.0
 
     @property
@@ -139,7 +165,8 @@ class OptimusVAE(Autoencoder):
 
     @property
     def num_length_groups(self) -> int:
-        """On a CPU, padding costs as much as tokens do: a training batch runs in groups of about equal length."""
+        """On a CPU, padding costs as much as tokens do: a training batch runs in groups of about
+        equal length."""
         return 4 if self.device.type == "cpu" else 1
 
     # encoder
@@ -165,54 +192,74 @@ class OptimusVAE(Autoencoder):
         """Latents (B, N, C) -> what the paper calls memory and embedding.
 
         Returns:
-            cache: keys and values of N positions for every decoder layer, which each token can attend to.
+            cache: keys and values of N positions for every decoder layer, which each token can
+            attend to.
             embedding: (B, 1, D), added to every token embedding.
         """
         batch_size, num_heads = len(latents), self.config.num_heads
         slots = self.slot_to_hidden(latents) + self.slot_embedding  # (B, N, D)
         memory = self.to_memory(slots)  # (B, N, 2 layers * D)
-        memory = memory.unflatten(-1, (-1, num_heads, self.config.hidden_dim // num_heads))  # (B, N, 2 layers, A, D/A)
+        memory = memory.unflatten(
+            -1, (-1, num_heads, self.config.hidden_dim // num_heads)
+        )  # (B, N, 2 layers, A, D/A)
         memory = memory.permute(2, 0, 3, 1, 4)  # (2 layers, B, A, N, D/A)
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(zip(memory[0::2], memory[1::2], strict=True)):
             cache.update(keys, values, layer)
         return cache, self.to_embedding(latents.reshape(batch_size, -1))[:, None]  # (B, 1, D)
 
-    def logits(self, token_ids: Tensor, cache: DynamicCache, embedding: Tensor, start: int = 0) -> Tensor:
-        """Next-token logits (B, L, vocabulary) of tokens (B, L) from position `start` on; extends `cache`."""
-        positions = torch.arange(start, start + token_ids.shape[1], device=token_ids.device)[None]  # (1, L)
+    def logits(
+        self, token_ids: Tensor, cache: DynamicCache, embedding: Tensor, start: int = 0
+    ) -> Tensor:
+        """Next-token logits (B, L, vocabulary) of tokens (B, L) from position `start` on; extends
+        `cache`."""
+        positions = torch.arange(start, start + token_ids.shape[1], device=token_ids.device)[
+            None
+        ]  # (1, L)
         inputs = self.decoder.transformer.wte(token_ids) + embedding  # (B, L, D)
         return self.decoder(
             inputs_embeds=inputs, past_key_values=cache, position_ids=positions, use_cache=True
         ).logits
 
     def teacher_forced_logits(self, token_ids: Tensor, latents: Tensor) -> Tensor:
-        """Logits (B, L - 1, vocabulary) for token_ids[:, 1:], given the tokens before each and latents (B, N, C)."""
+        """Logits (B, L - 1, vocabulary) for token_ids[:, 1:], given the tokens before each and
+        latents (B, N, C)."""
         cache, embedding = self.memory(latents)
         return self.logits(token_ids[:, :-1], cache, embedding)
 
     def decode_posterior(
-        self, latents: Tensor, strategy: str = "greedy", top_p: float = 0.9, temperature: float = 1.0,
-        max_length: int | None = None, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> list[str]:  # fmt: skip
+        self,
+        latents: Tensor,
+        strategy: str = "greedy",
+        top_p: float = 0.9,
+        temperature: float = 1.0,
+        max_length: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    ) -> list[str]:
         """Latents (B, N, C) -> reports, one batch with a KV cache, until every row has ended.
 
         Args:
             strategy: "greedy" (deterministic) or "nucleus" (Holtzman et al. 2020).
             top_p, temperature: of nucleus sampling.
             max_length: most tokens, [BOS] included; the config's by default.
-            generator: CPU generators, one a row, so that a row does not depend on the others; a single one seeds
-                one for each row. Needed by "nucleus" for reproducible text.
+            generator: CPU generators, one a row, so that a row does not depend on the others; a
+                single one seeds one for each row. Needed by "nucleus" for reproducible text.
         """
         return self.tokenizer.decode(
             self.generate(latents, strategy, top_p, temperature, max_length, generator).cpu()
         )
 
     def generate(
-        self, latents: Tensor, strategy: str = "greedy", top_p: float = 0.9, temperature: float = 1.0,
-        max_length: int | None = None, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> Tensor:  # fmt: skip
-        """`decode_posterior` before the tokenizer: token ids (B, L), L <= max_length, padded after [EOS]."""
+        self,
+        latents: Tensor,
+        strategy: str = "greedy",
+        top_p: float = 0.9,
+        temperature: float = 1.0,
+        max_length: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    ) -> Tensor:
+        """`decode_posterior` before the tokenizer: token ids (B, L), L <= max_length, padded after
+        [EOS]."""
         check_strategy(strategy, top_p, temperature)
         max_length = min(max_length or self.config.max_length, self.config.max_length)
         generators = row_generators(generator, len(latents)) if strategy == "nucleus" else None
@@ -221,7 +268,9 @@ class OptimusVAE(Autoencoder):
         generated = [tokens]
         ended = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
         while len(generated) < max_length and not ended.all():
-            logits = self.logits(tokens, cache, embedding, start=len(generated) - 1)[:, -1].float()  # (B, vocabulary)
+            logits = self.logits(tokens, cache, embedding, start=len(generated) - 1)[
+                :, -1
+            ].float()  # (B, vocabulary)
             chosen = select_tokens(logits, strategy, top_p, temperature, generators)  # (B,)
             chosen = torch.where(ended, self.tokenizer.pad_id, chosen)
             ended = ended | (chosen == self.tokenizer.eos_id)
@@ -234,7 +283,8 @@ class OptimusVAE(Autoencoder):
     def losses(
         self, values: Sequence[str], progress: float, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """The ELBO with a cyclical beta (Li et al. 2020), in nats a token so that its scale is that of
+        """The ELBO with a cyclical beta (Li et al. 2020), in nats a token so that its scale is that
+        of
         a language model: loss = (reconstruction + beta * KL with free bits) / tokens."""
         if self.training and self.config.sentence_mixing > 0:
             values = mix_sentences(values, self.config.sentence_mixing, generator)
@@ -250,7 +300,9 @@ class OptimusVAE(Autoencoder):
             else:
                 mean, logvar = self.posterior([values[i] for i in rows.tolist()])
             latents = mean + (0.5 * logvar).exp() * noise[rows].to(mean)
-            logits = self.teacher_forced_logits(inputs[rows, :width].to(self.device), latents).float()
+            logits = self.teacher_forced_logits(
+                inputs[rows, :width].to(self.device), latents
+            ).float()
             targets = group_ids[:, 1:].masked_fill(~group_mask[:, 1:], IGNORED)
             negative_log_likelihood = negative_log_likelihood + F.cross_entropy(
                 logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -269,28 +321,39 @@ class OptimusVAE(Autoencoder):
         }
 
     def _drop_words(self, token_ids: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Word dropout (Bowman et al. 2016) on the decoder's inputs; [BOS] stays. Only while training."""
+        """Word dropout (Bowman et al. 2016) on the decoder's inputs; [BOS] stays. Only while
+        training."""
         if not self.training or self.config.word_dropout == 0:
             return token_ids
         dropped = torch.rand(token_ids.shape, generator=generator) < self.config.word_dropout
-        return token_ids.masked_fill(dropped & (token_ids != self.tokenizer.bos_id), self.tokenizer.unk_id)
+        return token_ids.masked_fill(
+            dropped & (token_ids != self.tokenizer.bos_id), self.tokenizer.unk_id
+        )
 
     @torch.no_grad()
     def reconstruction(self, values: Sequence[str]) -> dict[str, float]:
-        """Shares in [0, 1]: `exact_match` of the greedy texts, `free_running_accuracy` of their tokens at the same
-        position, `token_accuracy` of the teacher-forced argmax."""
+        """Shares in [0, 1]: `exact_match` of the greedy texts, `free_running_accuracy` of their
+        tokens at the same position, `token_accuracy` of the teacher-forced argmax."""
         latents = self.encode(values) * self.latent_std + self.latent_mean  # (B, N, C)
         with evaluating(self):
             generated = self.generate(latents).cpu()  # (B, L')
             token_ids, mask = self.tokenizer(values)
-            teacher_forced = self.teacher_forced_logits(token_ids.to(self.device), latents).argmax(-1).cpu()
+            teacher_forced = (
+                self.teacher_forced_logits(token_ids.to(self.device), latents).argmax(-1).cpu()
+            )
         decoded = self.tokenizer.decode(generated)
         width = max(generated.shape[1], token_ids.shape[1])
-        generated = F.pad(generated, (0, width - generated.shape[1]), value=self.tokenizer.pad_id)[:, 1:]
-        expected = F.pad(token_ids, (0, width - token_ids.shape[1]), value=self.tokenizer.pad_id)[:, 1:]
+        generated = F.pad(generated, (0, width - generated.shape[1]), value=self.tokenizer.pad_id)[
+            :, 1:
+        ]
+        expected = F.pad(token_ids, (0, width - token_ids.shape[1]), value=self.tokenizer.pad_id)[
+            :, 1:
+        ]
         either = (generated != self.tokenizer.pad_id) | (expected != self.tokenizer.pad_id)
         return {
             "exact_match": sum(a == b for a, b in zip(values, decoded, strict=True)) / len(values),
-            "token_accuracy": float((teacher_forced == token_ids[:, 1:])[mask[:, 1:]].float().mean()),
+            "token_accuracy": float(
+                (teacher_forced == token_ids[:, 1:])[mask[:, 1:]].float().mean()
+            ),
             "free_running_accuracy": float((generated == expected)[either].float().mean()),
         }

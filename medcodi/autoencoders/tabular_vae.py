@@ -1,6 +1,8 @@
-"""Tabular VAE: feature tokenizer, MLP encoder and decoder, one likelihood a column, missing as a state of each cell.
+"""Tabular VAE: feature tokenizer, MLP encoder and decoder, one likelihood a column, missing as a
+state of each cell.
 
-Legend: B rows, F columns (R numeric, S discrete), K most categories of a column, N slots, C slot dimension.
+Legend: B rows, F columns (R numeric, S discrete), K most categories of a column, N slots, C slot
+dimension.
 """
 
 import math
@@ -21,14 +23,17 @@ from medcodi.nn.features import FeatureTokenizer
 
 @dataclass
 class TabularVAEConfig:
-    """Sizes and objective. `min_scale` is the least standard deviation of a number's likelihood, in standard deviations
-    of its column: how exactly numbers are asked for; `discrete_weight` keeps categories and missing cells from being
-    drowned by it. Training rows are augmented by `cell_mixing` and `cell_dropout` (see `mix_cells`); a dropped cell counts
-    as missing, so that missing cells come out more often, too.
+    """Sizes and objective. `min_scale` is the least standard deviation of a number's likelihood, in
+    standard deviations
+    of its column: how exactly numbers are asked for; `discrete_weight` keeps categories and missing
+    cells from being drowned by it. Training rows are augmented by `cell_mixing` and `cell_dropout`
+    (see `mix_cells`); a dropped cell counts as missing, so that missing cells come out more often,
+    too.
 
-    `min_posterior_std` keeps the latents smooth: at 2.0 it is a third of their spread. Neighbouring categories then overlap,
-    and between two of them the decoder draws either; with narrow posteriors that gap belongs to "missing", where a sampled
-    latent often falls (docs/results/table_rows.md)."""
+    `min_posterior_std` keeps the latents smooth: at 2.0 it is a third of their spread. Neighbouring
+    categories then overlap, and between two of them the decoder draws either; with narrow
+    posteriors that gap belongs to "missing", where a sampled latent often falls
+    (docs/results/table_rows.md)."""
 
     num_slots: int = 4
     slot_dim: int = 8
@@ -60,15 +65,24 @@ class TabularVAE(Autoencoder):
     def __init__(self, config: TabularVAEConfig, schema: TableSchema):
         super().__init__((config.num_slots, config.slot_dim))
         self.config, self.schema = config, schema
-        cardinalities = [len(column.categories) if column.is_discrete else 0 for column in schema.columns]
+        cardinalities = [
+            len(column.categories) if column.is_discrete else 0 for column in schema.columns
+        ]
         self.numeric = [i for i, count in enumerate(cardinalities) if count == 0]
         self.discrete = [i for i, count in enumerate(cardinalities) if count > 0]
         counts = torch.tensor([cardinalities[i] for i in self.discrete], dtype=torch.long)
         self.max_categories = max((cardinalities[i] for i in self.discrete), default=1)
-        self.register_buffer("invalid", torch.arange(self.max_categories) >= counts[:, None], persistent=False)
+        self.register_buffer(
+            "invalid", torch.arange(self.max_categories) >= counts[:, None], persistent=False
+        )
         latent_dim = config.num_slots * config.slot_dim
         self.features = FeatureTokenizer(cardinalities, config.token_dim)
-        self.encoder = mlp(len(cardinalities) * config.token_dim, config.hidden_dim, 2 * latent_dim, config.num_layers)
+        self.encoder = mlp(
+            len(cardinalities) * config.token_dim,
+            config.hidden_dim,
+            2 * latent_dim,
+            config.num_layers,
+        )
         num_numeric, num_logits = len(self.numeric), len(self.discrete) * self.max_categories
         self.output_sizes = [num_numeric, num_numeric, num_logits, len(cardinalities)]
         self.decoder = mlp(latent_dim, config.hidden_dim, sum(self.output_sizes), config.num_layers)
@@ -77,7 +91,9 @@ class TabularVAE(Autoencoder):
 
     def posterior(self, values: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.features(values.to(self.device))  # (B, F, D)
-        moments = self.encoder(hidden.flatten(1)).float().unflatten(1, (2, *self.latent_shape))  # (B, 2, N, C)
+        moments = (
+            self.encoder(hidden.flatten(1)).float().unflatten(1, (2, *self.latent_shape))
+        )  # (B, 2, N, C)
         mean, logvar = moments.unbind(1)
         return mean, torch.log(logvar.clamp(max=2.0).exp() + self.config.min_posterior_std**2)
 
@@ -95,18 +111,23 @@ class TabularVAE(Autoencoder):
         """Latents (B, N, C) -> (B, F), NaN where the cell is decoded as missing.
 
         Args:
-            generator: None gives the mean of numbers, the likeliest category, and missing where that is likelier than
-                not. A CPU generator (one, or one a row) draws every cell from its likelihood.
+            generator: None gives the mean of numbers, the likeliest category, and missing where
+                that is likelier than not. A CPU generator (one, or one a row) draws every cell from
+                its likelihood.
         """
         cells = self.likelihoods(latents)
         numbers, missing = cells.mean, cells.missing > 0
         categories = cells.logits.argmax(-1)  # (B, S)
         if generator is not None:
             generators = row_generators(generator, len(latents))
-            draw = lambda sample, size: torch.stack([sample(size, generator=g) for g in generators]).to(latents.device)  # noqa: E731
+            draw = lambda sample, size: torch.stack(
+                [sample(size, generator=g) for g in generators]
+            ).to(latents.device)
             numbers = numbers + cells.scale * draw(torch.randn, len(self.numeric))
             cumulative = cells.logits.softmax(-1).cumsum(-1)  # (B, S, K)
-            categories = (cumulative < draw(torch.rand, len(self.discrete))[..., None]).sum(-1)  # (B, S)
+            categories = (cumulative < draw(torch.rand, len(self.discrete))[..., None]).sum(
+                -1
+            )  # (B, S)
             categories = categories.minimum((~self.invalid).sum(-1) - 1)
             missing = draw(torch.rand, missing.shape[1]) < cells.missing.sigmoid()
         table = torch.empty(missing.shape, device=latents.device)  # (B, F)
@@ -117,8 +138,9 @@ class TabularVAE(Autoencoder):
     def losses(
         self, values: Tensor, progress: float, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """ELBO in nats a cell: numbers Gaussian, categories categorical, missing Bernoulli; a missing cell has no value
-        term. loss = number + discrete_weight * (category + missing) + beta * kl / F."""
+        """ELBO in nats a cell: numbers Gaussian, categories categorical, missing Bernoulli; a
+        missing cell has no value term. loss = number + discrete_weight * (category + missing) +
+        beta * kl / F."""
         if self.training:
             values = mix_cells(values, self.config.cell_mixing, self.config.cell_dropout, generator)
         values = values.to(self.device)
@@ -134,8 +156,12 @@ class TabularVAE(Autoencoder):
         }
         if self.discrete:
             targets = values[:, self.discrete].long()  # (B, S)
-            category = F.cross_entropy(cells.logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
-            parts["category"] = category.masked_fill(missing[:, self.discrete], 0.0).sum() / values.numel()
+            category = F.cross_entropy(
+                cells.logits.flatten(0, 1), targets.flatten(), reduction="none"
+            ).view_as(targets)
+            parts["category"] = (
+                category.masked_fill(missing[:, self.discrete], 0.0).sum() / values.numel()
+            )
         kl = kl_with_free_bits(mean, logvar, self.config.free_bits)
         beta = cyclical_beta(progress, self.config.max_beta, self.config.num_beta_cycles)
         discrete_loss = self.config.discrete_weight * (parts["category"] + parts["missing"])
@@ -145,8 +171,9 @@ class TabularVAE(Autoencoder):
 
     @torch.no_grad()
     def reconstruction(self, values: Tensor) -> dict[str, float]:
-        """Over the cells that are present: `accuracy` of discrete columns (mean and `worst_accuracy`), `r2` of numeric
-        columns (mean and `worst_r2`); over all cells, `missing_accuracy`. Figures of no column are left out."""
+        """Over the cells that are present: `accuracy` of discrete columns (mean and
+        `worst_accuracy`), `r2` of numeric columns (mean and `worst_r2`); over all cells,
+        `missing_accuracy`. Figures of no column are left out."""
         values = values.to(self.device)
         cells = self.likelihoods(self.encode(values) * self.latent_std + self.latent_mean)
         present = ~values.isnan()
@@ -155,7 +182,9 @@ class TabularVAE(Autoencoder):
         for i, column in enumerate(self.discrete):
             rows = present[:, column]
             if rows.any():
-                accuracies.append(float((cells.logits[rows, i].argmax(-1) == values[rows, column]).float().mean()))
+                accuracies.append(
+                    float((cells.logits[rows, i].argmax(-1) == values[rows, column]).float().mean())
+                )
         for i, column in enumerate(self.numeric):
             rows = present[:, column]
             truth = values[rows, column]
@@ -163,7 +192,10 @@ class TabularVAE(Autoencoder):
                 r2.append(1.0 - float((cells.mean[rows, i] - truth).square().sum()) / spread)
         for name, per_column in (("accuracy", accuracies), ("r2", r2)):
             if per_column:
-                figures |= {name: sum(per_column) / len(per_column), f"worst_{name}": min(per_column)}
+                figures |= {
+                    name: sum(per_column) / len(per_column),
+                    f"worst_{name}": min(per_column),
+                }
         return figures
 
 

@@ -1,4 +1,5 @@
-"""Subword tokenizer of the report VAE: byte-level BPE trained on the reports, stored as one tokenizer.json."""
+"""Subword tokenizer of the report VAE: byte-level BPE trained on the reports, stored as one
+tokenizer.json."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -11,8 +12,15 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
-SPECIAL_TOKENS = {"pad_token": "[PAD]", "bos_token": "[BOS]", "eos_token": "[EOS]", "unk_token": "[UNK]",
-                  "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}  # fmt: skip
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "bos_token": "[BOS]",
+    "eos_token": "[EOS]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 FILE_NAME = "tokenizer.json"
 
 
@@ -28,27 +36,47 @@ class ReportTokenizer:
     """
 
     def __init__(self, backend: PreTrainedTokenizerFast, max_length: int = 128):
-        missing = [name for name in ("pad_token_id", "bos_token_id", "eos_token_id") if getattr(backend, name) is None]
+        missing = [
+            name
+            for name in ("pad_token_id", "bos_token_id", "eos_token_id")
+            if getattr(backend, name) is None
+        ]
         if missing:
-            raise ValueError(f"the report VAE needs a tokenizer with {', '.join(missing)}, this one has none")
+            raise ValueError(
+                f"the report VAE needs a tokenizer with {', '.join(missing)}, this one has none"
+            )
         if max_length < 3:
-            raise ValueError(f"max_length must leave room for [BOS], one token and [EOS], got {max_length}")
+            raise ValueError(
+                f"max_length must leave room for [BOS], one token and [EOS], got {max_length}"
+            )
         self.backend = backend
         self.max_length = max_length
         self.num_truncated = 0
-        self.pad_id, self.bos_id, self.eos_id = backend.pad_token_id, backend.bos_token_id, backend.eos_token_id
-        self.unk_id = backend.unk_token_id if backend.unk_token_id is not None else backend.eos_token_id
+        self.pad_id, self.bos_id, self.eos_id = (
+            backend.pad_token_id,
+            backend.bos_token_id,
+            backend.eos_token_id,
+        )
+        self.unk_id = (
+            backend.unk_token_id if backend.unk_token_id is not None else backend.eos_token_id
+        )
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int = 1024, max_length: int = 128) -> "ReportTokenizer":
-        """Byte-level BPE of at most `vocab_size` tokens (256 bytes and the special tokens included)."""
+    def train(
+        cls, texts: Iterable[str], vocab_size: int = 1024, max_length: int = 128
+    ) -> "ReportTokenizer":
+        """Byte-level BPE of at most `vocab_size` tokens (256 bytes and the special tokens
+        included)."""
         tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size, min_frequency=2, show_progress=False, special_tokens=list(SPECIAL_TOKENS.values()),
+            vocab_size=vocab_size,
+            min_frequency=2,
+            show_progress=False,
+            special_tokens=list(SPECIAL_TOKENS.values()),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )  # fmt: skip
+        )
         tokenizer.train_from_iterator(texts, trainer)
         return cls(_wrap(tokenizer), max_length)
 
@@ -59,7 +87,10 @@ class ReportTokenizer:
         if path.is_file():
             return cls(_wrap(Tokenizer.from_file(str(path))), max_length)
         if not path.is_dir():
-            raise ValueError(f"no tokenizer at {path}: expected a tokenizer.json or a Hugging Face tokenizer folder")
+            raise ValueError(
+                f"no tokenizer at {path}: expected a tokenizer.json or a Hugging Face tokenizer "
+                "folder"
+            )
         if (path / "tokenizer_config.json").exists():
             return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True), max_length)
         return cls(_wrap(Tokenizer.from_file(str(path / FILE_NAME))), max_length)
@@ -86,10 +117,13 @@ class ReportTokenizer:
         return len(self.backend)
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Texts -> token ids (B, L) int64 padded at the right, and mask (B, L) bool, True at real tokens."""
+        """Texts -> token ids (B, L) int64 padded at the right, and mask (B, L) bool, True at real
+        tokens."""
         if isinstance(texts, str):
             raise ValueError("expected a list of texts, got one str")
-        rows = self.backend(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        rows = self.backend(list(texts), add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
         rows = [self._frame(row) for row in rows]
         width = max((len(row) for row in rows), default=0)
         token_ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
@@ -101,8 +135,11 @@ class ReportTokenizer:
     def _frame(self, row: list[int]) -> list[int]:
         if len(row) > self.max_length - 2:
             if self.num_truncated == 0:
-                logger.warning("a report of %d tokens is cut to max_length %d; num_truncated counts them all",
-                               len(row) + 2, self.max_length)  # fmt: skip
+                logger.warning(
+                    "a report of %d tokens is cut to max_length %d; num_truncated counts them all",
+                    len(row) + 2,
+                    self.max_length,
+                )
             self.num_truncated += 1
             row = row[: self.max_length - 2]
         return [self.bos_id, *row, self.eos_id]
@@ -112,21 +149,31 @@ class ReportTokenizer:
         texts = []
         for row in token_ids.tolist():
             end = row.index(self.eos_id) if self.eos_id in row else len(row)
-            texts.append(self.backend.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False))
+            texts.append(
+                self.backend.decode(
+                    row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+            )
         return texts
 
 
-def _wrap(tokenizer: Tokenizer, special_tokens: dict[str, str] = SPECIAL_TOKENS) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special_tokens)
+def _wrap(
+    tokenizer: Tokenizer, special_tokens: dict[str, str] = SPECIAL_TOKENS
+) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special_tokens
+    )
 
 
 def load_fast_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
-    """A pretrained tokenizer from a local folder, or from the hub by name. ValueError names what is missing."""
+    """A pretrained tokenizer from a local folder, or from the hub by name. ValueError names what is
+    missing."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), use_fast=True)
     except OSError as error:
         raise ValueError(
-            f"no tokenizer at {source!r}: it is no local folder with tokenizer.json (or vocabulary files), and the hub "
+            f"no tokenizer at {source!r}: it is no local folder with tokenizer.json (or vocabulary "
+            "files), and the hub "
             f"could not give it ({str(error).splitlines()[0]})"
         ) from error
     if not tokenizer.is_fast:

@@ -1,4 +1,5 @@
-"""Studies -> one batch with a present mask. Legend: B studies, M modalities, B_m studies that have modality m."""
+"""Studies -> one batch with a present mask. Legend: B studies, M modalities, B_m studies that have
+modality m."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from medcodi.data.study import Study
 
 @dataclass
 class StudyBatch:
-    """B studies. `values[name]` is the compact value batch of the B_m rows that have the modality (a modality that no
-    row has is not in `values`), `present` (B, M) bool in the order of `names`. Absence is never zero-filled."""
+    """B studies. `values[name]` is the compact value batch of the B_m rows that have the modality
+    (a modality that no row has is not in `values`), `present` (B, M) bool in the order of `names`.
+    Absence is never zero-filled."""
 
     values: dict[str, Any]
     present: torch.Tensor
@@ -30,9 +32,11 @@ class StudyBatch:
         return self.present[:, self.names.index(name)].nonzero().squeeze(1)
 
 
-def collate(studies: Sequence[Study], collate_fns: dict[str, Callable[[list[Any]], Any]]) -> StudyBatch:
-    """Batch `studies`; `collate_fns[name]` turns the raw values of the rows that have the modality into their value
-    batch.
+def collate(
+    studies: Sequence[Study], collate_fns: dict[str, Callable[[list[Any]], Any]]
+) -> StudyBatch:
+    """Batch `studies`; `collate_fns[name]` turns the raw values of the rows that have the modality
+    into their value batch.
 
     Only the names in `collate_fns` are taken, in its order. Raises ValueError for an empty list.
     """
@@ -40,7 +44,8 @@ def collate(studies: Sequence[Study], collate_fns: dict[str, Callable[[list[Any]
         raise ValueError("collate needs at least one study, got none")
     names = list(collate_fns)
     present = torch.tensor(
-        [[study.values.get(name) is not None for name in names] for study in studies], dtype=torch.bool
+        [[study.values.get(name) is not None for name in names] for study in studies],
+        dtype=torch.bool,
     )
     present = present.reshape(len(studies), len(names))  # (B, M), also for M = 0
     values = {}

@@ -12,7 +12,8 @@ def encode_image(image: np.ndarray) -> bytes:
     """Float (H, W) in [0, 1] -> 16-bit greyscale PNG."""
     pixels = np.round(np.asarray(image, np.float64) * 65535).astype(np.uint16)
     buffer = io.BytesIO()
-    # noise of 16 bits does not repeat: without the search for repetitions it takes half the time and 5 % less room
+    # noise of 16 bits does not repeat: without the search for repetitions it takes half the time
+    # and 5 % less room
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 

@@ -1,4 +1,5 @@
-"""Progress of a long run over files: a rich bar with ETA on a terminal, a line now and then elsewhere."""
+"""Progress of a long run over files: a rich bar with ETA on a terminal, a line now and then
+elsewhere."""
 
 import logging
 import sys
@@ -7,7 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -20,9 +28,14 @@ def tracked(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
         yield from _logged(items, total, label)
         return
     bar = Progress(
-        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True),
-    )  # fmt: skip
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
     with bar:
         yield from bar.track(items, total=total, description=label)
 
@@ -34,5 +47,12 @@ def _logged(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
         now = time.monotonic()
         if now - last > SECONDS_BETWEEN_LINES:
             left = (total - number) * (now - start) / number
-            logger.info("%s %d/%d, %.1f a second, %.0f s left", label, number, total, number / (now - start), left)
+            logger.info(
+                "%s %d/%d, %.1f a second, %.0f s left",
+                label,
+                number,
+                total,
+                number / (now - start),
+                left,
+            )
             last = now

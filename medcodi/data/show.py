@@ -21,16 +21,19 @@ from medcodi.data.study import SPLITS, Study
 PICTURE, TEXT, TABLE, _ = STORAGES
 SHOWN_SIDE = 192  # pixels of a sample image on the page
 VIEW = "view "  # counts of a source that say where the views came from, or that there is none
-STYLE = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
+STYLE = (
+    "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
 td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.4em}img{background:#000}\
 section{border-top:1px solid #ccc}pre{white-space:pre-wrap}"
+)
 
 Rows = list[list[str]]  # the first one is the head
 
 
 def describe(folder: str | Path) -> dict[str, Rows]:
-    """title -> rows of text: studies by combination of modalities, missing values, lengths of texts, and what the source
-    noted (counts, spacings). Raises FileNotFoundError and ValueError as `PreparedDataset.load`."""
+    """title -> rows of text: studies by combination of modalities, missing values, lengths of
+    texts, and what the source noted (counts, spacings). Raises FileNotFoundError and ValueError as
+    `PreparedDataset.load`."""
     splits = {split: PreparedDataset.load(folder, split) for split in SPLITS}
     index = splits[SPLITS[0]].index
     tables = {
@@ -52,28 +55,46 @@ def _notes(notes: dict[str, Any]) -> dict[str, Rows]:
         if not isinstance(values, dict):
             continue
         views = {name: number for name, number in values.items() if name.startswith(VIEW)}
-        for head, part in ((title.replace("_", " "), values.keys() - views.keys()), ("views", views.keys())):
+        for head, part in (
+            (title.replace("_", " "), values.keys() - views.keys()),
+            ("views", views.keys()),
+        ):
             if part:
                 what = "count" if all(isinstance(values[name], int) for name in part) else "value"
-                tables[head] = [[head, what], *([name, str(values[name])] for name in values if name in part)]
+                tables[head] = [
+                    [head, what],
+                    *([name, str(values[name])] for name in values if name in part),
+                ]
     return tables
 
 
 def _combinations(index: dict[str, Any]) -> Rows:
     names = sorted({name for split in SPLITS for name in index["splits"][split]["combinations"]})
-    counted = [[index["splits"][split]["combinations"].get(name, 0) for split in SPLITS] for name in names]
+    counted = [
+        [index["splits"][split]["combinations"].get(name, 0) for split in SPLITS] for name in names
+    ]
     rows = sorted(zip(names, counted, strict=True), key=lambda row: -sum(row[1]))
     totals = [index["splits"][split]["studies"] for split in SPLITS]
-    return [["present", *SPLITS], *([name, *map(str, counts)] for name, counts in rows), ["all", *map(str, totals)]]
+    return [
+        ["present", *SPLITS],
+        *([name, *map(str, counts)] for name, counts in rows),
+        ["all", *map(str, totals)],
+    ]
 
 
 def _missing(index: dict[str, Any]) -> Rows:
     def cell(split: str, name: str) -> str:
-        studies, present = index["splits"][split]["studies"], index["splits"][split]["present"][name]
+        studies, present = (
+            index["splits"][split]["studies"],
+            index["splits"][split]["present"][name],
+        )
         return f"{studies - present} ({(studies - present) / studies:.0%})" if studies else "-"
 
     names = [spec["name"] for spec in index["fields"]]
-    return [["absent", *SPLITS], *([name, *(cell(split, name) for split in SPLITS)] for name in names)]
+    return [
+        ["absent", *SPLITS],
+        *([name, *(cell(split, name) for split in SPLITS)] for name in names),
+    ]
 
 
 def _missing_cells(splits: dict[str, PreparedDataset], name: str) -> Rows:
@@ -99,19 +120,29 @@ def _lengths(splits: dict[str, PreparedDataset], name: str) -> Rows:
             continue
         words = np.array([len(text.as_py().split()) for text in texts])
         figures = [words.min(), np.median(words), np.percentile(words, 95), words.max()]
-        rows.append([split, str(len(words)), *(f"{figure:g}" for figure in figures), str(pc.count_distinct(texts))])
+        rows.append(
+            [
+                split,
+                str(len(words)),
+                *(f"{figure:g}" for figure in figures),
+                str(pc.count_distinct(texts)),
+            ]
+        )
     return rows
 
 
 def write_page(folder: str | Path, path: str | Path, num_samples: int = 8) -> Path:
-    """One HTML file with the tables of `describe` and the first `num_samples` studies of the training split
-    (of the next one, where it has none)."""
+    """One HTML file with the tables of `describe` and the first `num_samples` studies of the
+    training split (of the next one, where it has none)."""
     samples = [(split, PreparedDataset.load(folder, split)) for split in SPLITS]
     split, sample = next((pair for pair in samples if len(pair[1])), samples[0])
     tables = "".join(_table(title, rows) for title, rows in describe(folder).items())
     shown = "".join(_study(study) for study in sample.batch(range(min(num_samples, len(sample)))))
     title = html.escape(str(folder))
-    page = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{tables}"
+    page = (
+        "<!doctype html><meta "
+        f"charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{tables}"
+    )
     Path(path).write_text(f"{page}<h2>{split}: first studies</h2>{shown}", encoding="utf-8")
     return Path(path)
 
@@ -126,7 +157,10 @@ def _study(study: Study) -> str:
     parts = []
     for name, value in study.values.items():
         if isinstance(value, np.ndarray) and value.ndim == 2:
-            parts.append(f"<figure><img src='{_picture(value)}'><figcaption>{html.escape(name)}</figcaption></figure>")
+            parts.append(
+                "<figure><img "
+                f"src='{_picture(value)}'><figcaption>{html.escape(name)}</figcaption></figure>"
+            )
         else:
             text = value if isinstance(value, str) else json.dumps(_plain(value), indent=1)
             parts.append(f"<pre><b>{html.escape(name)}</b>\n{html.escape(text)}</pre>")

@@ -1,4 +1,5 @@
-"""Storage formats of the prepared dataset: how one value of a modality stands in Arrow. Legend: H W pixels."""
+"""Storage formats of the prepared dataset: how one value of a modality stands in Arrow. Legend: H W
+pixels."""
 
 import math
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ RESERVED = ("study_id", "patient_id", "truth")
 
 @dataclass
 class FieldSpec:
-    """How the values of one modality are stored: image (16-bit greyscale PNG), text, table (a struct, one member per
-    column) or vector (fixed-size float32 list; `shape` is the shape of the array)."""
+    """How the values of one modality are stored: image (16-bit greyscale PNG), text, table (a
+    struct, one member per column) or vector (fixed-size float32 list; `shape` is the shape of the
+    array)."""
 
     name: str
     storage: str
@@ -26,18 +28,22 @@ class FieldSpec:
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
-            raise ValueError(f"field {self.name!r}: storage must be one of {STORAGES}, got {self.storage!r}")
+            raise ValueError(
+                f"field {self.name!r}: storage must be one of {STORAGES}, got {self.storage!r}"
+            )
         if self.name in RESERVED or not self.name:
             raise ValueError(f"a field cannot be named {self.name!r}: {RESERVED} are taken")
         if (self.storage == "vector") != (self.shape is not None):
             raise ValueError(
-                f"field {self.name!r}: 'vector' needs a shape, the others have none; got {self.storage!r}, {self.shape}"
+                f"field {self.name!r}: 'vector' needs a shape, the others have none; got "
+                f"{self.storage!r}, {self.shape}"
             )
         self.shape = tuple(self.shape) if self.shape is not None else None
 
 
 def check_cell(column: Column, value: Any) -> Any:
-    """A cell as stored (float, or the category as str). Raises ValueError for a value that the column cannot hold."""
+    """A cell as stored (float, or the category as str). Raises ValueError for a value that the
+    column cannot hold."""
     if column.is_discrete:
         if str(value) not in column.categories:
             raise ValueError(f"{value!r} is not one of {column.categories}")
@@ -61,7 +67,9 @@ def arrow_feature(spec: FieldSpec, schema: TableSchema | None) -> Any:
         return datasets.Value("string")
     if spec.storage == "vector":
         return datasets.List(datasets.Value("float32"), length=math.prod(spec.shape))
-    return {c.name: datasets.Value("string" if c.is_discrete else "float64") for c in schema.columns}
+    return {
+        c.name: datasets.Value("string" if c.is_discrete else "float64") for c in schema.columns
+    }
 
 
 def schemas_by_field(
@@ -77,13 +85,15 @@ def schemas_by_field(
     schema = schema or {}
     if set(schema) != set(tables):
         raise ValueError(
-            f"every table field needs a TableSchema: the table fields are {tables}, got schemas for {sorted(schema)}"
+            f"every table field needs a TableSchema: the table fields are {tables}, got schemas "
+            f"for {sorted(schema)}"
         )
     return {name: TableSchema.from_dicts(schema[name].to_dicts()) for name in tables}
 
 
 def to_storage(spec: FieldSpec, value: Any) -> Any:
-    """What Arrow holds for an image, text or vector. Raises ValueError for a value that the storage cannot hold."""
+    """What Arrow holds for an image, text or vector. Raises ValueError for a value that the storage
+    cannot hold."""
     if spec.storage == "text":
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"expected a text that is not blank, got {value!r:.80}")
@@ -107,7 +117,8 @@ def to_storage(spec: FieldSpec, value: Any) -> Any:
 def to_stored_row(
     schema: TableSchema, row: dict[str, Any], item: str
 ) -> tuple[dict[str, Any] | None, list[tuple[str, str]]]:
-    """Cells as stored (None for a row without any value), and (item, reason) of each cell that the schema cannot hold.
+    """Cells as stored (None for a row without any value), and (item, reason) of each cell that the
+    schema cannot hold.
 
     Raises ValueError for a column that the schema does not have.
     """
@@ -137,12 +148,16 @@ def from_storage(spec: FieldSpec, schema: TableSchema | None, stored: Any) -> An
         return np.asarray(stored, np.float32).reshape(spec.shape)
     if spec.storage == "table":
         integers = {c.name for c in schema.columns if c.type == "integer"}
-        return {n: int(cell) if n in integers and cell is not None else cell for n, cell in stored.items()}
+        return {
+            n: int(cell) if n in integers and cell is not None else cell
+            for n, cell in stored.items()
+        }
     return stored
 
 
 def json_value(value: Any) -> Any:
-    """`default` of json.dumps: numpy scalars and arrays, and tensors, become plain numbers and lists."""
+    """`default` of json.dumps: numpy scalars and arrays, and tensors, become plain numbers and
+    lists."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"truth and notes must be JSON-like, got {type(value).__name__}")

@@ -1,7 +1,9 @@
-"""Cross-modal attention of stage 3 (MedCoDi-M section 2.3), as attention processors of a diffusers UNet.
+"""Cross-modal attention of stage 3 (MedCoDi-M section 2.3), as attention processors of a diffusers
+UNet.
 
-Each cross-attention level of the frozen denoiser gets one more branch that attends to the environment codes of the OTHER
-outputs. Its output projection starts at zero: joint generation begins equal to independent generation, exactly.
+Each cross-attention level of the frozen denoiser gets one more branch that attends to the
+environment codes of the OTHER outputs. Its output projection starts at zero: joint generation
+begins equal to independent generation, exactly.
 """
 
 import torch
@@ -13,9 +15,13 @@ from torch import nn
 from medcodi.nn.attention import Attention
 
 
-def start_from_context_attention(cross_modal: Attention, to_q: nn.Linear, to_k: nn.Linear, to_v: nn.Linear) -> None:
-    """Queries, keys and values start as those of the denoiser's trained attention to its prompts, where the widths are
-    equal: the environment encoders then only have to speak the language of the prompts. The output stays zero."""
+def start_from_context_attention(
+    cross_modal: Attention, to_q: nn.Linear, to_k: nn.Linear, to_v: nn.Linear
+) -> None:
+    """Queries, keys and values start as those of the denoiser's trained attention to its prompts,
+    where the widths are
+    equal: the environment encoders then only have to speak the language of the prompts. The output
+    stays zero."""
     if cross_modal.to_q.weight.shape != to_q.weight.shape:
         return
     with torch.no_grad():
@@ -25,9 +31,18 @@ def start_from_context_attention(cross_modal: Attention, to_q: nn.Linear, to_k: 
 
 
 class SelfAttentionProcessor(AttnProcessor2_0):
-    """diffusers passes the same keyword arguments to every processor; self-attention has no use for the coupling."""
+    """diffusers passes the same keyword arguments to every processor; self-attention has no use for
+    the coupling."""
 
-    def __call__(self, attn: DiffusersAttention, hidden_states, *args, coupling=None, coupling_mask=None, **kwargs):
+    def __call__(
+        self,
+        attn: DiffusersAttention,
+        hidden_states,
+        *args,
+        coupling=None,
+        coupling_mask=None,
+        **kwargs,
+    ):
         return super().__call__(attn, hidden_states, *args, **kwargs)
 
 
@@ -37,12 +52,19 @@ class CrossModalProcessor(nn.Module):
     def __init__(self, hidden_dim: int, environment_dim: int, num_heads: int) -> None:
         super().__init__()
         self.context_attention = AttnProcessor2_0()
-        self.cross_modal = Attention(hidden_dim, num_heads, environment_dim, sink=True, zero_init=True)
+        self.cross_modal = Attention(
+            hidden_dim, num_heads, environment_dim, sink=True, zero_init=True
+        )
 
     def __call__(
-        self, attn: DiffusersAttention, hidden_states: torch.Tensor, *args, coupling: torch.Tensor | None = None,
-        coupling_mask: torch.Tensor | None = None, **kwargs,
-    ) -> torch.Tensor:  # fmt: skip
+        self,
+        attn: DiffusersAttention,
+        hidden_states: torch.Tensor,
+        *args,
+        coupling: torch.Tensor | None = None,
+        coupling_mask: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
         out = self.context_attention(attn, hidden_states, *args, **kwargs)
         if coupling is None:
             return out
@@ -58,7 +80,9 @@ def add_cross_modal_attention(unet: UNet2DConditionModel, environment_dim: int) 
         if module.is_cross_attention:
             heads = module.heads
             processor = CrossModalProcessor(module.query_dim, environment_dim, heads)
-            start_from_context_attention(processor.cross_modal, module.to_q, module.to_k, module.to_v)
+            start_from_context_attention(
+                processor.cross_modal, module.to_q, module.to_k, module.to_v
+            )
             processors[f"{name}.processor"] = processor
         else:
             processors[f"{name}.processor"] = SelfAttentionProcessor()

@@ -1,4 +1,5 @@
-"""Environment encoders V_m (MedCoDi-M section 2.3): noisy latents of one output as tokens for the other denoisers."""
+"""Environment encoders V_m (MedCoDi-M section 2.3): noisy latents of one output as tokens for the
+other denoisers."""
 
 import math
 
@@ -15,7 +16,14 @@ class EnvironmentEncoder(nn.Module):
     Noise level 0 is a clean condition: then a given value conditions with its full latent.
     """
 
-    def __init__(self, latent_shape: tuple[int, ...], dim: int, depth: int = 1, num_heads: int = 4, patch: int = 1) -> None:
+    def __init__(
+        self,
+        latent_shape: tuple[int, ...],
+        dim: int,
+        depth: int = 1,
+        num_heads: int = 4,
+        patch: int = 1,
+    ) -> None:
         super().__init__()
         self.is_grid = len(latent_shape) == 3
         if self.is_grid:

@@ -1,6 +1,8 @@
-"""Prompt encoders E_m: a value batch -> a unit vector in the shared space and a few tokens (DESIGN: prompt encoder).
+"""Prompt encoders E_m: a value batch -> a unit vector in the shared space and a few tokens (DESIGN:
+prompt encoder).
 
-Legend: B batch, T tower tokens, L prompt tokens (fixed per encoder, at most 32), W tower width, D shared width.
+Legend: B batch, T tower tokens, L prompt tokens (fixed per encoder, at most 32), W tower width, D
+shared width.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,8 @@ MAX_PROMPT_TOKENS = 32
 
 
 def activation_layer(name: str) -> type[nn.Module]:
-    """Class of the activation `name`: "gelu", or "quick_gelu", which the CLIP weights of OpenAI were trained with."""
+    """Class of the activation `name`: "gelu", or "quick_gelu", which the CLIP weights of OpenAI
+    were trained with."""
     layers = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
     if name not in layers:
         raise ValueError(f"activation must be one of {sorted(layers)}, got {name!r}")
@@ -27,8 +30,9 @@ def activation_layer(name: str) -> type[nn.Module]:
 
 @dataclass
 class PromptEncoding:
-    """`embeds` (B, D) of unit norm, `tokens` (B, L, W), `mask` (B, L) bool with True = real token; `latents`
-    (B, *latent_shape) of the value's own autoencoder, where the context uses them (`diffusion.prompt_latents`)."""
+    """`embeds` (B, D) of unit norm, `tokens` (B, L, W), `mask` (B, L) bool with True = real token;
+    `latents` (B, *latent_shape) of the value's own autoencoder, where the context uses them
+    (`diffusion.prompt_latents`)."""
 
     embeds: torch.Tensor
     tokens: torch.Tensor
@@ -56,7 +60,9 @@ class GridPool(nn.Module):
         if self.side**2 != num_tokens:
             raise ValueError(f"grid pooling needs a square number of tokens, got {num_tokens}")
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, W), all real -> (B, L, W), (B, L) all True."""
         grid_side = round(tokens.shape[1] ** 0.5)
         grid = tokens.transpose(1, 2).unflatten(2, (grid_side, grid_side))  # (B, W, T^.5, T^.5)
@@ -65,61 +71,85 @@ class GridPool(nn.Module):
 
 
 class QueryPool(AttentionPool):
-    """L learned queries (DESIGN: attention pooling): (B, T, W), (B, T) -> (B, L, W), (B, L) all True."""
+    """L learned queries (DESIGN: attention pooling): (B, T, W), (B, T) -> (B, L, W), (B, L) all
+    True."""
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         pooled = super().forward(tokens, mask)
         return pooled, mask.new_ones(pooled.shape[:2])
 
 
 class SpanPool(nn.Module):
-    """A sequence of T tokens -> at most L: as it is when it has L real tokens or fewer, else the means of L contiguous
-    spans. Has no parameters and keeps order and detail (which side, which lobe) that a learned pool must first find."""
+    """A sequence of T tokens -> at most L: as it is when it has L real tokens or fewer, else the
+    means of L contiguous spans. Has no parameters and keeps order and detail (which side, which
+    lobe) that a learned pool must first find."""
 
     def __init__(self, num_tokens: int) -> None:
         super().__init__()
         self.num_tokens = num_tokens
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, W), (B, T) with real tokens first -> (B, L, W), (B, L)."""
         count = mask.sum(dim=1, keepdim=True)  # (B, 1)
         position = torch.arange(mask.shape[1], device=mask.device)[None]  # (1, T)
-        span = torch.where(count > self.num_tokens, position * self.num_tokens // count.clamp(min=1), position)
+        span = torch.where(
+            count > self.num_tokens, position * self.num_tokens // count.clamp(min=1), position
+        )
         span = torch.where(mask, span, self.num_tokens)  # (B, T), padding goes to one slot more
-        assigned = (span[..., None] == torch.arange(self.num_tokens, device=span.device)).to(tokens.dtype)  # (B, T, L)
+        assigned = (span[..., None] == torch.arange(self.num_tokens, device=span.device)).to(
+            tokens.dtype
+        )  # (B, T, L)
         size = assigned.sum(dim=1)  # (B, L)
         return assigned.transpose(1, 2) @ tokens / size.clamp(min=1)[..., None], size > 0
 
 
 class OneToken(nn.Module):
-    """CLIP's pooling (Radford et al. 2021): the first token (an image's class token) or the last real one (a text's end)."""
+    """CLIP's pooling (Radford et al. 2021): the first token (an image's class token) or the last
+    real one (a text's end)."""
 
     def __init__(self, last: bool) -> None:
         super().__init__()
         self.last = last
 
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, tokens: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, W), (B, T) with real tokens first -> (B, 1, W), (B, 1) all True."""
-        index = (mask.sum(dim=1) - 1).clamp(min=0) if self.last else torch.zeros_like(mask[:, 0], dtype=torch.long)  # (B,)
+        index = (
+            (mask.sum(dim=1) - 1).clamp(min=0)
+            if self.last
+            else torch.zeros_like(mask[:, 0], dtype=torch.long)
+        )  # (B,)
         pooled = tokens[torch.arange(len(tokens), device=tokens.device), index]
         return pooled[:, None], mask.new_ones(len(tokens), 1)
 
 
 class PromptEncoder(nn.Module):
-    """Tower, token pooling, projection: the embedding is the projected mean of the pooled tokens, so that the
-    contrastive loss trains the tokens too.
+    """Tower, token pooling, projection: the embedding is the projected mean of the pooled tokens,
+    so that the contrastive loss trains the tokens too.
 
-    `tower(values) -> (tokens (B, T, W), mask (B, T) bool)`; `pooling` is "grid" (images), "spans" (sequences),
-    "attention" (learned queries), or CLIP's own "first" and "last": one token, as the tower has normalised it.
+    `tower(values) -> (tokens (B, T, W), mask (B, T) bool)`; `pooling` is "grid" (images), "spans"
+    (sequences), "attention" (learned queries), or CLIP's own "first" and "last": one token, as the
+    tower has normalised it.
     """
 
-    def __init__(self, tower: nn.Module, width: int, embed_dim: int, num_tokens: int, pooling: str) -> None:
+    def __init__(
+        self, tower: nn.Module, width: int, embed_dim: int, num_tokens: int, pooling: str
+    ) -> None:
         super().__init__()
         if not 1 <= num_tokens <= MAX_PROMPT_TOKENS:
             raise ValueError(f"num_tokens must be in 1..{MAX_PROMPT_TOKENS}, got {num_tokens}")
-        pools = {"grid": lambda: GridPool(num_tokens), "spans": lambda: SpanPool(num_tokens),
-                 "attention": lambda: QueryPool(width, 4, num_tokens),
-                 "first": lambda: OneToken(last=False), "last": lambda: OneToken(last=True)}  # fmt: skip
+        pools = {
+            "grid": lambda: GridPool(num_tokens),
+            "spans": lambda: SpanPool(num_tokens),
+            "attention": lambda: QueryPool(width, 4, num_tokens),
+            "first": lambda: OneToken(last=False),
+            "last": lambda: OneToken(last=True),
+        }
         if pooling not in pools:
             raise ValueError(f"pooling must be one of {sorted(pools)}, got {pooling!r}")
         as_clip = pooling in ("first", "last")

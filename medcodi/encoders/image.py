@@ -10,39 +10,64 @@ from medcodi.encoders.base import activation_layer
 
 
 class ImageTower(nn.Module):
-    """(B, 1, S, S) in [-1, 1] -> patch tokens (B, (R/patch)^2, width), all unmasked. Grey is repeated to 3 channels.
+    """(B, 1, S, S) in [-1, 1] -> patch tokens (B, (R/patch)^2, width), all unmasked. Grey is
+    repeated to 3 channels.
 
     Args:
         resolution: R, side that images are resized to; S by default.
-        pixels: "unit" leaves them in [-1, 1]; "clip" gives each channel the mean and deviation that CLIP was trained on.
+        pixels: "unit" leaves them in [-1, 1]; "clip" gives each channel the mean and deviation that
+        CLIP was trained on.
         class_token: the class token stands first among the tokens.
     """
 
     def __init__(
-        self, image_size: int, patch_size: int, width: int, layers: int, heads: int, resolution: int | None = None,
-        pixels: str = "unit", activation: str = "gelu", class_token: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        layers: int,
+        heads: int,
+        resolution: int | None = None,
+        pixels: str = "unit",
+        activation: str = "gelu",
+        class_token: bool = False,
+    ) -> None:
         super().__init__()
         if pixels not in ("unit", "clip"):
             raise ValueError(f"pixels must be 'unit' or 'clip', got {pixels!r}")
         self.image_size, self.resolution, self.pixels = image_size, resolution or image_size, pixels
         if self.resolution % patch_size:
-            raise ValueError(f"the tower's resolution {self.resolution} is not divisible by its patch size {patch_size}")
+            raise ValueError(
+                f"the tower's resolution {self.resolution} is not divisible by its patch size "
+                f"{patch_size}"
+            )
         self.transformer = VisionTransformer(
-            image_size=self.resolution, patch_size=patch_size, width=width, layers=layers, heads=heads, mlp_ratio=4.0,
-            output_dim=width, pool_type="none" if class_token else "avg", output_tokens=True,
+            image_size=self.resolution,
+            patch_size=patch_size,
+            width=width,
+            layers=layers,
+            heads=heads,
+            mlp_ratio=4.0,
+            output_dim=width,
+            pool_type="none" if class_token else "avg",
+            output_tokens=True,
             act_layer=activation_layer(activation),
-        )  # fmt: skip
+        )
         self.transformer.proj = None  # the shared projection stands in PromptEncoder
         for name, values in (("mean", OPENAI_DATASET_MEAN), ("std", OPENAI_DATASET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if images.shape[1:] != (1, self.image_size, self.image_size):
-            raise ValueError(f"expected images (B, 1, {self.image_size}, {self.image_size}), got {tuple(images.shape)}")
+            raise ValueError(
+                f"expected images (B, 1, {self.image_size}, {self.image_size}), got "
+                f"{tuple(images.shape)}"
+            )
         if self.resolution != self.image_size:
             size = (self.resolution, self.resolution)
-            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+            images = F.interpolate(
+                images, size, mode="bicubic", antialias=True, align_corners=False
+            ).clamp(-1, 1)
         images = images.expand(-1, 3, -1, -1)
         if self.pixels == "clip":
             images = ((images + 1) / 2 - self.mean) / self.std

@@ -12,15 +12,22 @@ from medcodi.nn.features import FeatureTokenizer
 
 
 class TabularTower(nn.Module):
-    """Table rows (B, F), NaN where missing -> tokens (B, F + 1, W) and their mask (B, F + 1), all True.
+    """Table rows (B, F), NaN where missing -> tokens (B, F + 1, W) and their mask (B, F + 1), all
+    True.
 
-    The first token summarises the row, the others are its columns in order. A missing cell is a token too (its column's
-    learned missing token): that a value was not recorded says something, and a row with nothing in it works.
+    The first token summarises the row, the others are its columns in order. A missing cell is a
+    token too (its column's
+    learned missing token): that a value was not recorded says something, and a row with nothing in
+    it works.
     """
 
-    def __init__(self, schema: TableSchema, width: int = 64, num_layers: int = 2, num_heads: int = 4) -> None:
+    def __init__(
+        self, schema: TableSchema, width: int = 64, num_layers: int = 2, num_heads: int = 4
+    ) -> None:
         super().__init__()
-        cardinalities = [len(column.categories) if column.is_discrete else 0 for column in schema.columns]
+        cardinalities = [
+            len(column.categories) if column.is_discrete else 0 for column in schema.columns
+        ]
         self.features = FeatureTokenizer(cardinalities, width)
         self.summary = nn.Parameter(torch.randn(1, 1, width) * 0.5)
         self.blocks = nn.ModuleList(TransformerBlock(width, num_heads) for _ in range(num_layers))
@@ -28,7 +35,11 @@ class TabularTower(nn.Module):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         values = values.to(self.summary.device)
-        tokens = torch.cat([self.summary.expand(len(values), -1, -1), self.features(values)], dim=1)  # (B, T, W)
+        tokens = torch.cat(
+            [self.summary.expand(len(values), -1, -1), self.features(values)], dim=1
+        )  # (B, T, W)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.norm(tokens), tokens.new_ones(tokens.shape[:2], dtype=torch.bool)  # (B, T, W), (B, T)
+        return self.norm(tokens), tokens.new_ones(
+            tokens.shape[:2], dtype=torch.bool
+        )  # (B, T, W), (B, T)

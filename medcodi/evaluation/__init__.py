@@ -1,7 +1,9 @@
-"""The evaluation suite: every table of the papers as one command, beside the floors that keep it honest.
+"""The evaluation suite: every table of the papers as one command, beside the floors that keep it
+honest.
 
 table.py     what a table is: rows of systems, floors and the paper's values; the registry
-context.py   what tables measure: held-out studies, cached generations, labels, networks trained by the suite
+context.py   what tables measure: held-out studies, cached generations, labels, networks trained by
+the suite
 suite.py     runs tables one after the other, resumable; report.py writes the page
 tables/      one file a table
 """

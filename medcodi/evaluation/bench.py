@@ -1,4 +1,5 @@
-"""The bench of the utility tables: real and synthetic images of the same studies, a network, a real test set."""
+"""The bench of the utility tables: real and synthetic images of the same studies, a network, a real
+test set."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ AVERAGES = [f"{kind} {average}" for kind in ("auroc", "f1") for average in utili
 
 @dataclasses.dataclass
 class Bench:
-    """Equal studies, real and synthetic: image i of both has the labels of training study i. `retrieved`:
-    the real image of the nearest other report. `other`: real images of other studies. And the real test set."""
+    """Equal studies, real and synthetic: image i of both has the labels of training study i.
+    `retrieved`: the real image of the nearest other report. `other`: real images of other studies.
+    And the real test set."""
 
     view: str
     names: list[str]
@@ -38,14 +40,24 @@ class Bench:
     context: EvaluationContext
 
     def predict(self, train: LabelledImages) -> Prediction:
-        return utility.train_and_predict(train, self.test.images, self.settings, self.options["seeds"])
+        return utility.train_and_predict(
+            train, self.test.images, self.settings, self.options["seeds"]
+        )
 
     def cells(self, prediction: Prediction, figures: Sequence[str] = AVERAGES) -> dict[str, Any]:
         scores = utility.scores_of(self.test.labels, prediction)
-        return {name: bootstrap(scores[name], len(self.test), self.groups, *self._resampling) for name in figures}
+        return {
+            name: bootstrap(scores[name], len(self.test), self.groups, *self._resampling)
+            for name in figures
+        }
 
-    def compare(self, first: Prediction, second: Prediction, figure: str = "auroc macro") -> utility.Paired:
-        a, b = (utility.scores_of(self.test.labels, prediction)[figure] for prediction in (first, second))
+    def compare(
+        self, first: Prediction, second: Prediction, figure: str = "auroc macro"
+    ) -> utility.Paired:
+        a, b = (
+            utility.scores_of(self.test.labels, prediction)[figure]
+            for prediction in (first, second)
+        )
         return utility.paired_test(a, b, len(self.test), self.groups, *self._resampling)
 
     @property
@@ -54,29 +66,48 @@ class Bench:
 
 
 def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) -> Bench:
-    """Synthetic images by T>F (T>L), prompted by the reports of training studies, whose labels they inherit."""
+    """Synthetic images by T>F (T>L), prompted by the reports of training studies, whose labels they
+    inherit."""
     options = options_of(
-        table, context, num_images=context.settings.num_studies, num_test=2000, seeds=[0, 1], fit={}, scarcity="replace"
+        table,
+        context,
+        num_images=context.settings.num_studies,
+        num_test=2000,
+        seeds=[0, 1],
+        fit={},
+        scarcity="replace",
     )
     prompted, spare = _training(context, letter, options["num_images"])
     test = real_test(context, [letter], options["num_test"])
     labels = context.labels.of(prompted)
     tested = context.labels.of(test)
-    kept = [k for k in utility.measurable(tested, context.labels.names) if both_classes(labels[:, k])]
+    kept = [
+        k for k in utility.measurable(tested, context.labels.names) if both_classes(labels[:, k])
+    ]
     if not kept:
         raise ValueError(
-            f"no finding has positive and negative images both in {len(prompted)} training and the test studies"
+            f"no finding has positive and negative images both in {len(prompted)} training and the "
+            "test studies"
         )
-    take = lambda images, of: LabelledImages(np.asarray(images, np.float32), of[:, kept])  # noqa: E731
+    take = lambda images, of: LabelledImages(np.asarray(images, np.float32), of[:, kept])
     made = context.generated("T", letter, studies=prompted)[letter]
-    nearest = text_distances(context.values(prompted, "T"), context.values(spare, "T")).argmin(axis=1)
+    nearest = text_distances(context.values(prompted, "T"), context.values(spare, "T")).argmin(
+        axis=1
+    )
     images, others = context.images(test, letter), spare[: len(prompted)]
     return Bench(
-        VIEWS[letter], [context.labels.names[k] for k in kept], take(context.images(prompted, letter), labels),
-        take(np.stack(made), labels), take(context.images([spare[i] for i in nearest], letter), labels),
-        take(context.images(others, letter), context.labels.of(others)), take(images, tested), patients(test),
-        fit_settings(options["fit"], images.shape[1], f"evaluation.tables.{table.id}"), options, context,
-    )  # fmt: skip
+        VIEWS[letter],
+        [context.labels.names[k] for k in kept],
+        take(context.images(prompted, letter), labels),
+        take(np.stack(made), labels),
+        take(context.images([spare[i] for i in nearest], letter), labels),
+        take(context.images(others, letter), context.labels.of(others)),
+        take(images, tested),
+        patients(test),
+        fit_settings(options["fit"], images.shape[1], f"evaluation.tables.{table.id}"),
+        options,
+        context,
+    )
 
 
 def _training(context: EvaluationContext, letter: str, count: int) -> tuple[list, list]:
@@ -84,7 +115,8 @@ def _training(context: EvaluationContext, letter: str, count: int) -> tuple[list
     studies = context.training(["T", letter])
     if len(studies) < 20:
         raise ValueError(
-            f"expected 20 training studies or more with a report and a {context.name(letter)}, got {len(studies)}"
+            f"expected 20 training studies or more with a report and a {context.name(letter)}, got "
+            f"{len(studies)}"
         )
     count = min(count, len(studies) // 2)
     return studies[:count], studies[count:]

@@ -27,14 +27,18 @@ def image_grid(rows: Mapping[str, np.ndarray], path: Path) -> None:
     height, width = next(iter(rows.values())).shape[1:]
     gap = max(height // 32, 1)
     num_columns = max(len(images) for images in rows.values())
-    canvas = np.ones((len(rows) * (height + gap) - gap, num_columns * (width + gap) - gap), np.float32)
+    canvas = np.ones(
+        (len(rows) * (height + gap) - gap, num_columns * (width + gap) - gap), np.float32
+    )
     for line, images in enumerate(rows.values()):
         for i, image in enumerate(images):
             top, left = line * (height + gap), i * (width + gap)
             canvas[top : top + height, left : left + width] = image
     figure, axis = plt.subplots(figsize=(1.2 * num_columns + 1.2, 1.25 * len(rows)))
     axis.imshow(canvas, cmap="gray", vmin=0, vmax=1)
-    axis.set_yticks([line * (height + gap) + height / 2 for line in range(len(rows))], list(rows), fontsize=9)
+    axis.set_yticks(
+        [line * (height + gap) + height / 2 for line in range(len(rows))], list(rows), fontsize=9
+    )
     axis.set_xticks([])
     axis.tick_params(length=0)
     for spine in axis.spines.values():
@@ -43,7 +47,8 @@ def image_grid(rows: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def feature_map(features: Mapping[str, np.ndarray], path: Path, seed: int = 0) -> None:
-    """First two principal components of the first set (real) for all, and t-SNE of all; at most 300 of each set."""
+    """First two principal components of the first set (real) for all, and t-SNE of all; at most 300
+    of each set."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -53,7 +58,9 @@ def feature_map(features: Mapping[str, np.ndarray], path: Path, seed: int = 0) -
     perplexity = min(30.0, (len(stacked) - 1) / 3)
     maps = {
         "principal components of the real features": pca.transform(stacked),
-        "t-SNE": TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=400).fit_transform(stacked),
+        "t-SNE": TSNE(
+            2, perplexity=perplexity, init="pca", random_state=seed, max_iter=400
+        ).fit_transform(stacked),
     }
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.4))
     for axis, (title, points) in zip(axes, maps.items(), strict=True):
@@ -91,7 +98,9 @@ def histogram(systems: Mapping[str, np.ndarray], xlabel: str, path: Path) -> Non
     width = 0.8 / len(systems)
     for i, (name, values) in enumerate(systems.items()):
         shares = np.bincount(values.astype(int), minlength=last + 1) / len(values)
-        axis.bar(np.arange(last + 1) + (i - (len(systems) - 1) / 2) * width, shares, width, label=name)
+        axis.bar(
+            np.arange(last + 1) + (i - (len(systems) - 1) / 2) * width, shares, width, label=name
+        )
     axis.set_xticks(range(last + 1))
     axis.set_xlabel(xlabel)
     axis.set_ylabel("share of the studies")
@@ -99,7 +108,9 @@ def histogram(systems: Mapping[str, np.ndarray], xlabel: str, path: Path) -> Non
     _save(figure, path)
 
 
-def column_histograms(real: pd.DataFrame, generated: pd.DataFrame, schema: TableSchema, path: Path) -> None:
+def column_histograms(
+    real: pd.DataFrame, generated: pd.DataFrame, schema: TableSchema, path: Path
+) -> None:
     """Histogram or bars of each column, real and generated."""
     height = -(-len(schema.columns) // 4)
     figure, axes = plt.subplots(height, 4, figsize=(13, 2.4 * height), squeeze=False)
@@ -112,7 +123,9 @@ def column_histograms(real: pd.DataFrame, generated: pd.DataFrame, schema: Table
         if column.is_discrete:
             at = np.arange(len(column.categories))
             for i, values in enumerate(pair):
-                shares = [float((values == c).mean()) if len(values) else 0.0 for c in column.categories]
+                shares = [
+                    float((values == c).mean()) if len(values) else 0.0 for c in column.categories
+                ]
                 axis.bar(at + 0.4 * (i - 0.5), shares, 0.4)
             axis.set_xticks(at, column.categories, fontsize=6)
         else:
@@ -124,21 +137,39 @@ def column_histograms(real: pd.DataFrame, generated: pd.DataFrame, schema: Table
     _save(figure, path)
 
 
-def moments_chart(moments: Mapping[str, Mapping[str, Mapping[str, Any]]], names: Sequence[str], path: Path) -> None:
-    """System -> column -> moment -> Estimate, one panel a moment; the first system is the real one. Means and standard
-    deviations are shown in units of the real standard deviation, so that columns share an axis."""
+def moments_chart(
+    moments: Mapping[str, Mapping[str, Mapping[str, Any]]], names: Sequence[str], path: Path
+) -> None:
+    """System -> column -> moment -> Estimate, one panel a moment; the first system is the real one.
+    Means and standard deviations are shown in units of the real standard deviation, so that columns
+    share an axis."""
     real, columns = next(iter(moments.values())), list(next(iter(moments.values())))
     figure, axes = plt.subplots(1, len(names), figsize=(14, 0.45 * len(columns) + 1.4), sharey=True)
     scales = np.array([max(real[column]["sd"].value, 1e-12) for column in columns])
     for axis, moment in zip(axes, names, strict=True):
         scale = scales if moment in ("mean", "sd") else np.ones(len(columns))
-        offset = np.array([real[column]["mean"].value if moment == "mean" else 0.0 for column in columns])
+        offset = np.array(
+            [real[column]["mean"].value if moment == "mean" else 0.0 for column in columns]
+        )
         for i, (system, of_system) in enumerate(moments.items()):
             made = [of_system[column][moment] for column in columns]
-            value, low, high = ((np.array([getattr(e, b) for e in made]) - offset) / scale for b in ("value", "low", "high"))
+            value, low, high = (
+                (np.array([getattr(e, b) for e in made]) - offset) / scale
+                for b in ("value", "low", "high")
+            )
             error = np.nan_to_num([np.maximum(value - low, 0), np.maximum(high - value, 0)])
-            axis.errorbar(value, np.arange(len(columns)) + 0.2 * (i - 1), xerr=error, fmt="o", markersize=4, label=system)
-        axis.set_title({"mean": "mean - real mean, in real sd", "sd": "sd / real sd"}.get(moment, moment), fontsize=9)
+            axis.errorbar(
+                value,
+                np.arange(len(columns)) + 0.2 * (i - 1),
+                xerr=error,
+                fmt="o",
+                markersize=4,
+                label=system,
+            )
+        axis.set_title(
+            {"mean": "mean - real mean, in real sd", "sd": "sd / real sd"}.get(moment, moment),
+            fontsize=9,
+        )
         axis.tick_params(labelsize=8)
     axes[0].set_yticks(range(len(columns)), columns)
     axes[0].invert_yaxis()

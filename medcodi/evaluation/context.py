@@ -1,6 +1,8 @@
-"""What tables measure with: held-out studies, cached generations, labels of the data set, networks trained by the suite.
+"""What tables measure with: held-out studies, cached generations, labels of the data set, networks
+trained by the suite.
 
-Legend: N studies. Letters: F frontal, L lateral, T report, table the row; which modality each is, the recipe says.
+Legend: N studies. Letters: F frontal, L lateral, T report, table the row; which modality each is,
+the recipe says.
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ from medcodi.diffusion.sampler import SAMPLER_VERSION
 from medcodi.evaluation.generation import GeneratedRoute
 from medcodi.evaluation.labels import ColumnLabels, Labels, ReportLabels, TruthLabels
 from medcodi.evaluation.samples import read_samples, samples_identity
-from medcodi.metrics.labeler import Labeler
+from medcodi.labeler import Labeler
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.storage import load_index, model_hash
 
@@ -31,9 +33,12 @@ HELD_OUT = ("test", "validation")
 
 
 class EvaluationContext:
-    """One evaluation of one pipeline. `output` is results/NAME, `pipeline_dir` defaults to the run's own."""
+    """One evaluation of one pipeline. `output` is results/NAME, `pipeline_dir` defaults to the
+    run's own."""
 
-    def __init__(self, recipe: Recipe, output: str | Path, pipeline_dir: str | Path | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, output: str | Path, pipeline_dir: str | Path | None = None
+    ) -> None:
         self.recipe, self.settings, self.output = recipe, recipe.evaluation, Path(output)
         self.seed = self.settings.seed
         self.pipeline_dir = Path(pipeline_dir) if pipeline_dir else recipe.run_dir / "pipeline"
@@ -79,7 +84,9 @@ class EvaluationContext:
             if need == "pipeline" and not (self.pipeline_dir / "model_index.json").is_file():
                 reasons.append(f"there is no pipeline in {self.pipeline_dir}")
             elif need == "labels" and self.labels is None:
-                reasons.append("the data set has no labels: no truth, no reports, nothing in evaluation.labels")
+                reasons.append(
+                    "the data set has no labels: no truth, no reports, nothing in evaluation.labels"
+                )
             elif need == "truth" and not self._has_truth:
                 reasons.append("the truth is known for the phantom only")
             elif need in LETTERS and self.name(need) not in self.recipe.modalities:
@@ -93,9 +100,12 @@ class EvaluationContext:
     def split(self, split: str) -> PreparedDataset:
         return _open(self.recipe.data.prepared, split)
 
-    def studies(self, splits: str | Sequence[str], letters: Sequence[str] = (), count: int | None = None) -> list[Study]:
-        """Studies of one or more splits that have all of `letters`: those that are complete first, then in stored order
-        (with `count`, the first ones). Values are raw: images (H, W) in [0, 1], texts, rows."""
+    def studies(
+        self, splits: str | Sequence[str], letters: Sequence[str] = (), count: int | None = None
+    ) -> list[Study]:
+        """Studies of one or more splits that have all of `letters`: those that are complete first,
+        then in stored order (with `count`, the first ones). Values are raw: images (H, W) in [0,
+        1], texts, rows."""
         chosen: list[Study] = []
         for split in [splits] if isinstance(splits, str) else splits:
             dataset = self.split(split)
@@ -110,16 +120,20 @@ class EvaluationContext:
         return chosen
 
     def held_out(self, letters: Sequence[str], count: int | None = None) -> list[Study]:
-        """The studies that are generated for: the first `count` (default: the settings') of test, then of validation, that
-        have all of `letters`. Routes over complete data sets share them."""
+        """The studies that are generated for: the first `count` (default: the settings') of test,
+        then of validation, that have all of `letters`. Routes over complete data sets share them.
+        """
         key = (self.names(letters), self.settings.num_studies if count is None else count)
         if key not in self._held_out:
             self._held_out[key] = self.studies(HELD_OUT, letters, key[1])
         return self._held_out[key]
 
     def training(self, letters: Sequence[str], count: int | None = None) -> list[Study]:
-        """Real training studies that have all of `letters`, at most `count` (default: the settings')."""
-        return self.studies("train", letters, self.settings.num_training_studies if count is None else count)
+        """Real training studies that have all of `letters`, at most `count` (default: the
+        settings')."""
+        return self.studies(
+            "train", letters, self.settings.num_training_studies if count is None else count
+        )
 
     def values(self, studies: Sequence[Study], letter: str) -> list[Any]:
         return [study.values[self.name(letter)] for study in studies]
@@ -131,37 +145,58 @@ class EvaluationContext:
     # Generation
 
     def generated(
-        self, prompts: Sequence[str], outputs: Sequence[str], num_studies: int | None = None, seed: int | None = None,
-        joint: bool = True, studies: Sequence[Study] | None = None,
-    ) -> dict[str, list[Any]]:  # fmt: skip
-        """One sample a study: letter -> stored values (float images (H, W), texts, rows), in the order of the studies.
+        self,
+        prompts: Sequence[str],
+        outputs: Sequence[str],
+        num_studies: int | None = None,
+        seed: int | None = None,
+        joint: bool = True,
+        studies: Sequence[Study] | None = None,
+    ) -> dict[str, list[Any]]:
+        """One sample a study: letter -> stored values (float images (H, W), texts, rows), in the
+        order of the studies.
 
         Args:
             prompts, outputs: letters; () prompts is unconditional.
             studies: whose prompts are given; default `held_out(prompts + outputs, num_studies)`.
-            joint: False generates every output by a call of its own, with the seeds of the joint call: the two differ
-                by the coupling of the outputs alone.
+            joint: False generates every output by a call of its own, with the seeds of the joint
+                call: the two differ by the coupling of the outputs alone.
 
-        Cached below `work/generated`; a route in `evaluation.samples` is read from its folder instead. ValueError where
-        there is no study, or a sample is not finite.
+        Cached below `work/generated`; a route in `evaluation.samples` is read from its folder
+        instead. ValueError where there is no study, or a sample is not finite.
         """
-        studies = self.held_out([*prompts, *outputs], num_studies) if studies is None else list(studies)
+        studies = (
+            self.held_out([*prompts, *outputs], num_studies) if studies is None else list(studies)
+        )
         if not studies:
-            raise ValueError(f"no held-out study has all of {', '.join(self.names([*prompts, *outputs]))}")
+            raise ValueError(
+                f"no held-out study has all of {', '.join(self.names([*prompts, *outputs]))}"
+            )
         if not joint and len(outputs) > 1:
-            apart = [self.generated(prompts, [letter], None, seed, True, studies) for letter in outputs]
+            apart = [
+                self.generated(prompts, [letter], None, seed, True, studies) for letter in outputs
+            ]
             return {letter: values[letter] for letter, values in zip(outputs, apart, strict=True)}
         given, wanted = self.names(prompts), self.names(outputs)
         route = f"{''.join(prompts)}>{''.join(outputs)}"
         if route in self.settings.samples:
-            return {letter: self._read_samples(self.settings.samples[route], letter, studies) for letter in outputs}
+            return {
+                letter: self._read_samples(self.settings.samples[route], letter, studies)
+                for letter in outputs
+            }
         settings = {
-            "model": self.model_hash, "sampler": SAMPLER_VERSION, "data": self.data_hash,
-            "prompts": list(given), "outputs": list(wanted), "seed": self.seed if seed is None else seed,
+            "model": self.model_hash,
+            "sampler": SAMPLER_VERSION,
+            "data": self.data_hash,
+            "prompts": list(given),
+            "outputs": list(wanted),
+            "seed": self.seed if seed is None else seed,
             "num_inference_steps": self.settings.num_inference_steps,
-        }  # fmt: skip
+        }
         kept = GeneratedRoute(self.work / "generated", settings, wanted)
-        values = kept.values(studies, functools.partial(self._generate, given, wanted), self.settings.batch_size)
+        values = kept.values(
+            studies, functools.partial(self._generate, given, wanted), self.settings.batch_size
+        )
         return {letter: values[name] for letter, name in zip(outputs, wanted, strict=True)}
 
     def _read_samples(self, folder: str, letter: str, studies: list[Study]) -> list[Any]:
@@ -171,14 +206,26 @@ class EvaluationContext:
         return read_samples(folder, name, fields[name].storage, size, studies)
 
     def _generate(
-        self, given: tuple[str, ...], wanted: tuple[str, ...], studies: list[Study], seeds: list[int]
+        self,
+        given: tuple[str, ...],
+        wanted: tuple[str, ...],
+        studies: list[Study],
+        seeds: list[int],
     ) -> dict[str, list[Any]]:
-        logger.info("generating %s from %s, %d samples", "+".join(wanted), "+".join(given) or "nothing", len(studies))
+        logger.info(
+            "generating %s from %s, %d samples",
+            "+".join(wanted),
+            "+".join(given) or "nothing",
+            len(studies),
+        )
         out = self.pipeline(
-            prompts={name: [study.values[name] for study in studies] for name in given}, outputs=list(wanted),
-            num_images_per_prompt=1 if given else len(studies), seeds=seeds, batch_size=len(studies),
+            prompts={name: [study.values[name] for study in studies] for name in given},
+            outputs=list(wanted),
+            num_images_per_prompt=1 if given else len(studies),
+            seeds=seeds,
+            batch_size=len(studies),
             num_inference_steps=self.settings.num_inference_steps,
-        )  # fmt: skip
+        )
         modality = self.pipeline.family.modality
         return {name: modality(name).to_stored(out.value_batches[name]) for name in wanted}
 
@@ -190,7 +237,8 @@ class EvaluationContext:
 
     @functools.cached_property
     def labels(self) -> Labels | None:
-        """Of the data set: the recipe's columns, else the phantom's truth, else what reports say; None without any."""
+        """Of the data set: the recipe's columns, else the phantom's truth, else what reports say;
+        None without any."""
         if self.settings.labels:
             table = self.name("table")
             return ColumnLabels(self.settings.labels, table, self.split("train").schemas[table])

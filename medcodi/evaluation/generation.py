@@ -1,10 +1,11 @@
 """Generated samples on disk: what one table generated, no other generates again.
 
     work/generated/ROUTE_KEY/settings.json      model hash, steps, seed, switches
-                            /part_NNNNN.npz     study ids and values of one batch, written through a temporary name
+                            /part_NNNNN.npz     study ids and values of one batch, written through a
+                            temporary name
 
-A sample's seed depends on its prompts, its study and `seed` only, so that routes with the same prompts are paired and a
-run that was killed goes on where it stopped.
+A sample's seed depends on its prompts, its study and `seed` only, so that routes with the same
+prompts are paired and a run that was killed goes on where it stopped.
 """
 
 import json
@@ -31,10 +32,17 @@ class GeneratedRoute:
 
     def __init__(self, folder: Path, settings: dict[str, Any], outputs: Sequence[str]) -> None:
         route = f"{'+'.join(settings['prompts']) or 'nothing'}_to_{'+'.join(outputs)}"
-        self.folder, self.settings, self.outputs = folder / f"{route}_{fingerprint(settings)}", settings, list(outputs)
+        self.folder, self.settings, self.outputs = (
+            folder / f"{route}_{fingerprint(settings)}",
+            settings,
+            list(outputs),
+        )
 
-    def values(self, studies: Sequence[Study], generate: Generate, batch_size: int) -> dict[str, list[Any]]:
-        """Output name -> stored values, one for each of `studies`; generates and keeps those that are not there yet.
+    def values(
+        self, studies: Sequence[Study], generate: Generate, batch_size: int
+    ) -> dict[str, list[Any]]:
+        """Output name -> stored values, one for each of `studies`; generates and keeps those that
+        are not there yet.
 
         Raises ValueError where a generated image is not finite.
         """
@@ -42,18 +50,26 @@ class GeneratedRoute:
         missing = [study for study in studies if study.study_id not in kept]
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
-            seeds = [sample_seed(self.settings["seed"], self.settings["prompts"], study.study_id) for study in batch]
+            seeds = [
+                sample_seed(self.settings["seed"], self.settings["prompts"], study.study_id)
+                for study in batch
+            ]
             values = generate(batch, seeds)
             self._check(values, batch)
             self._write([study.study_id for study in batch], values)
-            kept |= {s.study_id: {n: values[n][i] for n in self.outputs} for i, s in enumerate(batch)}
+            kept |= {
+                s.study_id: {n: values[n][i] for n in self.outputs} for i, s in enumerate(batch)
+            }
         return {name: [kept[study.study_id][name] for study in studies] for name in self.outputs}
 
     def _check(self, values: dict[str, list[Any]], batch: Sequence[Study]) -> None:
         for name, column in values.items():
             for value, study in zip(column, batch, strict=True):
                 if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                    raise ValueError(f"{self.folder.name}: the generated {name} of study {study.study_id} is not finite")
+                    raise ValueError(
+                        f"{self.folder.name}: the generated {name} of study {study.study_id} is "
+                        "not finite"
+                    )
 
     def _read(self) -> dict[str, dict[str, Any]]:
         kept: dict[str, dict[str, Any]] = {}
@@ -69,7 +85,11 @@ class GeneratedRoute:
         (self.folder / "settings.json").write_text(json.dumps(self.settings, indent=1))
         number = len(list(self.folder.glob("part_*.npz")))
         partial = self.folder / f".part_{number:05d}.npz"
-        np.savez(partial, study_id=np.array(study_ids), **{name: _pack(column) for name, column in values.items()})
+        np.savez(
+            partial,
+            study_id=np.array(study_ids),
+            **{name: _pack(column) for name, column in values.items()},
+        )
         os.replace(partial, self.folder / f"part_{number:05d}.npz")
 
 

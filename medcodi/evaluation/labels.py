@@ -12,14 +12,19 @@ import numpy as np
 from medcodi.config import unknown_key
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
-from medcodi.metrics.labeler import NEGATIVE, POSITIVE, Labeler
+from medcodi.labeler import NEGATIVE, POSITIVE, Labeler
 
 NO_FINDING, SUPPORT = "No Finding", "Support Devices"
 PHANTOM_FINDINGS = {
-    "Atelectasis": ("atelectasis",), "Cardiomegaly": ("cardiomegaly",), "Consolidation": ("consolidation",),
-    "Edema": ("edema",), "Lung Lesion": ("nodule",), "Pleural Effusion": ("effusion_left", "effusion_right"),
-    "Pneumothorax": ("pneumothorax",), SUPPORT: ("pacemaker", "central_line", "endotracheal_tube"),
-}  # fmt: skip
+    "Atelectasis": ("atelectasis",),
+    "Cardiomegaly": ("cardiomegaly",),
+    "Consolidation": ("consolidation",),
+    "Edema": ("edema",),
+    "Lung Lesion": ("nodule",),
+    "Pleural Effusion": ("effusion_left", "effusion_right"),
+    "Pneumothorax": ("pneumothorax",),
+    SUPPORT: ("pacemaker", "central_line", "endotracheal_tube"),
+}
 
 
 class Labels(ABC):
@@ -38,7 +43,10 @@ class TruthLabels(Labels):
     names, source = tuple(PHANTOM_FINDINGS), "truth of the phantom"
 
     def of(self, studies: Sequence[Study]) -> np.ndarray:
-        rows = [[any(_shown(s.truth[k]) for k in keys) for keys in PHANTOM_FINDINGS.values()] for s in studies]
+        rows = [
+            [any(_shown(s.truth[k]) for k in keys) for keys in PHANTOM_FINDINGS.values()]
+            for s in studies
+        ]
         return np.array(rows, float).reshape(len(rows), len(self.names))
 
 
@@ -47,7 +55,8 @@ def _shown(value: Any) -> bool:
 
 
 class ReportLabels(Labels):
-    """What the labeler reads in the report of a study: not mentioned and uncertain are unknown (MedCoDi-M, Table 1)."""
+    """What the labeler reads in the report of a study: not mentioned and uncertain are unknown
+    (MedCoDi-M, Table 1)."""
 
     def __init__(self, labeler: Labeler, report: str) -> None:
         self.labeler, self.report = labeler, report
@@ -65,7 +74,9 @@ class ReportLabels(Labels):
 class ColumnLabels(Labels):
     """Columns of the table, as `evaluation.labels` names them."""
 
-    def __init__(self, rules: Mapping[str, Mapping[str, Any]], table: str, schema: TableSchema) -> None:
+    def __init__(
+        self, rules: Mapping[str, Mapping[str, Any]], table: str, schema: TableSchema
+    ) -> None:
         self.rules, self.table = {name: dict(rule) for name, rule in rules.items()}, table
         self.names, self.source = tuple(rules), f"columns of {table}"
         categories = {column.name: column.categories for column in schema.columns}
@@ -78,15 +89,21 @@ class ColumnLabels(Labels):
                 raise unknown_key(str(rule.get("column")), categories, f"{where}.column")
             for value in [*rule.get("positive", []), *rule.get("negative", [])]:
                 if value not in categories[rule["column"]]:
-                    raise unknown_key(str(value), categories[rule["column"]], f"{where} (values of {rule['column']})")
+                    raise unknown_key(
+                        str(value),
+                        categories[rule["column"]],
+                        f"{where} (values of {rule['column']})",
+                    )
             if not rule.get("positive"):
-                raise ValueError(f"{where} needs `positive`, a list of values of the column {rule['column']!r}")
+                raise ValueError(
+                    f"{where} needs `positive`, a list of values of the column {rule['column']!r}"
+                )
 
     def of(self, studies: Sequence[Study]) -> np.ndarray:
         rows = [study.values.get(self.table) or {} for study in studies]
-        return np.array([[self._label(row, r) for r in self.rules.values()] for row in rows], float).reshape(
-            len(rows), len(self.names)
-        )
+        return np.array(
+            [[self._label(row, r) for r in self.rules.values()] for row in rows], float
+        ).reshape(len(rows), len(self.names))
 
     @staticmethod
     def _label(row: Mapping[str, Any], rule: Mapping[str, Any]) -> float:

@@ -1,4 +1,5 @@
-"""Networks that the suite trains on REAL training studies, kept in `work/networks`; training of the model never saw them."""
+"""Networks that the suite trains on REAL training studies, kept in `work/networks`; training of the
+model never saw them."""
 
 import logging
 from collections.abc import Callable
@@ -20,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 class LabelBackbone:
-    """The embedded default: features of the classifier that was trained on the data set's own labels."""
+    """The embedded default: features of the classifier that was trained on the data set's own
+    labels."""
 
     def __init__(self, classifier: ImageClassifier, view: str) -> None:
         self.name, self.classifier = f"label network ({view})", classifier
@@ -38,7 +40,8 @@ class Networks:
         self._kept: dict[str, Any] = {}
 
     def classifier(self, letter: str, labels: Labels | None = None) -> ImageClassifier:
-        """Findings in the images of a view (F or L), trained on `labels` (default: of the data set).
+        """Findings in the images of a view (F or L), trained on `labels` (default: of the data
+        set).
 
         ValueError where the data set has no labels, or none of them has both classes.
         """
@@ -48,15 +51,29 @@ class Networks:
 
         def train() -> ImageClassifier:
             studies = self.context.training([letter])
-            logger.info("training the %s classifier on %d real images (%s)", letter, len(studies), labels.source)
-            images, steps = self.context.images(studies, letter), self.context.settings.network_steps
+            logger.info(
+                "training the %s classifier on %d real images (%s)",
+                letter,
+                len(studies),
+                labels.source,
+            )
+            images, steps = (
+                self.context.images(studies, letter),
+                self.context.settings.network_steps,
+            )
             return ImageClassifier(labels.names).fit(images, labels.of(studies), steps)
 
-        return self._get(f"classifier_{letter}", [labels.source, labels.names], ImageClassifier.load, train)
+        return self._get(
+            f"classifier_{letter}", [labels.source, labels.names], ImageClassifier.load, train
+        )
 
     def backbones(self, letter: str) -> list[LabelBackbone | Backbone]:
         """The embedded default (where there are labels), then the recipe's plug-ins."""
-        own = [LabelBackbone(self.classifier(letter), self.context.name(letter))] if self.context.labels else []
+        own = (
+            [LabelBackbone(self.classifier(letter), self.context.name(letter))]
+            if self.context.labels
+            else []
+        )
         for spec in self.context.settings.backbones:
             key = f"backbone_{fingerprint(spec)}"
             if key not in self._kept:
@@ -77,9 +94,15 @@ class Networks:
 
         return self._get("coherence", [views, text], CoherenceEncoder.load, train)
 
-    def _get(self, name: str, settings: Any, load: Callable[[Path], Any], train: Callable[[], Any]) -> Any:
-        about = [settings, self.context.data_hash, self.context.settings.num_training_studies,
-                 self.context.settings.network_steps]  # fmt: skip
+    def _get(
+        self, name: str, settings: Any, load: Callable[[Path], Any], train: Callable[[], Any]
+    ) -> Any:
+        about = [
+            settings,
+            self.context.data_hash,
+            self.context.settings.num_training_studies,
+            self.context.settings.network_steps,
+        ]
         folder = self.folder / f"{name}_{fingerprint(about)}"
         if folder.name not in self._kept:
             if folder.is_dir():

@@ -1,4 +1,5 @@
-"""What the tables of utility, hybrid, tabular and privacy share: their options, and joint records of studies."""
+"""What the tables of utility, hybrid, tabular and privacy share: their options, and joint records
+of studies."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,11 +13,17 @@ from medcodi.evaluation.context import HELD_OUT, EvaluationContext
 from medcodi.evaluation.table import EvaluationTable
 from medcodi.metrics.fitting import FitSettings
 
-RECORD = ("F", "T", "table")  # what one unconditional joint sample holds, as far as the recipe has it
+RECORD = (
+    "F",
+    "T",
+    "table",
+)  # what one unconditional joint sample holds, as far as the recipe has it
 SMALL_IMAGE = 128  # pixels; up to here the default network is the tiny one
 
 
-def options_of(table: EvaluationTable, context: EvaluationContext, **defaults: Any) -> dict[str, Any]:
+def options_of(
+    table: EvaluationTable, context: EvaluationContext, **defaults: Any
+) -> dict[str, Any]:
     """The recipe's `evaluation.tables.ID` over `defaults`; an unknown key is an error."""
     given = table.options(context)
     for key in given:
@@ -26,13 +33,17 @@ def options_of(table: EvaluationTable, context: EvaluationContext, **defaults: A
 
 
 def fit_settings(fit: dict[str, Any], size: int, where: str) -> FitSettings:
-    """Settings of a network for images of `size` pixels: DenseNet-121, for small ones `tiny` and a short training; `fit`
-    (the recipe's) over these."""
+    """Settings of a network for images of `size` pixels: DenseNet-121, for small ones `tiny` and a
+    short training; `fit` (the recipe's) over these."""
     fields = [field.name for field in dataclasses.fields(FitSettings)]
     for key in fit:
         if key not in fields:
             raise unknown_key(key, fields, f"{where}.fit")
-    small = {"network": "tiny", "num_epochs": 12, "min_steps": 60, "learning_rate": 3e-3} if size <= SMALL_IMAGE else {}
+    small = (
+        {"network": "tiny", "num_epochs": 12, "min_steps": 60, "learning_rate": 3e-3}
+        if size <= SMALL_IMAGE
+        else {}
+    )
     device = {"device": "cuda"} if torch.cuda.is_available() else {}
     return FitSettings(**(small | device | fit))
 
@@ -43,18 +54,21 @@ def record_letters(context: EvaluationContext, needed: Sequence[str] = ()) -> tu
 
 
 def generated_records(context: EvaluationContext, count: int) -> dict[str, list[Any]]:
-    """`count` unconditional joint samples, letter -> values. Training studies only lend their ids as seeds."""
+    """`count` unconditional joint samples, letter -> values. Training studies only lend their ids
+    as seeds."""
     letters = record_letters(context)
     studies = context.training(letters, count)
     if len(studies) < count:
         raise ValueError(
-            f"{count} samples are seeded by as many training studies, there are {len(studies)}: lower num_records"
+            f"{count} samples are seeded by as many training studies, there are {len(studies)}: "
+            "lower num_records"
         )
     return context.generated((), letters, studies=studies)
 
 
 def real_test(context: EvaluationContext, letters: Sequence[str], count: int) -> list[Study]:
-    """Up to `count` studies of test, then of validation, that have all of `letters`: more than are generated for."""
+    """Up to `count` studies of test, then of validation, that have all of `letters`: more than are
+    generated for."""
     studies = context.studies(HELD_OUT, letters, count)
     if not studies:
         raise ValueError(f"no held-out study has all of {', '.join(context.names(letters))}")

@@ -1,4 +1,5 @@
-"""Routes as the papers write them, and the baseline that every route has: the output of the nearest training study."""
+"""Routes as the papers write them, and the baseline that every route has: the output of the nearest
+training study."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,19 +24,32 @@ def patients(studies: Sequence[Study]) -> list[str]:
 
 
 def retrieved(
-    context: EvaluationContext, prompts: Sequence[str], output: str, studies: Sequence[Study], outputs: Sequence[str] = ()
+    context: EvaluationContext,
+    prompts: Sequence[str],
+    output: str,
+    studies: Sequence[Study],
+    outputs: Sequence[str] = (),
 ) -> list[Any]:
-    """The real output of the training study whose prompts (images and reports) are nearest, for each study. With `outputs`
-    only training studies that have all of these count, so that they come from one study."""
+    """The real output of the training study whose prompts (images and reports) are nearest, for
+    each study. With `outputs` only training studies that have all of these count, so that they come
+    from one study."""
     needed = list(dict.fromkeys([*prompts, output, *outputs]))
     training = context.training(needed)
     if not training:
-        raise ValueError(f"no training study has all of {', '.join(context.names(needed))} to retrieve from")
-    return [context.values([training[i]], output)[0] for i in nearest_studies(context, prompts, studies, training)]
+        raise ValueError(
+            f"no training study has all of {', '.join(context.names(needed))} to retrieve from"
+        )
+    return [
+        context.values([training[i]], output)[0]
+        for i in nearest_studies(context, prompts, studies, training)
+    ]
 
 
 def nearest_studies(
-    context: EvaluationContext, prompts: Sequence[str], studies: Sequence[Study], training: Sequence[Study]
+    context: EvaluationContext,
+    prompts: Sequence[str],
+    studies: Sequence[Study],
+    training: Sequence[Study],
 ) -> np.ndarray:
     """Index of the training study with the nearest prompts, for each study."""
     distances = []
@@ -48,13 +62,18 @@ def nearest_studies(
     return nearest(*distances)
 
 
-def applicable(context: EvaluationContext, routes: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[str]]:
-    """The routes that some held-out study can be measured on, and a note for each other one. ValueError without any."""
+def applicable(
+    context: EvaluationContext, routes: Sequence[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The routes that some held-out study can be measured on, and a note for each other one.
+    ValueError without any."""
     kept, notes = [], []
     for prompts, outputs in routes:
         reasons = context.missing([*prompts, *outputs])
         if not reasons and not context.held_out([*prompts, *outputs]):
-            reasons = [f"no held-out study has all of {', '.join(context.names([*prompts, *outputs]))}"]
+            reasons = [
+                f"no held-out study has all of {', '.join(context.names([*prompts, *outputs]))}"
+            ]
         if reasons:
             notes.append(f"{route_name(prompts, outputs)} is left out: {'; '.join(reasons)}.")
         else:

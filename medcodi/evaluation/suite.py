@@ -1,7 +1,7 @@
 """Runs the tables of a recipe one after the other: tables/ID.json each, then the page.
 
-A table that is done with the same settings, model, data and version is not run again; one that raises is recorded with its
-message and the others still run.
+A table that is done with the same settings, model, data and version is not run again; one that
+raises is recorded with its message and the others still run.
 """
 
 import json
@@ -22,11 +22,15 @@ logger = logging.getLogger(__name__)
 DONE, FAILED, NOT_APPLICABLE = "done", "failed", "not applicable"
 
 
-def run_suite(context: EvaluationContext, ids: Sequence[str] | None = None, again: bool = False) -> dict[str, Any]:
-    """Run tables (all by default) and write report.html, .md and .json; `again` measures also what is done.
+def run_suite(
+    context: EvaluationContext, ids: Sequence[str] | None = None, again: bool = False
+) -> dict[str, Any]:
+    """Run tables (all by default) and write report.html, .md and .json; `again` measures also what
+    is done.
 
-    Returns the document of report.json: {name, model, data, settings, tables: {ID: {status, seconds, result | message}}}.
-    The report shows every table that has been measured for this recipe, also those of earlier calls.
+    Returns the document of report.json: {name, model, data, settings, tables: {ID: {status,
+    seconds, result | message}}}. The report shows every table that has been measured for this
+    recipe, also those of earlier calls.
     """
     folder = context.output / "tables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +40,12 @@ def run_suite(context: EvaluationContext, ids: Sequence[str] | None = None, agai
         if not again and _is_done(path, state):
             logger.info("%s: done before", key)
             continue
-        document = _run_table(table, context) | {"id": key, "also": list(cls.also), "title": cls.title, "key": state}
+        document = _run_table(table, context) | {
+            "id": key,
+            "also": list(cls.also),
+            "title": cls.title,
+            "key": state,
+        }
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(document, indent=1))
         os.replace(partial, path)
@@ -71,7 +80,8 @@ def _run_table(table: EvaluationTable, context: EvaluationContext) -> dict[str, 
 
 
 def _collect(folder: Path, context: EvaluationContext) -> dict[str, dict[str, Any]]:
-    """Every table that has a result, in order; `stale` marks one of another model, data set or settings."""
+    """Every table that has a result, in order; `stale` marks one of another model, data set or
+    settings."""
     collected = {}
     for key, cls in choose_tables(None).items():
         path = folder / f"{key}.json"

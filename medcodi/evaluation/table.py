@@ -30,11 +30,12 @@ TABLES: dict[str, type["EvaluationTable"]] = {}
 
 @dataclass
 class Row:
-    """One system. `kind` is ours (what was generated), baseline (a system that does not generate: constant, retrieval),
-    floor (chance, or real against real), real (real outputs, measured alike) or paper (a published value).
+    """One system. `kind` is ours (what was generated), baseline (a system that does not generate:
+    constant, retrieval), floor (chance, or real against real), real (real outputs, measured alike)
+    or paper (a published value).
 
-    `cells` maps a column to a number, a text, an `Estimate` (value with interval) or None (does not apply). `n` is what
-    the row rests on, by default the `n` of its first estimate.
+    `cells` maps a column to a number, a text, an `Estimate` (value with interval) or None (does not
+    apply). `n` is what the row rests on, by default the `n` of its first estimate.
     """
 
     system: str
@@ -44,9 +45,13 @@ class Row:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"row {self.system!r}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+            raise ValueError(
+                f"row {self.system!r}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}"
+            )
         if self.n is None:
-            self.n = next((cell.n for cell in self.cells.values() if isinstance(cell, Estimate)), None)
+            self.n = next(
+                (cell.n for cell in self.cells.values() if isinstance(cell, Estimate)), None
+            )
 
     def value(self, column: str) -> float:
         """The number in a cell; NaN where it holds none."""
@@ -57,9 +62,9 @@ class Row:
 
 @dataclass
 class Result:
-    """A measured table. `columns` are the headings after the system's; `n` the studies it rests on; `seeds` of the
-    samples; `figures` plain floats for programs (key -> value); `pictures` caption -> PNG, a path as
-    `context.picture` gave it."""
+    """A measured table. `columns` are the headings after the system's; `n` the studies it rests on;
+    `seeds` of the samples; `figures` plain floats for programs (key -> value); `pictures` caption
+    -> PNG, a path as `context.picture` gave it."""
 
     title: str
     columns: Sequence[str]
@@ -74,16 +79,21 @@ class Result:
         for row in self.rows:
             for column in row.cells:
                 if column not in self.columns:
-                    raise unknown_key(column, self.columns, f"the columns of table {self.title!r}, row {row.system!r}")
+                    raise unknown_key(
+                        column,
+                        self.columns,
+                        f"the columns of table {self.title!r}, row {row.system!r}",
+                    )
 
     def to_json(self) -> dict[str, Any]:
         return jsonable(asdict(self))
 
 
 class EvaluationTable(ABC):
-    """One table. `needs` says what it cannot do without: letters of modalities (F L T table), `pipeline`, `labels`
-    (findings of the data set), `truth` (the phantom's). Where one is absent the table is listed as not applicable.
-    `also` are further ids that it covers. `version` rises when the measurement changes: older results are run again.
+    """One table. `needs` says what it cannot do without: letters of modalities (F L T table),
+    `pipeline`, `labels` (findings of the data set), `truth` (the phantom's). Where one is absent
+    the table is listed as not applicable. `also` are further ids that it covers. `version` rises
+    when the measurement changes: older results are run again.
     """
 
     id: ClassVar[str]
@@ -94,7 +104,8 @@ class EvaluationTable(ABC):
 
     @abstractmethod
     def run(self, context: "EvaluationContext") -> Result:
-        """Measure. ValueError with a clear message for data that cannot be measured; the other tables still run."""
+        """Measure. ValueError with a clear message for data that cannot be measured; the other
+        tables still run."""
 
     def reasons(self, context: "EvaluationContext") -> list[str]:
         """Why the table does not apply, one sentence each; empty when it does."""
@@ -108,7 +119,10 @@ class EvaluationTable(ABC):
 def register_table(cls: type[EvaluationTable]) -> type[EvaluationTable]:
     """Class decorator: make a table known under its id."""
     if TABLES.get(cls.id, cls).__qualname__ != cls.__qualname__:
-        raise ValueError(f"two tables have the id {cls.id!r}: {TABLES[cls.id].__qualname__} and {cls.__qualname__}")
+        raise ValueError(
+            f"two tables have the id {cls.id!r}: {TABLES[cls.id].__qualname__} and "
+            f"{cls.__qualname__}"
+        )
     TABLES[cls.id] = cls
     return cls
 
@@ -122,13 +136,16 @@ def all_tables() -> dict[str, type[EvaluationTable]]:
 
 
 def choose_tables(ids: Sequence[str] | None) -> dict[str, type[EvaluationTable]]:
-    """The tables with these ids (also the ids in `also`), all by default. ValueError names the valid ids."""
+    """The tables with these ids (also the ids in `also`), all by default. ValueError names the
+    valid ids."""
     known = all_tables()
     owner = {alias.lower(): key for key, cls in known.items() for alias in (key, *cls.also)}
     chosen = set(known) if not ids else set()
     for wanted in ids or ():
         if wanted.lower() not in owner:
-            raise unknown_key(wanted, [a for key, cls in known.items() for a in (key, *cls.also)], "the tables")
+            raise unknown_key(
+                wanted, [a for key, cls in known.items() for a in (key, *cls.also)], "the tables"
+            )
         chosen.add(owner[wanted.lower()])
     return {key: cls for key, cls in known.items() if key in chosen}
 

@@ -1,4 +1,5 @@
-"""What a network needs from the training split, for an import that may come before any data are prepared."""
+"""What a network needs from the training split, for an import that may come before any data are
+prepared."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -11,10 +12,11 @@ from medcodi.training.run import Run
 
 
 class Assets(Mapping[str, Any]):
-    """Assets of one modality, looked up when a network first asks: an image has none, CLIP's text tower its own tokenizer.
+    """Assets of one modality, looked up when a network first asks: an image has none, CLIP's text
+    tower its own tokenizer.
 
-    They are the run's where it has begun. Before, a report with `autoencoder_tokenizers` reads those; what is learned from
-    data begins the run, and ValueError says so where none are prepared.
+    They are the run's where it has begun. Before, a report with `autoencoder_tokenizers` reads
+    those; what is learned from data begins the run, and ValueError says so where none are prepared.
     """
 
     def __init__(self, recipe: Recipe, name: str) -> None:
@@ -29,7 +31,8 @@ class Assets(Mapping[str, Any]):
             return Run(self.recipe).family.assets[self.name]
         except (ValueError, OSError) as error:
             raise ValueError(
-                f"{self.name!r} needs what its networks learn from the training split before any weights (a report's "
+                f"{self.name!r} needs what its networks learn from the training split before any "
+                "weights (a report's "
                 f"tokenizer, a table's columns): prepare the data first. {error}"
             ) from error
 
@@ -44,5 +47,6 @@ class Assets(Mapping[str, Any]):
 
 
 def family_of(recipe: Recipe) -> ModelFamily:
-    """The family of a recipe whose data need not be prepared yet, as long as no network asks for its assets."""
+    """The family of a recipe whose data need not be prepared yet, as long as no network asks for
+    its assets."""
     return ModelFamily(recipe, {name: Assets(recipe, name) for name in recipe.modalities})

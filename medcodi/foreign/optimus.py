@@ -25,7 +25,9 @@ def ledger(bert: str, gpt2: str, autoencoder: OptimusVAE) -> Ledger:
         found.kill(f"bert.{key}", HEAD)
     for key in encoder.state_dict():
         if key.startswith("pooler.") and autoencoder.config.pooling != "cls":
-            found.kill(f"bert.{key}", "BERT's pooling of [CLS]: this recipe pools by learned queries")
+            found.kill(
+                f"bert.{key}", "BERT's pooling of [CLS]: this recipe pools by learned queries"
+            )
         else:
             move_encoder(found, f"bert.{key}", key, autoencoder)
     for key in decoder.state_dict():
@@ -42,12 +44,17 @@ def move_encoder(found: Ledger, full: str, key: str, autoencoder: OptimusVAE) ->
 
 
 def move_decoder(found: Ledger, full: str, key: str, autoencoder: OptimusVAE) -> None:
-    """`key` in GPT2LMHeadModel's names; tokens that the recipe's tokenizer has beyond the source's start as the mean."""
+    """`key` in GPT2LMHeadModel's names; tokens that the recipe's tokenizer has beyond the source's
+    start as the mean."""
     if key == "transformer.wpe.weight":
         _cut(found, f"decoder.{key}", full, autoencoder.config.max_length)
         return
     value, how = found[full], "copied"
-    more = len(autoencoder.tokenizer) - value.shape[0] if key in ("transformer.wte.weight", "lm_head.weight") else 0
+    more = (
+        len(autoencoder.tokenizer) - value.shape[0]
+        if key in ("transformer.wte.weight", "lm_head.weight")
+        else 0
+    )
     if more == 3:  # the [PAD], [BOS], [EOS] of Optimus
         value = torch.cat([value, value.mean(dim=0, keepdim=True).expand(more, -1)])
         how = "copied; the 3 tokens that Optimus adds start as the mean of all"
@@ -57,11 +64,24 @@ def move_decoder(found: Ledger, full: str, key: str, autoencoder: OptimusVAE) ->
 def _cut(found: Ledger, target: str, full: str, length: int) -> None:
     value = found[full]
     if value.shape[0] < length:
-        raise ValueError(f"{found.source} has {value.shape[0]} positions, the recipe's max_length is {length}")
-    found.move(target, [full], value[:length].clone(), "copied" if value.shape[0] == length else CUT)
+        raise ValueError(
+            f"{found.source} has {value.shape[0]} positions, the recipe's max_length is {length}"
+        )
+    found.move(
+        target, [full], value[:length].clone(), "copied" if value.shape[0] == length else CUT
+    )
 
 
 def load(found: Ledger, autoencoder: OptimusVAE) -> None:
-    own = ("pooling.", "to_posterior.", "slot_embedding", "slot_to_hidden.", "to_memory.", "to_embedding.")
-    reasons = dict.fromkeys(own, NEW) | {"latent_": "latent statistics: measured by the autoencoder stage"}
+    own = (
+        "pooling.",
+        "to_posterior.",
+        "slot_embedding",
+        "slot_to_hidden.",
+        "to_memory.",
+        "to_embedding.",
+    )
+    reasons = dict.fromkeys(own, NEW) | {
+        "latent_": "latent statistics: measured by the autoencoder stage"
+    }
     found.load_into(autoencoder, reasons)

@@ -1,4 +1,5 @@
-"""Reading what others published: Hugging Face folders or hub names, and weight files. No pickled code is ever run."""
+"""Reading what others published: Hugging Face folders or hub names, and weight files. No pickled
+code is ever run."""
 
 import re
 import zipfile
@@ -23,17 +24,26 @@ def pretrained(
 
     Returns:
         the model and the source's keys that it has no place for (all below `dead`).
-        ValueError names what is missing, unexpected or of another shape, and the folder when there is none.
+        ValueError names what is missing, unexpected or of another shape, and the folder when there
+        is none.
     """
     where = Path(source) / subfolder
     try:
         model, info = model_class.from_pretrained(
-            str(source), use_safetensors=True, output_loading_info=True, **({"subfolder": subfolder} if subfolder else {})
+            str(source),
+            use_safetensors=True,
+            output_loading_info=True,
+            **({"subfolder": subfolder} if subfolder else {}),
         )
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
-        files = f"{subfolder}/config.json and {subfolder}/*.safetensors" if subfolder else "config.json and *.safetensors"
+        files = (
+            f"{subfolder}/config.json and {subfolder}/*.safetensors"
+            if subfolder
+            else "config.json and *.safetensors"
+        )
         raise ValueError(
-            f"cannot load {model_class.__name__} from {source}: {_absence(error, Path(source), where)}. Give a local folder "
+            f"cannot load {model_class.__name__} from {source}: "
+            f"{_absence(error, Path(source), where)}. Give a local folder "
             f"with {files}, or a hub name while the hub can be reached"
         ) from error
     missing, wrong = sorted(info["missing_keys"]), [str(m) for m in info["mismatched_keys"]]
@@ -41,14 +51,16 @@ def pretrained(
     refused = [key for key in unexpected if not key.startswith(dead)] if dead else unexpected
     if missing or wrong or refused:
         raise ValueError(
-            f"{where} is no complete {model_class.__name__}. Missing keys: {missing[:5]} ({len(missing)}). Unexpected "
+            f"{where} is no complete {model_class.__name__}. Missing keys: {missing[:5]} "
+            f"({len(missing)}). Unexpected "
             f"keys: {refused[:5]} ({len(refused)}). Other shapes: {wrong[:5]} ({len(wrong)})"
         )
     return model, unexpected
 
 
 def _absence(error: BaseException, source: Path, where: Path) -> str:
-    """Why nothing was loaded from folder `where` of `source`: the libraries hide a hub that cannot be reached."""
+    """Why nothing was loaded from folder `where` of `source`: the libraries hide a hub that cannot
+    be reached."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     if source.is_dir():
         return said if where.is_dir() else f"there is no folder {where}"
@@ -64,9 +76,11 @@ def _absence(error: BaseException, source: Path, where: Path) -> str:
 
 
 def weights_file(path: str | Path) -> dict[str, torch.Tensor]:
-    """State dict of a .safetensors file, or of a torch file (.pt, .pth, .bin, .ckpt) read with weights_only.
+    """State dict of a .safetensors file, or of a torch file (.pt, .pth, .bin, .ckpt) read with
+    weights_only.
 
-    A `state_dict` entry is unwrapped. ValueError for a file that is none, holds other objects, or no tensors.
+    A `state_dict` entry is unwrapped. ValueError for a file that is none, holds other objects, or
+    no tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,15 +89,24 @@ def weights_file(path: str | Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            mapped = zipfile.is_zipfile(path)  # torch's format before 1.6 is no zip, and cannot be mapped
+            mapped = zipfile.is_zipfile(
+                path
+            )  # torch's format before 1.6 is no zip, and cannot be mapped
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         raise ValueError(f"{path} cannot be read as weights alone: {_refusal(error)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    others = [k for k, v in state.items() if not isinstance(v, torch.Tensor)] if isinstance(state, dict) else None
+    others = (
+        [k for k, v in state.items() if not isinstance(v, torch.Tensor)]
+        if isinstance(state, dict)
+        else None
+    )
     if not state or others or others is None:
-        raise ValueError(f"{path} must hold a mapping of names to tensors; entries that are none: {(others or ['all'])[:5]}")
+        raise ValueError(
+            f"{path} must hold a mapping of names to tensors; entries that are none: "
+            f"{(others or ['all'])[:5]}"
+        )
     return state
 
 
@@ -91,7 +114,14 @@ def _refusal(error: Exception) -> str:
     """Why torch refuses a file, without its advice on how to run the code in it all the same."""
     text = str(error)
     if unsupported := re.search(r"GLOBAL (\S+)", text):
-        return f"it holds the Python object {unsupported[1]}, and medcodi runs no pickled code; expected tensors by name"
-    text = text.rpartition("WeightsUnpickler error:")[2].partition("In PyTorch 2.6, we changed")[0].strip()
+        return (
+            f"it holds the Python object {unsupported[1]}, and medcodi runs no pickled code; "
+            "expected tensors by name"
+        )
+    text = (
+        text.rpartition("WeightsUnpickler error:")[2]
+        .partition("In PyTorch 2.6, we changed")[0]
+        .strip()
+    )
     reason = text.partition("\n")[0].partition(". ")[0] or type(error).__name__
     return f"is it cut off, or another kind of file? ({reason})"

@@ -1,7 +1,9 @@
-"""A stage that starts from imported weights: they become its checkpoint of step 0, which the stage resumes.
+"""A stage that starts from imported weights: they become its checkpoint of step 0, which the stage
+resumes.
 
-So the training loop needs to know nothing of them, and what a stage exports is always its own: latent statistics and
-reconstruction are measured on the data at hand, also with `num_steps: 0`, which keeps a pretrained part as it is.
+So the training loop needs to know nothing of them, and what a stage exports is always its own:
+latent statistics and reconstruction are measured on the data at hand, also with `num_steps: 0`,
+which keeps a pretrained part as it is.
 """
 
 import json
@@ -25,23 +27,35 @@ STARTED = "started_from.json"
 
 
 def start_stage(recipe: Recipe, stage: str, folders: Sequence[str | Path]) -> list[Path]:
-    """Put imported weights (folders of `import_*`) under a stage that has not begun; returns the checkpoints.
+    """Put imported weights (folders of `import_*`) under a stage that has not begun; returns the
+    checkpoints.
 
-    The rest of the stage's networks starts as without them. Changing the recipe afterwards makes another stage: start again.
-    Raises ValueError for weights of another stage or modality, and for a stage that has begun.
+    The rest of the stage's networks starts as without them. Changing the recipe afterwards makes
+    another stage: start again. Raises ValueError for weights of another stage or modality, and for
+    a stage that has begun.
     """
     configs = {Path(folder): load_config(folder) for folder in folders}
     for folder, config in configs.items():
         if STAGE_OF.get(config.get("foreign")) != stage:
-            raise ValueError(f"{folder} holds {config.get('foreign')!r} weights, which start "
-                             f"{STAGE_OF.get(config.get('foreign'), 'no stage')!r}, not {stage!r}")  # fmt: skip
+            raise ValueError(
+                f"{folder} holds {config.get('foreign')!r} weights, which start "
+                f"{STAGE_OF.get(config.get('foreign'), 'no stage')!r}, not {stage!r}"
+            )
     owners = tasks_of(Run(recipe), stage)
-    lost = [str(f) for f, config in configs.items() if not any(_owns(args, config["name"]) for _, _, args in owners)]
+    lost = [
+        str(f)
+        for f, config in configs.items()
+        if not any(_owns(args, config["name"]) for _, _, args in owners)
+    ]
     if lost:
-        raise ValueError(f"{lost} are for a modality or group that {stage!r} of this recipe does not train now")
+        raise ValueError(
+            f"{lost} are for a modality or group that {stage!r} of this recipe does not train now"
+        )
     written = []
     for name, task_class, arguments in owners:
-        own = {folder: config for folder, config in configs.items() if _owns(arguments, config["name"])}
+        own = {
+            folder: config for folder, config in configs.items() if _owns(arguments, config["name"])
+        }
         if own:
             task = task_class(*arguments)
             for folder, config in own.items():
@@ -52,7 +66,8 @@ def start_stage(recipe: Recipe, stage: str, folders: Sequence[str | Path]) -> li
 
 
 def _owns(arguments: tuple, name: str) -> bool:
-    """Whether a task, by its arguments (run) or (run, group or modality), trains the part called `name`."""
+    """Whether a task, by its arguments (run) or (run, group or modality), trains the part called
+    `name`."""
     return name == arguments[1] if len(arguments) > 1 else name in arguments[0].family.groups
 
 
@@ -71,7 +86,11 @@ def _write(task: Task, recipe: Recipe, stage: str, name: str, sources: dict[str,
     optimizer = adamw([p for p in task.parameters() if p.requires_grad], config.optim)
     identity = run_identity(task, config, recipe.seed)
     ema = EMA(task, config.ema_decay)
-    state = {"model": trainable_state(task), "optimizer": optimizer.state_dict(), "ema": ema.state_dict()}
+    state = {
+        "model": trainable_state(task),
+        "optimizer": optimizer.state_dict(),
+        "ema": ema.state_dict(),
+    }
     written = save_checkpoint(folder / "checkpoints", 0, identity, state, config.checkpoints_kept)
     (folder / STARTED).write_text(json.dumps(sources, indent=1))
     return written

@@ -1,7 +1,8 @@
 """Does an image belong to a report? An encoder of its own, which the model under test never saw.
 
-A small convolutional tower a view and a linear text tower on hashed words, trained contrastively on REAL pairs; nothing is
-shared with the model's prompt encoders. Legend: N studies, H, W pixels, D = 64 width, V hashed words.
+A small convolutional tower a view and a linear text tower on hashed words, trained contrastively on
+REAL pairs; nothing is shared with the model's prompt encoders. Legend: N studies, H, W pixels, D =
+64 width, V hashed words.
 """
 
 import logging
@@ -25,7 +26,8 @@ WIDTH, WORDS, BATCH = 64, 4096, 64
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cosine of N pairs of vectors (N, D) -> (N,). ValueError for other shapes, NaN where a vector is zero."""
+    """Cosine of N pairs of vectors (N, D) -> (N,). ValueError for other shapes, NaN where a vector
+    is zero."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"expected two sets of vectors (N, D), got {a.shape} and {b.shape}")
@@ -34,9 +36,12 @@ def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def shuffled_cosine(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
-    """Mean cosine over all pairs of different rows, the floor of the mean over matching pairs, and the range of 95 % of
-    shufflings; NaN for one row."""
-    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (np.asarray(first, float), np.asarray(second, float)))
+    """Mean cosine over all pairs of different rows, the floor of the mean over matching pairs, and
+    the range of 95 % of shufflings; NaN for one row."""
+    a, b = (
+        x / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (np.asarray(first, float), np.asarray(second, float))
+    )
     n = len(a)
     if n < 2:
         return Estimate(np.nan, np.nan, np.nan, n)
@@ -46,7 +51,8 @@ def shuffled_cosine(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Est
 
 
 class CoherenceEncoder(nn.Module):
-    """`views` are the names of the image modalities, `text` the name of the report; each is encoded to unit vectors."""
+    """`views` are the names of the image modalities, `text` the name of the report; each is encoded
+    to unit vectors."""
 
     def __init__(self, views: Sequence[str], text: str, seed: int = 0) -> None:
         super().__init__()
@@ -68,17 +74,24 @@ class CoherenceEncoder(nn.Module):
             return torch.from_numpy(_word_shares(values))
         return to_pixels(as_float_images(np.stack(values), name))
 
-    def fit(self, values: Mapping[str, Sequence[np.ndarray | str]], num_steps: int = 250) -> "CoherenceEncoder":
-        """Train on N real complete studies, name -> N values; equal reports are positives of each other."""
+    def fit(
+        self, values: Mapping[str, Sequence[np.ndarray | str]], num_steps: int = 250
+    ) -> "CoherenceEncoder":
+        """Train on N real complete studies, name -> N values; equal reports are positives of each
+        other."""
         inputs = {name: self.inputs(name, values[name]) for name in self.towers}
         keys = torch.from_numpy(np.unique(np.asarray(values[self.text]), return_inverse=True)[1])
         num_rows = len(keys)
         if num_rows < 8:
-            raise ValueError(f"the coherence encoder needs at least 8 complete training studies, got {num_rows}")
+            raise ValueError(
+                f"the coherence encoder needs at least 8 complete training studies, got {num_rows}"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             optimizer = torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=0.05)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=num_steps, pct_start=0.2)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, 2e-3, total_steps=num_steps, pct_start=0.2
+            )
             self.train()
             for _ in range(num_steps):
                 rows = torch.randperm(num_rows)[: min(BATCH, num_rows)]
@@ -94,7 +107,9 @@ class CoherenceEncoder(nn.Module):
         key = {name: keys if name == self.text else own for name in self.towers}
         codes = {n: self._encode(n, x if n == self.text else shifted(x)) for n, x in inputs.items()}
         scale = self.log_scale.exp().clamp(max=100)
-        return sum(infonce(codes[a], codes[b], scale, positives(key[a], key[b])) for a, b in self.pairs)
+        return sum(
+            infonce(codes[a], codes[b], scale, positives(key[a], key[b])) for a, b in self.pairs
+        )
 
     def _encode(self, name: str, inputs: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.towers[name](inputs), dim=-1)
@@ -102,7 +117,11 @@ class CoherenceEncoder(nn.Module):
     @torch.inference_mode()
     def encode(self, name: str, values: Sequence[np.ndarray | str]) -> np.ndarray:
         """N values of a modality -> (N, D) unit vectors."""
-        return torch.cat([self._encode(name, part) for part in self.inputs(name, values).split(512)]).double().numpy()
+        return (
+            torch.cat([self._encode(name, part) for part in self.inputs(name, values).split(512)])
+            .double()
+            .numpy()
+        )
 
     def save(self, folder: str | Path) -> None:
         save_module(self, folder, {"views": list(self.views), "text": self.text, "seed": self.seed})

@@ -1,4 +1,5 @@
-"""Small networks that the suite trains itself, on real or synthetic data, and the loop that fits them.
+"""Small networks that the suite trains itself, on real or synthetic data, and the loop that fits
+them.
 
 Legend: N rows, H W pixels, K outputs. Images are float arrays (N, H, W) in [0, 1].
 """
@@ -22,8 +23,9 @@ NETWORKS = ("tiny", "densenet121")
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a network is fitted: at most `num_epochs` (and at least `min_steps` steps, on a small set by more epochs),
-    stopped when the validation loss has not improved for `patience` epochs; the best epoch's weights are kept."""
+    """How a network is fitted: at most `num_epochs` (and at least `min_steps` steps, on a small set
+    by more epochs), stopped when the validation loss has not improved for `patience` epochs; the
+    best epoch's weights are kept."""
 
     network: str = "densenet121"
     num_epochs: int = 50
@@ -37,16 +39,24 @@ class FitSettings:
 
 
 class TinyNetwork(nn.Module):
-    """(N, 1, H, W) -> (N, K), for images of 32 to 128 pixels on a CPU. Keeps an 8 x 8 layout: a side stays a side."""
+    """(N, 1, H, W) -> (N, K), for images of 32 to 128 pixels on a CPU. Keeps an 8 x 8 layout: a
+    side stays a side."""
 
     def __init__(self, num_outputs: int, width: int = 16) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, width, 5, stride=2, padding=2), nn.BatchNorm2d(width), nn.ReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.BatchNorm2d(2 * width), nn.ReLU(),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.BatchNorm2d(2 * width), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(8), nn.Flatten(),
-        )  # fmt: skip
+            nn.Conv2d(1, width, 5, stride=2, padding=2),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(8),
+            nn.Flatten(),
+        )
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width * 64, num_outputs))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -54,7 +64,8 @@ class TinyNetwork(nn.Module):
 
 
 class GreyDenseNet(nn.Module):
-    """torchvision's DenseNet-121 from scratch on grey images (N, 1, H, W), repeated to its three channels."""
+    """torchvision's DenseNet-121 from scratch on grey images (N, 1, H, W), repeated to its three
+    channels."""
 
     def __init__(self, num_outputs: int) -> None:
         super().__init__()
@@ -92,17 +103,24 @@ def shifted(pixels: torch.Tensor, max_shift: int) -> torch.Tensor:
 
 
 def fit(
-    network: nn.Module, loss: Callable[[torch.Tensor], torch.Tensor], num_rows: int,
-    validate: Callable[[], float] | None, settings: FitSettings,
-) -> int:  # fmt: skip
-    """Fit `network` by AdamW; `loss(rows)` is that of a batch of row indices, `validate()` the figure that early
-    stopping lowers (None: every epoch is run). Returns the epochs run. Draw from torch's global generator only.
+    network: nn.Module,
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    num_rows: int,
+    validate: Callable[[], float] | None,
+    settings: FitSettings,
+) -> int:
+    """Fit `network` by AdamW; `loss(rows)` is that of a batch of row indices, `validate()` the
+    figure that early
+    stopping lowers (None: every epoch is run). Returns the epochs run. Draw from torch's global
+    generator only.
 
     ValueError for fewer than two rows and for a loss that is not finite.
     """
     if num_rows < 2:
         raise ValueError(f"expected two training rows or more, got {num_rows}")
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
     per_epoch = max(num_rows // settings.batch_size, 1)
     num_epochs = max(settings.num_epochs, -(-settings.min_steps // per_epoch))
     # An epoch of a tiny set is too short to judge: validate after 10 steps or more.
@@ -115,7 +133,9 @@ def fit(
                 continue  # a small rest makes a poor batch norm
             value = loss(rows)
             if not torch.isfinite(value):
-                raise ValueError(f"the loss of {type(network).__name__} is {float(value)} in epoch {epoch}")
+                raise ValueError(
+                    f"the loss of {type(network).__name__} is {float(value)} in epoch {epoch}"
+                )
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
@@ -137,7 +157,9 @@ def fit(
 
 
 @torch.inference_mode()
-def outputs_of(network: nn.Module, *inputs: torch.Tensor, device: str = "cpu", batch_size: int = 256) -> torch.Tensor:
+def outputs_of(
+    network: nn.Module, *inputs: torch.Tensor, device: str = "cpu", batch_size: int = 256
+) -> torch.Tensor:
     """Outputs (N, K) on the CPU of rows (N, ...) given batch by batch."""
     network.eval()
     parts = zip(*(x.split(batch_size) for x in inputs), strict=True)

@@ -1,7 +1,9 @@
-"""Images with their table rows as one record: the outcome network at mixing ratios, and the rank of a row among others.
+"""Images with their table rows as one record: the outcome network at mixing ratios, and the rank of
+a row among others.
 
-After Kikuchi et al. (J Imaging Inform Med 2024), whose architectures stand in a supplement that is not at hand: ours
-are `fitting.NETWORKS` for the image and one hidden layer for the row. Legend: N records, D features of a row.
+After Kikuchi et al. (J Imaging Inform Med 2024), whose architectures stand in a supplement that is
+not at hand: ours are `fitting.NETWORKS` for the image and one hidden layer for the row. Legend: N
+records, D features of a row.
 """
 
 import dataclasses
@@ -23,9 +25,12 @@ IMAGE_WIDTH, ROW_WIDTH, CODE_DIM = 32, 32, 18  # 18: the width of the paper's la
 TEMPERATURE, VALIDATION_SHARE = 0.2, 0.25  # the paper splits 800 : 272 records
 
 
-def row_features(rows: Sequence[dict], schema: TableSchema, without: Sequence[str] = ()) -> np.ndarray:
-    """Rows -> (N, D): numbers as the schema encodes them (0 where missing) and one-hot categories, each column with a state
-    "missing". `without` names columns to leave out, such as the outcome. ValueError for one that is not there."""
+def row_features(
+    rows: Sequence[dict], schema: TableSchema, without: Sequence[str] = ()
+) -> np.ndarray:
+    """Rows -> (N, D): numbers as the schema encodes them (0 where missing) and one-hot categories,
+    each column with a state "missing". `without` names columns to leave out, such as the outcome.
+    ValueError for one that is not there."""
     if unknown := sorted(set(without) - set(schema.names)):
         raise ValueError(f"no such column {unknown}; the table has {schema.names}")
     encoded, parts = schema.encode(list(rows)).numpy(), []
@@ -62,12 +67,16 @@ class Records:
         return Records(self.images[chosen], self.rows[chosen], self.outcome[chosen])
 
     def __add__(self, other: "Records") -> "Records":
-        parts = (np.concatenate([getattr(r, f.name) for r in (self, other)]) for f in dataclasses.fields(self))
+        parts = (
+            np.concatenate([getattr(r, f.name) for r in (self, other)])
+            for f in dataclasses.fields(self)
+        )
         return Records(*parts)
 
 
 def replaced(real: Records, synthetic: Records, share_real: float, seed: int = 0) -> Records:
-    """As many records as the real set, of which `share_real` are real, others replaced by synthetic ones at random.
+    """As many records as the real set, of which `share_real` are real, others replaced by synthetic
+    ones at random.
 
     ValueError when there are too few synthetic records."""
     if not 0 <= share_real <= 1:
@@ -93,12 +102,18 @@ class OutcomeNetwork(nn.Module):
         return self.head(torch.cat([self.image(images), self.row(rows)], dim=1))
 
 
-def predict_outcome(train: Records, test: Records, settings: FitSettings, seeds: Sequence[int] = (0,)) -> np.ndarray:
-    """Mean logit (N,) over seeds of outcome networks trained on `train`, a quarter of which (by outcome alike, other
-    ones for every seed) stops the training early. ValueError when either outcome has fewer than two records."""
+def predict_outcome(
+    train: Records, test: Records, settings: FitSettings, seeds: Sequence[int] = (0,)
+) -> np.ndarray:
+    """Mean logit (N,) over seeds of outcome networks trained on `train`, a quarter of which (by
+    outcome alike, other ones for every seed) stops the training early. ValueError when either
+    outcome has fewer than two records."""
     counts = [int((train.outcome == value).sum()) for value in (True, False)]
     if min(counts) < 2:
-        raise ValueError(f"training needs two records or more of each outcome, got {counts[0]} with it, {counts[1]} without")
+        raise ValueError(
+            f"training needs two records or more of each outcome, got {counts[0]} with it, "
+            f"{counts[1]} without"
+        )
     return np.mean([_predict_once(train, test, settings, seed) for seed in seeds], axis=0)
 
 
@@ -133,7 +148,8 @@ def _stratified(outcome: np.ndarray, seed: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class DeLong:
-    """Two correlated AUCs, their difference (first minus second) with a 95 % interval, and the two-sided `p`."""
+    """Two correlated AUCs, their difference (first minus second) with a 95 % interval, and the
+    two-sided `p`."""
 
     first: Estimate
     second: Estimate
@@ -142,19 +158,25 @@ class DeLong:
 
 
 def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
-    """DeLong's test of two scores (N,) on the same binary `labels` (N,) (DeLong, DeLong, Clarke-Pearson 1988), with the
-    midrank form of the structural components (Sun and Xu 2014).
+    """DeLong's test of two scores (N,) on the same binary `labels` (N,) (DeLong, DeLong,
+    Clarke-Pearson 1988), with the midrank form of the structural components (Sun and Xu 2014).
 
     ValueError for NaN and when a class has fewer than two rows (its variance is then unknown).
     """
     positive = np.asarray(labels).astype(bool)
     scores = np.stack([np.asarray(first, float), np.asarray(second, float)])
     if scores.shape != (2, len(positive)) or np.isnan(scores).any():
-        raise ValueError(f"expected two scores without NaN for each of {len(positive)} labels, got shape {scores.shape}")
+        raise ValueError(
+            f"expected two scores without NaN for each of {len(positive)} labels, got shape "
+            f"{scores.shape}"
+        )
     m, n = int(positive.sum()), int((~positive).sum())
     if min(m, n) < 2:
-        raise ValueError(f"DeLong's test needs two rows or more of each class, got {m} positive and {n} negative")
-    # V10_i = P(X_i > Y), V01_j = P(X > Y_j), ties one half; midranks count both without the m x n comparisons.
+        raise ValueError(
+            f"DeLong's test needs two rows or more of each class, got {m} positive and {n} negative"
+        )
+    # V10_i = P(X_i > Y), V01_j = P(X > Y_j), ties one half; midranks count both without the m x n
+    # comparisons.
     whole = stats.rankdata(scores, axis=1)
     v10 = (whole[:, positive] - stats.rankdata(scores[:, positive], axis=1)) / n  # 2, m
     v01 = 1 - (whole[:, ~positive] - stats.rankdata(scores[:, ~positive], axis=1)) / m  # 2, n
@@ -166,8 +188,9 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
     return DeLong(
         _normal(values[0], np.sqrt(covariance[0, 0]), len(positive), (0, 1)),
         _normal(values[1], np.sqrt(covariance[1, 1]), len(positive), (0, 1)),
-        _normal(difference, sd, len(positive), (-1, 1)), float(p),
-    )  # fmt: skip
+        _normal(difference, sd, len(positive), (-1, 1)),
+        float(p),
+    )
 
 
 def _normal(value: float, sd: float, n: int, bounds: tuple[float, float]) -> Estimate:
@@ -176,7 +199,8 @@ def _normal(value: float, sd: float, n: int, bounds: tuple[float, float]) -> Est
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: sorted p times the number of hypotheses left, made monotone, at most 1."""
+    """Holm's step-down adjustment: sorted p times the number of hypotheses left, made monotone, at
+    most 1."""
     p = np.asarray(p_values, float)
     if np.isnan(p).any() or (p < 0).any() or (p > 1).any():
         raise ValueError(f"p-values lie in [0, 1], got {p.tolist()}")
@@ -187,7 +211,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class PairEncoders:
-    """Image and row into one space, trained so that a record's two sides are near (InfoNCE in both directions)."""
+    """Image and row into one space, trained so that a record's two sides are near (InfoNCE in both
+    directions)."""
 
     def __init__(self, settings: FitSettings, seed: int = 0) -> None:
         self.settings, self.seed = settings, seed
@@ -197,14 +222,21 @@ class PairEncoders:
     def fit(self, images: np.ndarray, rows: np.ndarray) -> "PairEncoders":
         """`images` (N, H, W) and `rows` (N, D); a quarter of the pairs stops the training early."""
         if len(images) != len(rows) or len(images) < 20:
-            raise ValueError(f"expected 20 pairs or more, got {len(images)} images and {len(rows)} rows")
+            raise ValueError(
+                f"expected 20 pairs or more, got {len(images)} images and {len(rows)} rows"
+            )
         pixels, features, device = as_pixels(images), torch.from_numpy(rows), self.settings.device
         order = torch.from_numpy(np.random.default_rng(self.seed).permutation(len(images)))
         held, used = order.split([len(order) // 4, len(order) - len(order) // 4])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.image = build_network(self.settings.network, CODE_DIM).to(device)
-            hidden = nn.Linear(rows.shape[1], 2 * ROW_WIDTH), nn.ReLU(), nn.Dropout(0.2), nn.Linear(2 * ROW_WIDTH, CODE_DIM)
+            hidden = (
+                nn.Linear(rows.shape[1], 2 * ROW_WIDTH),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+                nn.Linear(2 * ROW_WIDTH, CODE_DIM),
+            )
             self.row = nn.Sequential(*hidden).to(device)
 
             def contrast(at: torch.Tensor, moved: int) -> torch.Tensor:
@@ -214,16 +246,26 @@ class PairEncoders:
                 return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
             both = nn.ModuleList([self.image, self.row])
-            fit(both, lambda chosen: contrast(used[chosen], self.settings.max_shift), len(used),
-                lambda: float(contrast(held, 0)), self.settings)  # fmt: skip
+            fit(
+                both,
+                lambda chosen: contrast(used[chosen], self.settings.max_shift),
+                len(used),
+                lambda: float(contrast(held, 0)),
+                self.settings,
+            )
         return self
 
     def ranks(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Rank (N,) of each image's own row among all N rows by cosine, 1 the best; chance has the median (N + 1) / 2."""
+        """Rank (N,) of each image's own row among all N rows by cosine, 1 the best; chance has the
+        median (N + 1) / 2."""
         if self.image is None or self.row is None:
             raise ValueError("these PairEncoders are not trained: call fit first")
-        a = F.normalize(outputs_of(self.image, as_pixels(images), device=self.settings.device), dim=1).numpy()
-        b = F.normalize(outputs_of(self.row, torch.from_numpy(rows), device=self.settings.device), dim=1).numpy()
+        a = F.normalize(
+            outputs_of(self.image, as_pixels(images), device=self.settings.device), dim=1
+        ).numpy()
+        b = F.normalize(
+            outputs_of(self.row, torch.from_numpy(rows), device=self.settings.device), dim=1
+        ).numpy()
         similarity = a @ b.T
         own = np.diag(similarity)[:, None]
         # A row that occurs twice is as near as the own one: half of the ties stand before it.

@@ -8,13 +8,17 @@ import numpy as np
 def as_float_images(images: Sequence[np.ndarray] | np.ndarray, where: str = "images") -> np.ndarray:
     """(N, H, W) uint8, uint16 or float in [0, 1] -> float32 in [0, 1].
 
-    Differences of unsigned integers wrap (10 - 20 = 246), so that no metric ever sees any. ValueError for no image, other
-    shapes, NaN or infinite pixels and values outside [0, 1], naming the first image that is at fault.
+    Differences of unsigned integers wrap (10 - 20 = 246), so that no metric ever sees any.
+    ValueError for no image, other shapes, NaN or infinite pixels and values outside [0, 1], naming
+    the first image that is at fault.
     """
     if len(images) == 0:
         raise ValueError(f"{where}: expected at least one image, got none")
     if len({np.shape(image) for image in images}) > 1:
-        raise ValueError(f"{where}: expected images of one size, got {sorted({np.shape(image) for image in images})}")
+        raise ValueError(
+            f"{where}: expected images of one size, got "
+            f"{sorted({np.shape(image) for image in images})}"
+        )
     array = np.asarray(images)
     if array.ndim != 3:
         raise ValueError(f"{where}: expected grey images (N, H, W), got shape {array.shape}")
@@ -25,13 +29,16 @@ def as_float_images(images: Sequence[np.ndarray] | np.ndarray, where: str = "ima
     array = array.astype(np.float32)
     finite = np.isfinite(array).all(axis=(1, 2))
     if not finite.all():
-        raise ValueError(f"{where}: {int((~finite).sum())} of {len(array)} images hold NaN or infinite pixels, "
-                         f"first image {int(finite.argmin())}")  # fmt: skip
+        raise ValueError(
+            f"{where}: {int((~finite).sum())} of {len(array)} images hold NaN or infinite pixels, "
+            f"first image {int(finite.argmin())}"
+        )
     inside = (array.min(axis=(1, 2)) >= -1e-6) & (array.max(axis=(1, 2)) <= 1 + 1e-6)
     if not inside.all():
         image = array[inside.argmin()]
         raise ValueError(
-            f"{where}: pixels must lie in [0, 1]; image {inside.argmin()} has [{image.min():g}, {image.max():g}]"
+            f"{where}: pixels must lie in [0, 1]; image {inside.argmin()} has [{image.min():g}, "
+            f"{image.max():g}]"
         )
     return array
 

@@ -1,6 +1,8 @@
-"""Image reader of the chest phantom: measures what a generated image shows, independently of the model's encoders.
+"""Image reader of the chest phantom: measures what a generated image shows, independently of the
+model's encoders.
 
-Legend: N images, H, W grid, K outputs. A small CNN for one view, trained on real phantom images with known truth.
+Legend: N images, H, W grid, K outputs. A small CNN for one view, trained on real phantom images
+with known truth.
 """
 
 import json
@@ -20,14 +22,23 @@ SITES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_lower
 SITE_KEYS = tuple(f"consolidation_{site}" for site in SITES)
 LABELS = (
     *("effusion_left", "effusion_right", "cardiomegaly", "consolidation", *SITE_KEYS),
-    *("edema", "pneumothorax", "pneumothorax_left", "pneumothorax_right", "atelectasis", "nodule", "pacemaker"),
+    *(
+        "edema",
+        "pneumothorax",
+        "pneumothorax_left",
+        "pneumothorax_right",
+        "atelectasis",
+        "nodule",
+        "pacemaker",
+    ),
 )
 READER_SIZE = 64
 _CTR_MEAN, _CTR_STD = 0.47, 0.06
 
 
 def label_table(truths: list[dict[str, Any]]) -> np.ndarray:
-    """Truth dicts of the phantom -> binary labels (N, len(LABELS)) float32 in the order of `LABELS`."""
+    """Truth dicts of the phantom -> binary labels (N, len(LABELS)) float32 in the order of
+    `LABELS`."""
     return np.array([[_label(truth, key) for key in LABELS] for truth in truths], np.float32)
 
 
@@ -52,7 +63,9 @@ class ReaderNetwork(nn.Module):
                 nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
             ]
         )
-        self.norms = nn.ModuleList([nn.BatchNorm2d(width), nn.BatchNorm2d(2 * width), nn.BatchNorm2d(2 * width)])
+        self.norms = nn.ModuleList(
+            [nn.BatchNorm2d(width), nn.BatchNorm2d(2 * width), nn.BatchNorm2d(2 * width)]
+        )
         self.hidden = nn.Linear(2 * width * 64, 128)
         self.norm = nn.BatchNorm1d(128)
         self.out = nn.Linear(128, num_outputs)
@@ -77,17 +90,28 @@ class PhantomReader:
         self.network: ReaderNetwork | None = None
 
     def fit(
-        self, images: np.ndarray, truths: list[dict[str, Any]], view: str, num_epochs: int = 10, batch_size: int = 64
+        self,
+        images: np.ndarray,
+        truths: list[dict[str, Any]],
+        view: str,
+        num_epochs: int = 10,
+        batch_size: int = 64,
     ) -> "PhantomReader":
-        """Train on `images` (N, H, W) float32 in [0, 1] with their `truths`; `view` is a name, kept with the weights.
+        """Train on `images` (N, H, W) float32 in [0, 1] with their `truths`; `view` is a name, kept
+        with the weights.
 
         The same seed and images give the same reader on the same machine.
         """
         if len(images) != len(truths):
-            raise ValueError(f"expected one truth for each image, got {len(images)} images and {len(truths)} truths")
+            raise ValueError(
+                f"expected one truth for each image, got {len(images)} images and {len(truths)} "
+                "truths"
+            )
         self.view = view
         labels = torch.from_numpy(label_table(truths))
-        ratio = torch.tensor([(truth["ctr"] - _CTR_MEAN) / _CTR_STD for truth in truths], dtype=torch.float32)
+        ratio = torch.tensor(
+            [(truth["ctr"] - _CTR_MEAN) / _CTR_STD for truth in truths], dtype=torch.float32
+        )
         pixels = to_pixels(images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -96,12 +120,19 @@ class PhantomReader:
         return self
 
     def _train(
-        self, pixels: torch.Tensor, labels: torch.Tensor, ratio: torch.Tensor, num_epochs: int, batch_size: int
+        self,
+        pixels: torch.Tensor,
+        labels: torch.Tensor,
+        ratio: torch.Tensor,
+        num_epochs: int,
+        batch_size: int,
     ) -> None:
         network = self.network.train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.02)
         num_steps = num_epochs * max(len(pixels) // batch_size, 1)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=num_steps, pct_start=0.2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 3e-3, total_steps=num_steps, pct_start=0.2
+        )
         step = 0
         while step < num_steps:
             for rows in torch.randperm(len(pixels)).split(batch_size):
@@ -119,7 +150,8 @@ class PhantomReader:
 
     @torch.inference_mode()
     def read(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Images (N, H, W) float32 in [0, 1] -> `LABELS` with probabilities (N,), and the estimated `ctr` (N,)."""
+        """Images (N, H, W) float32 in [0, 1] -> `LABELS` with probabilities (N,), and the estimated
+        `ctr` (N,)."""
         if self.network is None:
             raise ValueError("this PhantomReader is not trained: call fit or load first")
         outputs = torch.cat([self.network(part) for part in to_pixels(images).split(512)]).double()
@@ -128,7 +160,8 @@ class PhantomReader:
         return read
 
     def score(self, images: np.ndarray, truths: list[dict[str, Any]]) -> dict[str, float]:
-        """AUC of each label with both classes present, and `ctr_r2`: on real held-out images this is the ceiling."""
+        """AUC of each label with both classes present, and `ctr_r2`: on real held-out images this
+        is the ceiling."""
         from sklearn.metrics import r2_score, roc_auc_score
 
         read, labels = self.read(images), label_table(truths)
@@ -153,7 +186,10 @@ class PhantomReader:
         """A reader that `save` wrote; raises ValueError where it was made for other labels."""
         config = json.loads((Path(folder) / "reader.json").read_text())
         if tuple(config["labels"]) != LABELS:
-            raise ValueError(f"reader in {folder} has the labels {config['labels']}, expected {list(LABELS)}: fit it again")
+            raise ValueError(
+                f"reader in {folder} has the labels {config['labels']}, expected {list(LABELS)}: "
+                "fit it again"
+            )
         reader = cls(config["seed"])
         reader.view = config["view"]
         reader.network = ReaderNetwork(len(LABELS) + 1)
@@ -169,11 +205,14 @@ def to_pixels(images: np.ndarray) -> torch.Tensor:
         raise ValueError(f"expected images (N, H, W), got shape {images.shape}")
     pixels = torch.from_numpy(images)[:, None]
     if pixels.shape[-2:] != (READER_SIZE, READER_SIZE):
-        pixels = F.interpolate(pixels, size=(READER_SIZE, READER_SIZE), mode="bilinear", antialias=True)
+        pixels = F.interpolate(
+            pixels, size=(READER_SIZE, READER_SIZE), mode="bilinear", antialias=True
+        )
     return pixels.contiguous()
 
 
 def shifted(pixels: torch.Tensor) -> torch.Tensor:
-    """Move a batch by up to one pixel and add a little noise, so that generated images are not out of range."""
+    """Move a batch by up to one pixel and add a little noise, so that generated images are not out
+    of range."""
     down, right = torch.randint(-1, 2, (2,)).tolist()
     return torch.roll(pixels, (down, right), (2, 3)) + 0.02 * torch.randn_like(pixels)

@@ -1,8 +1,10 @@
-"""Can a network tell that two images are of one patient? The verification score of Packhaeuser et al., self-trained.
+"""Can a network tell that two images are of one patient? The verification score of Packhaeuser et
+al., self-trained.
 
-Legend: N images, P pairs, H W pixels, D embedding width. No published verification network can be shipped; this one is
-trained by the suite on the training split. Where patients have several images, pairs are two of one patient; else both
-sides of a pair are one image under two simulated acquisitions (shift, gain, contrast, noise), and the figures say so.
+Legend: N images, P pairs, H W pixels, D embedding width. No published verification network can be
+shipped; this one is trained by the suite on the training split. Where patients have several images,
+pairs are two of one patient; else both sides of a pair are one image under two simulated
+acquisitions (shift, gain, contrast, noise), and the figures say so.
 """
 
 from collections import defaultdict
@@ -22,7 +24,8 @@ EMBED_DIM, TEMPERATURE = 64, 0.1
 
 
 def patient_pairs(patients: Sequence[Any], seed: int = 0) -> np.ndarray:
-    """(P, 2) rows of one patient each: one pair for every patient with two images or more; (0, 2) when there is none."""
+    """(P, 2) rows of one patient each: one pair for every patient with two images or more; (0, 2)
+    when there is none."""
     rows = defaultdict(list)
     for row, patient in enumerate(patients):
         rows[patient].append(row)
@@ -32,7 +35,8 @@ def patient_pairs(patients: Sequence[Any], seed: int = 0) -> np.ndarray:
 
 
 def acquisitions(images: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(N, H, W) in [0, 1] -> another acquisition of each: shift of up to two pixels, gain, contrast, noise."""
+    """(N, H, W) in [0, 1] -> another acquisition of each: shift of up to two pixels, gain,
+    contrast, noise."""
     pixels = as_pixels(images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -47,16 +51,20 @@ def _acquired(pixels: torch.Tensor) -> torch.Tensor:
 
 
 class Verifier:
-    """Embeds images of one view so that those of one patient are near: contrastive (InfoNCE) over pairs."""
+    """Embeds images of one view so that those of one patient are near: contrastive (InfoNCE) over
+    pairs."""
 
     def __init__(self, settings: FitSettings, seed: int = 0) -> None:
         self.settings, self.seed = settings, seed
         self.network: torch.nn.Module | None = None
 
     def fit(self, images: np.ndarray, pairs: np.ndarray | None = None) -> "Verifier":
-        """Train on `images` (N, H, W); `pairs` (P, 2) rows of one patient, by default every image with itself."""
+        """Train on `images` (N, H, W); `pairs` (P, 2) rows of one patient, by default every image
+        with itself."""
         pixels = as_pixels(images)
-        pairs = torch.arange(len(pixels)).repeat(2, 1).T if pairs is None else torch.from_numpy(pairs)
+        pairs = (
+            torch.arange(len(pixels)).repeat(2, 1).T if pairs is None else torch.from_numpy(pairs)
+        )
         device = self.settings.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -64,7 +72,9 @@ class Verifier:
 
             def loss(rows: torch.Tensor) -> torch.Tensor:
                 sides = [_acquired(pixels[pairs[rows, side]]).to(device) for side in (0, 1)]
-                first, second = (F.normalize(self.network(side), dim=1) for side in sides)  # each B, D
+                first, second = (
+                    F.normalize(self.network(side), dim=1) for side in sides
+                )  # each B, D
                 logits = first @ second.T / TEMPERATURE
                 targets = torch.arange(len(rows), device=device)
                 return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
@@ -76,31 +86,50 @@ class Verifier:
         """(N, H, W) -> unit embeddings (N, D)."""
         if self.network is None:
             raise ValueError("this Verifier is not trained: call fit first")
-        return F.normalize(outputs_of(self.network, as_pixels(images), device=self.settings.device), dim=1).numpy()
+        return F.normalize(
+            outputs_of(self.network, as_pixels(images), device=self.settings.device), dim=1
+        ).numpy()
 
     def verify(self, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray | float]:
-        """How well held-out pairs (P images each) are verified: `same` and `different` scores (P,) and their `auc`."""
+        """How well held-out pairs (P images each) are verified: `same` and `different` scores (P,)
+        and their `auc`."""
         a, b = self.embed(first), self.embed(second)
         order = np.roll(np.arange(len(a)), 1)  # every image meets a stranger
         same, different = (a * b).sum(axis=1), (a * b[order]).sum(axis=1)
         labels = np.repeat([1, 0], len(a))
-        return {"same": same, "different": different, "auc": auc(labels, np.concatenate([same, different]))}
+        return {
+            "same": same,
+            "different": different,
+            "auc": auc(labels, np.concatenate([same, different])),
+        }
 
 
 def top_scores(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Verification score (cosine) of each query (N, D) with its best match among the references (T, D): (N,)."""
+    """Verification score (cosine) of each query (N, D) with its best match among the references (T,
+    D): (N,)."""
     return (queries @ references.T).max(axis=1)
 
 
 @torch.no_grad()
 def denoising_losses(
-    pipe: Any, name: str, values: Sequence[Any], seed: int = 0, prompts: Mapping[str, Sequence[Any]] | None = None,
-    noise_levels: Sequence[float] = (0.2, 0.5, 0.8), num_noises: int = 2, batch_size: int = 64,
-) -> np.ndarray:  # fmt: skip
-    """Loss of modality `name`'s denoiser on stored `values`: (N,), mean over noise levels (shares of the timesteps) and
-    draws that are the same for every value. Members of the training set may lie lower. `prompts`: what an attacker knows of
-    the same studies, name -> N stored values; default nothing."""
-    modality, objective, diffusion = pipe.family.modality(name), pipe.family.objective, pipe.diffusions[name]
+    pipe: Any,
+    name: str,
+    values: Sequence[Any],
+    seed: int = 0,
+    prompts: Mapping[str, Sequence[Any]] | None = None,
+    noise_levels: Sequence[float] = (0.2, 0.5, 0.8),
+    num_noises: int = 2,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Loss of modality `name`'s denoiser on stored `values`: (N,), mean over noise levels (shares
+    of the timesteps) and draws that are the same for every value. Members of the training set may
+    lie lower. `prompts`: what an attacker knows of the same studies, name -> N stored values;
+    default nothing."""
+    modality, objective, diffusion = (
+        pipe.family.modality(name),
+        pipe.family.objective,
+        pipe.diffusions[name],
+    )
     losses = []
     for start in range(0, len(values), batch_size):
         rows = slice(start, start + batch_size)
@@ -108,15 +137,27 @@ def denoising_losses(
         batch = batch.to(pipe.device) if isinstance(batch, torch.Tensor) else batch
         latents = pipe.autoencoders[modality.group].encode(batch).to(pipe.dtype)
         known = pipe.encode_prompts({n: list(of[rows]) for n, of in (prompts or {}).items()})
-        condition = condition_rows({name: diffusion}, known, len(latents), pipe.device, guided=False)[name]
+        condition = condition_rows(
+            {name: diffusion}, known, len(latents), pipe.device, guided=False
+        )[name]
         total = torch.zeros(len(latents), device=pipe.device)
         for level in noise_levels:
-            timesteps = torch.full((len(latents),), float(int(level * objective.num_train_timesteps)), device=pipe.device)
+            timesteps = torch.full(
+                (len(latents),),
+                float(int(level * objective.num_train_timesteps)),
+                device=pipe.device,
+            )
             for draw in range(num_noises):
                 generator = derive_generator(seed, name, level, draw)
-                noise = torch.randn(latents.shape[1:], generator=generator).to(latents).expand_as(latents)
+                noise = (
+                    torch.randn(latents.shape[1:], generator=generator)
+                    .to(latents)
+                    .expand_as(latents)
+                )
                 noisy = objective.add_noise(latents, noise, timesteps)
-                error = diffusion(noisy, timesteps, condition) - objective.target(latents, noise, timesteps)
+                error = diffusion(noisy, timesteps, condition) - objective.target(
+                    latents, noise, timesteps
+                )
                 total += error.float().square().flatten(1).mean(dim=1)
         losses.append((total / (len(noise_levels) * num_noises)).cpu())
     return torch.cat(losses).numpy()

@@ -1,4 +1,5 @@
-"""The floors that need a training set: the output of the nearest prompt, and the best constant output.
+"""The floors that need a training set: the output of the nearest prompt, and the best constant
+output.
 
 Legend: Q queries, R references (training studies), H W pixels, K findings.
 """
@@ -24,12 +25,14 @@ def image_distances(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 
 def nearest(*distances: np.ndarray) -> np.ndarray:
-    """Index of the nearest reference of each query (Q,); several prompts are summed, each over its median."""
+    """Index of the nearest reference of each query (Q,); several prompts are summed, each over its
+    median."""
     return sum(d / max(float(np.median(d)), 1e-12) for d in distances).argmin(axis=1)
 
 
 def best_constant(read: np.ndarray, truth: np.ndarray) -> int:
-    """Which of the R training outputs, given to everybody, has the highest micro F1 on the training truth.
+    """Which of the R training outputs, given to everybody, has the highest micro F1 on the training
+    truth.
 
     `read` and `truth` (R, K) bool: the findings that each output states, and the true ones.
     """

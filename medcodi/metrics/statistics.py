@@ -1,7 +1,8 @@
-"""Statistics that stand beside every figure: bootstrap intervals, chance-corrected agreement, AUC and correlations.
+"""Statistics that stand beside every figure: bootstrap intervals, chance-corrected agreement, AUC
+and correlations.
 
-Legend: N rows (samples), G groups (patients). A figure that cannot be computed (one class only, a constant) is NaN,
-never zero and never a guess.
+Legend: N rows (samples), G groups (patients). A figure that cannot be computed (one class only, a
+constant) is NaN, never zero and never a guess.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +25,11 @@ class Estimate:
     n: int
 
 
-def resamples(num_rows: int, groups: Sequence[Any] | None, num_resamples: int, seed: int) -> list[np.ndarray]:
-    """Row indices of each bootstrap resample: G groups (patients) are drawn with replacement, rows follow their group.
+def resamples(
+    num_rows: int, groups: Sequence[Any] | None, num_resamples: int, seed: int
+) -> list[np.ndarray]:
+    """Row indices of each bootstrap resample: G groups (patients) are drawn with replacement, rows
+    follow their group.
 
     `groups` (N,) defaults to every row being its own group.
     """
@@ -41,28 +45,45 @@ def resamples(num_rows: int, groups: Sequence[Any] | None, num_resamples: int, s
 
 
 def bootstrap(
-    statistic: Statistic, num_rows: int, groups: Sequence[Any] | None = None, num_resamples: int = 500, seed: int = 0,
+    statistic: Statistic,
+    num_rows: int,
+    groups: Sequence[Any] | None = None,
+    num_resamples: int = 500,
+    seed: int = 0,
     confidence: float = 0.95,
-) -> Estimate:  # fmt: skip
-    """Percentile interval of `statistic(rows)`. Resamples without a value (NaN) are left out; when they are more than
-    half, the interval is NaN; without a row everything is."""
+) -> Estimate:
+    """Percentile interval of `statistic(rows)`. Resamples without a value (NaN) are left out; when
+    they are more than half, the interval is NaN; without a row everything is."""
     if num_rows == 0:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    return bootstrap_each(lambda rows: [statistic(rows)], num_rows, groups, num_resamples, seed, confidence)[0]
+    return bootstrap_each(
+        lambda rows: [statistic(rows)], num_rows, groups, num_resamples, seed, confidence
+    )[0]
 
 
 def bootstrap_each(
-    statistics: Callable[[np.ndarray], Sequence[float]], num_rows: int, groups: Sequence[Any] | None = None,
-    num_resamples: int = 500, seed: int = 0, confidence: float = 0.95,
-) -> list[Estimate]:  # fmt: skip
-    """`bootstrap` of several figures that one call `statistics(rows)` gives at once, on the same resamples."""
+    statistics: Callable[[np.ndarray], Sequence[float]],
+    num_rows: int,
+    groups: Sequence[Any] | None = None,
+    num_resamples: int = 500,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> list[Estimate]:
+    """`bootstrap` of several figures that one call `statistics(rows)` gives at once, on the same
+    resamples."""
     values = np.asarray(statistics(np.arange(num_rows)), float)
-    drawn = np.array([statistics(rows) for rows in resamples(num_rows, groups, num_resamples, seed)], float)
-    return [spread(value, column, num_rows, confidence) for value, column in zip(values, drawn.T, strict=True)]
+    drawn = np.array(
+        [statistics(rows) for rows in resamples(num_rows, groups, num_resamples, seed)], float
+    )
+    return [
+        spread(value, column, num_rows, confidence)
+        for value, column in zip(values, drawn.T, strict=True)
+    ]
 
 
 def spread(value: float, drawn: np.ndarray, num_rows: int, confidence: float = 0.95) -> Estimate:
-    """`value` between the quantiles of what was `drawn` (K,); NaN where more than half of it is NaN."""
+    """`value` between the quantiles of what was `drawn` (K,); NaN where more than half of it is
+    NaN."""
     known = drawn[~np.isnan(drawn)]
     if 2 * len(known) < len(drawn) or not len(known):
         return Estimate(float(value), np.nan, np.nan, num_rows)
@@ -78,10 +99,14 @@ def share_of(hits: np.ndarray) -> Estimate:
 
 
 def shuffled_each(
-    statistics: Callable[[np.ndarray], Sequence[float]], num_rows: int, num_shuffles: int = 200, seed: int = 0
+    statistics: Callable[[np.ndarray], Sequence[float]],
+    num_rows: int,
+    num_shuffles: int = 200,
+    seed: int = 0,
 ) -> list[Estimate]:
-    """The floor of figures of pairs: mean of `statistics(partner)` where row i is paired with row `partner[i]`, another
-    study, and the range of 95 % of such shufflings. `partner` are rotations of one random order: none keeps its own."""
+    """The floor of figures of pairs: mean of `statistics(partner)` where row i is paired with row
+    `partner[i]`, another study, and the range of 95 % of such shufflings. `partner` are rotations
+    of one random order: none keeps its own."""
     if num_rows < 2:
         raise ValueError(f"shuffled pairs need two rows or more, got {num_rows}")
     rng = np.random.default_rng(seed)
@@ -90,33 +115,48 @@ def shuffled_each(
     place = np.argsort(order)
     drawn = np.array([statistics(order[(place + turn) % num_rows]) for turn in turns], float)
     with np.errstate(all="ignore"):
-        means = np.array([c[~np.isnan(c)].mean() if (~np.isnan(c)).any() else np.nan for c in drawn.T])
+        means = np.array(
+            [c[~np.isnan(c)].mean() if (~np.isnan(c)).any() else np.nan for c in drawn.T]
+        )
     return [spread(mean, column, num_rows) for mean, column in zip(means, drawn.T, strict=True)]
 
 
 def paired_difference(
-    first: Statistic, second: Statistic, num_rows: int, groups: Sequence[Any] | None = None, num_resamples: int = 500,
-    seed: int = 0, confidence: float = 0.95,
-) -> Estimate:  # fmt: skip
+    first: Statistic,
+    second: Statistic,
+    num_rows: int,
+    groups: Sequence[Any] | None = None,
+    num_resamples: int = 500,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Estimate:
     """`first(rows) - second(rows)` with its interval; both see the same rows in every resample."""
-    return bootstrap(lambda rows: first(rows) - second(rows), num_rows, groups, num_resamples, seed, confidence)
+    return bootstrap(
+        lambda rows: first(rows) - second(rows), num_rows, groups, num_resamples, seed, confidence
+    )
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of `scores` (N,) for binary `labels` (N,); NaN when only one class is there.
+    """Area under the ROC curve of `scores` (N,) for binary `labels` (N,); NaN when only one class
+    is there.
 
-    The Mann-Whitney form on average ranks, equal to sklearn's `roc_auc_score` and fast enough to bootstrap.
+    The Mann-Whitney form on average ranks, equal to sklearn's `roc_auc_score` and fast enough to
+    bootstrap.
     """
     positive = np.asarray(labels).astype(bool)
     num_positive, num_negative = int(positive.sum()), int((~positive).sum())
     if num_positive == 0 or num_negative == 0:
         return float("nan")
     ranks = stats.rankdata(scores)
-    return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+    return float(
+        (ranks[positive].sum() - num_positive * (num_positive + 1) / 2)
+        / (num_positive * num_negative)
+    )
 
 
 def kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's kappa of two binary readings (N,): agreement beyond what their marginals give by chance.
+    """Cohen's kappa of two binary readings (N,): agreement beyond what their marginals give by
+    chance.
 
     NaN when both readings are the same constant (chance agreement is then certain).
     """
@@ -127,7 +167,8 @@ def kappa(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def f1(truth: np.ndarray, read: np.ndarray) -> float:
-    """F1 of binary readings, micro-averaged over all entries; NaN when nothing is positive on either side."""
+    """F1 of binary readings, micro-averaged over all entries; NaN when nothing is positive on
+    either side."""
     truth, read = np.asarray(truth).astype(bool), np.asarray(read).astype(bool)
     found = truth.sum() + read.sum()
     return float(2 * (truth & read).sum() / found) if found else float("nan")
@@ -135,7 +176,9 @@ def f1(truth: np.ndarray, read: np.ndarray) -> float:
 
 def macro_f1(truth: np.ndarray, read: np.ndarray) -> float:
     """Mean F1 of the columns (N, K) that the truth has at least once; NaN when there is none."""
-    columns = [f1(t, r) for t, r in zip(np.asarray(truth).T, np.asarray(read).T, strict=True) if np.any(t)]
+    columns = [
+        f1(t, r) for t, r in zip(np.asarray(truth).T, np.asarray(read).T, strict=True) if np.any(t)
+    ]
     return float(np.mean(columns)) if columns else float("nan")
 
 
@@ -146,7 +189,7 @@ def pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman rho (Pearson r of average ranks), as `pearson`."""
-    ranked = lambda a, b: float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])  # noqa: E731
+    ranked = lambda a, b: float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
     return _correlation(ranked, first, second)
 
 
@@ -164,7 +207,7 @@ def total_variation(first: Sequence[Any], second: Sequence[Any]) -> float:
     categories = {*first, *second}
     if not len(first) or not len(second):
         return float("nan")
-    share = lambda values, c: sum(v == c for v in values) / len(values)  # noqa: E731
+    share = lambda values, c: sum(v == c for v in values) / len(values)
     return float(sum(abs(share(first, c) - share(second, c)) for c in categories) / 2)
 
 
@@ -176,21 +219,37 @@ def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def column_marginals(
-    real: Sequence[dict[str, Any]], generated: Sequence[dict[str, Any]], reference: Sequence[dict[str, Any]]
+    real: Sequence[dict[str, Any]],
+    generated: Sequence[dict[str, Any]],
+    reference: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Distance of each column's distribution, generated to real, beside its floor, other real rows (`reference`) to
-    real: total variation for categories, Kolmogorov-Smirnov for numbers. Also mean and sd, or the shares."""
+    """Distance of each column's distribution, generated to real, beside its floor, other real rows
+    (`reference`) to
+    real: total variation for categories, Kolmogorov-Smirnov for numbers. Also mean and sd, or the
+    shares."""
     figures = []
     for column in real[0] if real else ():
-        known = [[row[column] for row in rows if row.get(column) is not None] for rows in (real, generated, reference)]
-        numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for values in known for v in values)
+        known = [
+            [row[column] for row in rows if row.get(column) is not None]
+            for rows in (real, generated, reference)
+        ]
+        numeric = all(
+            isinstance(v, (int, float)) and not isinstance(v, bool)
+            for values in known
+            for v in values
+        )
         distance = kolmogorov_smirnov if numeric else total_variation
-        figures.append({
-            "column": column, "distance": "Kolmogorov-Smirnov" if numeric else "total variation",
-            "value": distance(known[1], known[0]), "real_vs_real": distance(known[2], known[0]),
-            "real": _summary(known[0], numeric), "generated": _summary(known[1], numeric),
-            "n": [len(values) for values in known],
-        })  # fmt: skip
+        figures.append(
+            {
+                "column": column,
+                "distance": "Kolmogorov-Smirnov" if numeric else "total variation",
+                "value": distance(known[1], known[0]),
+                "real_vs_real": distance(known[2], known[0]),
+                "real": _summary(known[0], numeric),
+                "generated": _summary(known[1], numeric),
+                "n": [len(values) for values in known],
+            }
+        )
     return figures
 
 

@@ -1,6 +1,8 @@
-"""Shape and trend of a table, by SDMetrics' formulas, on weighted rows, so that they have intervals.
+"""Shape and trend of a table, by SDMetrics' formulas, on weighted rows, so that they have
+intervals.
 
-SDMetrics itself is MIT, its dependency copulas BUSL-1.1: it is the extra `sdmetrics`, and `sdmetrics_scores` compares.
+SDMetrics itself is MIT, its dependency copulas BUSL-1.1: it is the extra `sdmetrics`, and
+`sdmetrics_scores` compares.
 Legend: N rows, K resamples, B categories or bins.
 """
 
@@ -19,17 +21,22 @@ NUM_BINS = 10
 
 
 def shape_and_trend(
-    real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema, groups: Groups = (None, None),
-    num_resamples: int = 200, seed: int = 0,
-) -> dict[str, Any]:  # fmt: skip
-    """`shape` (mean over columns of KSComplement or TVComplement) and `trend` (mean over pairs of columns of
-    CorrelationSimilarity, or ContingencySimilarity with numbers in the 10 bins of the real ones), both in [0, 1], and
-    `columns`: name -> shape, each an Estimate.
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    schema: TableSchema,
+    groups: Groups = (None, None),
+    num_resamples: int = 200,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """`shape` (mean over columns of KSComplement or TVComplement) and `trend` (mean over pairs of
+    columns of CorrelationSimilarity, or ContingencySimilarity with numbers in the 10 bins of the
+    real ones), both in [0, 1], and `columns`: name -> shape, each an Estimate.
 
-    Every pair counts: the quality report of current SDMetrics leaves out pairs with a weak sample correlation, so that
-    its trend is a mean over another set of pairs at every N. A pair with a constant has no correlation and is left out.
-    Intervals: the value and 1.96 standard deviations of a bootstrap by patient (`groups` of both sides); its quantiles
-    would lie too low, because resampled distances are larger.
+    Every pair counts: the quality report of current SDMetrics leaves out pairs with a weak sample
+    correlation, so that its trend is a mean over another set of pairs at every N. A pair with a
+    constant has no correlation and is left out.
+    Intervals: the value and 1.96 standard deviations of a bootstrap by patient (`groups` of both
+    sides); its quantiles would lie too low, because resampled distances are larger.
     ValueError for fewer than two columns, and for a column without a value.
     """
     if len(schema.columns) < 2:
@@ -38,18 +45,27 @@ def shape_and_trend(
         raise ValueError(f"columns without a value: {empty}")
     rng = np.random.default_rng(seed)
     weights = [
-        np.concatenate([np.ones((1, len(frame))), group_weights(len(frame), group, num_resamples, rng)])  # the value first
+        np.concatenate(
+            [np.ones((1, len(frame))), group_weights(len(frame), group, num_resamples, rng)]
+        )  # the value first
         for frame, group in zip((real, synthetic), groups, strict=True)
     ]
     frames = (real, synthetic)
     columns = {c.name: _column_shape(frames, weights, c) for c in schema.columns}  # (K + 1,) each
     binned = {c.name: _states(frames, c) for c in schema.columns}
-    trends = [_pair_trend(frames, weights, binned, a, b) for a, b in itertools.combinations(schema.columns, 2)]
+    trends = [
+        _pair_trend(frames, weights, binned, a, b)
+        for a, b in itertools.combinations(schema.columns, 2)
+    ]
     trends = [scores for scores in trends if not np.isnan(scores[0])]
     scores = {"shape": np.mean(list(columns.values()), axis=0)}
     scores["trend"] = np.nanmean(trends, axis=0) if trends else np.full(num_resamples + 1, np.nan)
     made = {name: _estimate(drawn, len(synthetic)) for name, drawn in (scores | columns).items()}
-    return {"shape": made["shape"], "trend": made["trend"], "columns": {name: made[name] for name in columns}}
+    return {
+        "shape": made["shape"],
+        "trend": made["trend"],
+        "columns": {name: made[name] for name in columns},
+    }
 
 
 def _estimate(scores: np.ndarray, num_rows: int) -> Estimate:
@@ -72,8 +88,10 @@ def _column_shape(frames: Frames, weights: Sequence[np.ndarray], column: Column)
     """1 - distance of the known values' distributions: total variation, or Kolmogorov-Smirnov."""
     known = [frame[column.name].notna().to_numpy() for frame in frames]
     values = [frame[column.name].to_numpy()[k] for frame, k in zip(frames, known, strict=True)]
-    grid, states = np.unique(np.concatenate([v.astype(str if column.is_discrete else float) for v in values]),
-                             return_inverse=True)  # fmt: skip
+    grid, states = np.unique(
+        np.concatenate([v.astype(str if column.is_discrete else float) for v in values]),
+        return_inverse=True,
+    )
     parts = np.split(states, [len(values[0])])
     p, q = (_shares(s, w[:, k], len(grid)) for s, w, k in zip(parts, weights, known, strict=True))
     if column.is_discrete:
@@ -82,15 +100,25 @@ def _column_shape(frames: Frames, weights: Sequence[np.ndarray], column: Column)
 
 
 def _states(frames: Frames, column: Column) -> list[np.ndarray]:
-    """Categories, or bins of the real numbers, as 0, 1, ... of both sides; missing is a state of its own, 0."""
+    """Categories, or bins of the real numbers, as 0, 1, ... of both sides; missing is a state of
+    its own, 0."""
     if column.is_discrete:
-        return [pd.Categorical(frame[column.name], column.categories).codes.astype(int) + 1 for frame in frames]
+        return [
+            pd.Categorical(frame[column.name], column.categories).codes.astype(int) + 1
+            for frame in frames
+        ]
     edges = np.histogram_bin_edges(frames[0][column.name].dropna(), NUM_BINS)
-    return [np.where(f[column.name].isna(), 0, np.digitize(f[column.name], edges) + 1) for f in frames]
+    return [
+        np.where(f[column.name].isna(), 0, np.digitize(f[column.name], edges) + 1) for f in frames
+    ]
 
 
 def _pair_trend(
-    frames: Frames, weights: Sequence[np.ndarray], states: dict[str, list[np.ndarray]], first: Column, second: Column
+    frames: Frames,
+    weights: Sequence[np.ndarray],
+    states: dict[str, list[np.ndarray]],
+    first: Column,
+    second: Column,
 ) -> np.ndarray:
     if first.is_discrete or second.is_discrete:
         size = 1 + max(int(part.max()) for part in states[second.name])
@@ -98,7 +126,9 @@ def _pair_trend(
         num_states = 1 + max(int(part.max()) for part in joint)
         p, q = (_shares(part, w, num_states) for part, w in zip(joint, weights, strict=True))
         return 1 - np.abs(p - q).sum(axis=1) / 2
-    r, s = (_correlation(f[first.name], f[second.name], w) for f, w in zip(frames, weights, strict=True))
+    r, s = (
+        _correlation(f[first.name], f[second.name], w) for f, w in zip(frames, weights, strict=True)
+    )
     return 1 - np.abs(r - s) / 2
 
 
@@ -116,15 +146,19 @@ def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> np
         return (w @ (x * y) - mx * my) / np.sqrt(np.where(variances > 1e-12, variances, np.nan))
 
 
-def sdmetrics_scores(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> dict[str, float] | None:
-    """`shape` and `trend` by SDMetrics' own classes, for comparison; None where it is not installed."""
+def sdmetrics_scores(
+    real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema
+) -> dict[str, float] | None:
+    """`shape` and `trend` by SDMetrics' own classes, for comparison; None where it is not
+    installed."""
     try:
         from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
         from sdmetrics.single_column import KSComplement, TVComplement
     except ImportError:
         return None
     shapes = [
-        (TVComplement if c.is_discrete else KSComplement).compute(real[c.name], synthetic[c.name]) for c in schema.columns
+        (TVComplement if c.is_discrete else KSComplement).compute(real[c.name], synthetic[c.name])
+        for c in schema.columns
     ]
     states = {c.name: _states((real, synthetic), c) for c in schema.columns}
     trends = []

@@ -1,6 +1,8 @@
-"""What are synthetic images worth as training data? A classifier from scratch, tested on real images (MedCoDi-M, 2.7).
+"""What are synthetic images worth as training data? A classifier from scratch, tested on real
+images (MedCoDi-M, 2.7).
 
-Legend: N images, K findings, H W pixels, R seeds. Labels are (N, K) of 1, 0 and NaN (unknown: masked in loss and test).
+Legend: N images, K findings, H W pixels, R seeds. Labels are (N, K) of 1, 0 and NaN (unknown:
+masked in loss and test).
 """
 
 import dataclasses
@@ -21,14 +23,18 @@ AVERAGES = ("micro", "macro", "weighted")
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """`images` (N, H, W) float in [0, 1] and `labels` (N, K); ValueError where they do not belong together."""
+    """`images` (N, H, W) float in [0, 1] and `labels` (N, K); ValueError where they do not belong
+    together."""
 
     images: np.ndarray
     labels: np.ndarray
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or len(self.images) != len(self.labels):
-            raise ValueError(f"expected labels (N, K) for {len(self.images)} images, got shape {self.labels.shape}")
+            raise ValueError(
+                f"expected labels (N, K) for {len(self.images)} images, got shape "
+                f"{self.labels.shape}"
+            )
         if not np.isin(self.labels[~np.isnan(self.labels)], (0, 1)).all():
             raise ValueError("labels are 1, 0 or NaN (unknown)")
 
@@ -45,7 +51,8 @@ class LabelledImages:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Probabilities of the R networks on the test images, `scores` (R, N, K), and the `thresholds` (R, K) of a yes."""
+    """Probabilities of the R networks on the test images, `scores` (R, N, K), and the `thresholds`
+    (R, K) of a yes."""
 
     scores: np.ndarray
     thresholds: np.ndarray
@@ -56,20 +63,28 @@ class Prediction:
 
 
 def train_and_predict(
-    train: LabelledImages, test_images: np.ndarray, settings: FitSettings, seeds: Sequence[int] = (0,)
+    train: LabelledImages,
+    test_images: np.ndarray,
+    settings: FitSettings,
+    seeds: Sequence[int] = (0,),
 ) -> Prediction:
-    """One network a seed, from scratch. A fifth of the training images (other ones for every seed) decides the early
-    stop and, for each finding, the threshold with the best F1: a synthetic set is thus judged without a real image.
+    """One network a seed, from scratch. A fifth of the training images (other ones for every seed)
+    decides the early stop and, for each finding, the threshold with the best F1: a synthetic set is
+    thus judged without a real image.
 
     ValueError for fewer than 10 images, and when no finding has both classes.
     """
     if len(train) < 10:
         raise ValueError(f"expected 10 training images or more, got {len(train)}")
     if not ((train.labels == 1).any(axis=0) & (train.labels == 0).any(axis=0)).any():
-        raise ValueError("no finding has both a positive and a negative training image: nothing to learn")
+        raise ValueError(
+            "no finding has both a positive and a negative training image: nothing to learn"
+        )
     pixels, test = as_pixels(train.images, "training images"), as_pixels(test_images, "test images")
     runs = [_train_once(pixels, train.labels, test, settings, seed) for seed in seeds]
-    return Prediction(np.stack([scores for scores, _ in runs]), np.stack([thresholds for _, thresholds in runs]))
+    return Prediction(
+        np.stack([scores for scores, _ in runs]), np.stack([thresholds for _, thresholds in runs])
+    )
 
 
 def _train_once(
@@ -95,7 +110,9 @@ def _train_once(
         fit(network, loss, len(used), validate, settings)
         scores = outputs_of(network, pixels[held], device=settings.device).sigmoid().numpy()
         thresholds = [best_threshold(t, s) for t, s in zip(labels[held].T, scores.T, strict=True)]
-        return outputs_of(network, test, device=settings.device).sigmoid().numpy(), np.array(thresholds)
+        return outputs_of(network, test, device=settings.device).sigmoid().numpy(), np.array(
+            thresholds
+        )
 
 
 def _masked_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -116,30 +133,45 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 def class_prior(train_labels: np.ndarray, num_test: int) -> Prediction:
-    """The baseline that looks at no image: each finding's prevalence as score; says yes always, a constant's best F1."""
+    """The baseline that looks at no image: each finding's prevalence as score; says yes always, a
+    constant's best F1."""
     prior = np.nanmean(train_labels, axis=0)
     return Prediction(np.tile(prior, (1, num_test, 1)), np.zeros((1, train_labels.shape[1])))
 
 
 def measurable(labels: np.ndarray, names: Sequence[str], least: int = 5) -> list[int]:
     """Findings with `least` known images or more of both classes. ValueError when there is none."""
-    rows = [k for k in range(labels.shape[1]) if min((labels[:, k] == 1).sum(), (labels[:, k] == 0).sum()) >= least]
+    rows = [
+        k
+        for k in range(labels.shape[1])
+        if min((labels[:, k] == 1).sum(), (labels[:, k] == 0).sum()) >= least
+    ]
     if not rows:
         counts = {n: [int((labels[:, k] == v).sum()) for v in (1, 0)] for k, n in enumerate(names)}
-        raise ValueError(f"no finding has {least} positive and {least} negative images; positives and negatives: {counts}")
+        raise ValueError(
+            f"no finding has {least} positive and {least} negative images; positives and "
+            f"negatives: {counts}"
+        )
     return rows
 
 
 def scores_of(truth: np.ndarray, prediction: Prediction) -> dict[str, Statistic]:
-    """`auroc micro`, ..., `f1 weighted` and `f1 K` of single findings (K their number) as functions of test rows, each
-    the mean over the R networks, so that they can be bootstrapped and compared in pairs."""
+    """`auroc micro`, ..., `f1 weighted` and `f1 K` of single findings (K their number) as functions
+    of test rows, each the mean over the R networks, so that they can be bootstrapped and compared
+    in pairs."""
     decided = prediction.decided
 
     def figure(kind: str, average: str) -> Statistic:
         outputs = prediction.scores if kind == "auroc" else decided
-        return lambda rows: float(np.mean([_average(kind, average, truth[rows], run[rows]) for run in outputs]))
+        return lambda rows: float(
+            np.mean([_average(kind, average, truth[rows], run[rows]) for run in outputs])
+        )
 
-    figures = {f"{kind} {average}": figure(kind, average) for kind in ("auroc", "f1") for average in AVERAGES}
+    figures = {
+        f"{kind} {average}": figure(kind, average)
+        for kind in ("auroc", "f1")
+        for average in AVERAGES
+    }
     for k in range(truth.shape[1]):
         for kind, outputs in (("auroc", prediction.scores), ("f1", decided)):
             figures[f"{kind} {k}"] = lambda rows, k=k, kind=kind, outputs=outputs: float(
@@ -152,7 +184,10 @@ def by_seed(truth: np.ndarray, prediction: Prediction, figure: str) -> list[floa
     """A figure of `scores_of` for each of the R networks alone, on all test rows."""
     rows = np.arange(len(truth))
     runs = zip(prediction.scores[:, None], prediction.thresholds[:, None], strict=True)
-    return [scores_of(truth, Prediction(scores, thresholds))[figure](rows) for scores, thresholds in runs]
+    return [
+        scores_of(truth, Prediction(scores, thresholds))[figure](rows)
+        for scores, thresholds in runs
+    ]
 
 
 def _single(kind: str, truth: np.ndarray, output: np.ndarray) -> float:
@@ -179,11 +214,17 @@ class Paired:
 
 
 def paired_test(
-    first: Statistic, second: Statistic, num_rows: int, groups: Sequence[Any] | None = None, num_resamples: int = 500,
+    first: Statistic,
+    second: Statistic,
+    num_rows: int,
+    groups: Sequence[Any] | None = None,
+    num_resamples: int = 500,
     seed: int = 0,
-) -> Paired:  # fmt: skip
+) -> Paired:
     """`first` minus `second` on the same test rows, resampled by patient."""
-    drawn = np.array([first(r) - second(r) for r in resamples(num_rows, groups, num_resamples, seed)])
+    drawn = np.array(
+        [first(r) - second(r) for r in resamples(num_rows, groups, num_resamples, seed)]
+    )
     drawn = drawn[~np.isnan(drawn)]
     everything = np.arange(num_rows)
     value = float(first(everything) - second(everything))
@@ -191,12 +232,16 @@ def paired_test(
         return Paired(Estimate(value, np.nan, np.nan, num_rows), np.nan)
     tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Paired(Estimate(value, float(low), float(high), num_rows), float(min(1.0, 2 * tail / (len(drawn) + 1))))
+    return Paired(
+        Estimate(value, float(low), float(high), num_rows),
+        float(min(1.0, 2 * tail / (len(drawn) + 1))),
+    )
 
 
 def balancing_rows(real: np.ndarray, pool: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Which synthetic images (labels `pool` (M, K)) to add to real ones (labels (N, K)) so that positives of every
-    finding come to the most frequent one's number, as far as the pool reaches. The rarest finding is served first."""
+    """Which synthetic images (labels `pool` (M, K)) to add to real ones (labels (N, K)) so that
+    positives of every finding come to the most frequent one's number, as far as the pool reaches.
+    The rarest finding is served first."""
     counts = np.nansum(real, axis=0)
     if not counts.any():
         raise ValueError("no finding has a positive real image: nothing to balance")
@@ -205,7 +250,15 @@ def balancing_rows(real: np.ndarray, pool: np.ndarray, seed: int = 0) -> np.ndar
     while left:
         rarest = [k for k in np.argsort(counts, kind="stable") if counts[k] < goal]
         # An image of the rarest finding that brings the fewest of those that are frequent enough.
-        chosen = next((row for k in rarest for row in [_helpful(pool, left, k, counts >= goal)] if row is not None), None)
+        chosen = next(
+            (
+                row
+                for k in rarest
+                for row in [_helpful(pool, left, k, counts >= goal)]
+                if row is not None
+            ),
+            None,
+        )
         if chosen is None:
             break
         left.remove(chosen)
@@ -219,9 +272,12 @@ def _helpful(pool: np.ndarray, left: list[int], finding: int, enough: np.ndarray
     return min(candidates, key=lambda row: np.nansum(pool[row, enough])) if candidates else None
 
 
-def scarcity_counts(share: float, num_real: int, num_synthetic: int, total: int | None = None) -> tuple[int, int]:
-    """How many real and synthetic images make a training set of which `share` is synthetic: with `total` the set's size
-    stays and real images become scarce; without, all `num_real` stay and synthetic ones are added (MedCoDi-M).
+def scarcity_counts(
+    share: float, num_real: int, num_synthetic: int, total: int | None = None
+) -> tuple[int, int]:
+    """How many real and synthetic images make a training set of which `share` is synthetic: with
+    `total` the set's size stays and real images become scarce; without, all `num_real` stay and
+    synthetic ones are added (MedCoDi-M).
 
     ValueError when there are not enough.
     """
@@ -231,6 +287,7 @@ def scarcity_counts(share: float, num_real: int, num_synthetic: int, total: int 
     synthetic = round(real * share / (1 - share)) if total is None else total - real
     if real > num_real or synthetic > num_synthetic:
         raise ValueError(
-            f"{share:.0%} synthetic needs {real} real and {synthetic} synthetic images, got {num_real} and {num_synthetic}"
+            f"{share:.0%} synthetic needs {real} real and {synthetic} synthetic images, got "
+            f"{num_real} and {num_synthetic}"
         )
     return real, synthetic

@@ -13,9 +13,9 @@ from torch import nn
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import Recipe, fingerprint, unknown_key
 from medcodi.data.prepared import PreparedDataset
+from medcodi.diffusion.closed_form.linear_coupling import LinearCoupling
+from medcodi.diffusion.closed_form.linear_denoiser import LinearDenoiser
 from medcodi.diffusion.ldm import LatentDiffusion
-from medcodi.diffusion.linear_coupling import LinearCoupling
-from medcodi.diffusion.linear_denoiser import LinearDenoiser
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective
 from medcodi.encoders.base import PromptEncoder
@@ -41,11 +41,14 @@ class ModelFamily:
             self.groups.setdefault(modality.group, []).append(name)
         for group, names in self.groups.items():
             if len({self.modalities[n].kind for n in names}) > 1:
-                raise ValueError(f"group {group!r} mixes kinds: {[(n, self.modalities[n].kind) for n in names]}")
+                raise ValueError(
+                    f"group {group!r} mixes kinds: {[(n, self.modalities[n].kind) for n in names]}"
+                )
             shared = [self.modalities[n].described("encoder", "autoencoder") for n in names]
             if any(other != shared[0] for other in shared[1:]):
                 raise ValueError(
-                    f"group {group!r} shares one encoder and one autoencoder, but {names} have different arguments for them"
+                    f"group {group!r} shares one encoder and one autoencoder, but {names} have "
+                    "different arguments for them"
                 )
         self.objective = Objective(recipe.diffusion)
         self._latent_shapes: dict[str, tuple[int, ...]] = {}  # by group, once built
@@ -58,7 +61,9 @@ class ModelFamily:
     def modality(self, name: str) -> Modality:
         """ValueError names the modalities of the recipe."""
         if name not in self.modalities:
-            raise unknown_key(name, self.modalities, f"the modalities of recipe {self.recipe.name!r}")
+            raise unknown_key(
+                name, self.modalities, f"the modalities of recipe {self.recipe.name!r}"
+            )
         return self.modalities[name]
 
     def representative(self, group: str) -> Modality:
@@ -80,7 +85,11 @@ class ModelFamily:
 
     def build_shared_space(self) -> SharedSpace:
         encoders = {group: self.build_prompt_encoder(group) for group in self.groups}
-        return SharedSpace(encoders, {name: m.group for name, m in self.modalities.items()}, self.recipe.shared_space.loss)
+        return SharedSpace(
+            encoders,
+            {name: m.group for name, m in self.modalities.items()},
+            self.recipe.shared_space.loss,
+        )
 
     def latent_shape(self, group: str) -> tuple[int, ...]:
         if group not in self._latent_shapes:
@@ -105,7 +114,11 @@ class ModelFamily:
         if diffusion.prompt_latents:
             latent_encoders = {n: self.build_environment(n, diffusion.context_dim) for n in prompts}
         fusion = PromptFusion(
-            diffusion.fusion, prompts, self.recipe.shared_space.embed_dim, diffusion.context_dim, latent_encoders
+            diffusion.fusion,
+            prompts,
+            self.recipe.shared_space.embed_dim,
+            diffusion.context_dim,
+            latent_encoders,
         )
         model = LatentDiffusion(fusion, denoiser, self.objective, self._linear_denoiser(name))
         if coupled:
@@ -116,19 +129,27 @@ class ModelFamily:
         """Add to the model of stage 2 what stage 3 trains."""
         diffusion = self.recipe.diffusion
         shapes = {n: self.latent_shape(self.modality(n).group) for n in self.names}
-        model.add_coupling(diffusion.environment_dim, LinearCoupling(name, shapes) if diffusion.linear_denoiser else None)
+        model.add_coupling(
+            diffusion.environment_dim,
+            LinearCoupling(name, shapes) if diffusion.linear_denoiser else None,
+        )
 
     def _linear_denoiser(self, name: str) -> LinearDenoiser | None:
         diffusion, space = self.recipe.diffusion, self.recipe.shared_space
         if not diffusion.linear_denoiser:
             return None
-        shapes = {n: self.latent_shape(self.modality(n).group) for n in [name, *self.prompt_names(name)]}
-        latents = {n: math.prod(shape) if diffusion.prompt_latents else 0 for n, shape in shapes.items()}
+        shapes = {
+            n: self.latent_shape(self.modality(n).group) for n in [name, *self.prompt_names(name)]
+        }
+        latents = {
+            n: math.prod(shape) if diffusion.prompt_latents else 0 for n, shape in shapes.items()
+        }
         numbers = {n: (space.embed_dim, latents[n]) for n in self.prompt_names(name)}
         return LinearDenoiser(numbers, shapes[name], self.modality(name).linear_penalty)
 
     def build_environment(self, name: str, dim: int | None = None) -> nn.Module:
-        """V_m of one modality, to tokens of width `dim` (never shared: each follows its own generative process)."""
+        """V_m of one modality, to tokens of width `dim` (never shared: each follows its own
+        generative process)."""
         modality, diffusion = self.modality(name), self.recipe.diffusion
         if dim is not None:
             diffusion = dataclasses.replace(diffusion, environment_dim=dim)
@@ -138,11 +159,17 @@ class ModelFamily:
         return nn.ModuleDict({name: self.build_environment(name) for name in self.names})
 
     def fingerprint(self, *parts: str) -> str:
-        """Hash of what fixes some networks of the family: `parts` of the modalities' arguments ("encoder",
-        "autoencoder", "denoiser", "environment"), the shared space, the assets; with "denoiser" also the diffusion."""
-        described = [{name: m.described(*parts) for name, m in self.modalities.items()}, self.assets,
-                     repr(self.recipe.shared_space)]  # fmt: skip
-        return fingerprint([*described, repr(self.recipe.diffusion) if "denoiser" in parts else None])
+        """Hash of what fixes some networks of the family: `parts` of the modalities' arguments
+        ("encoder", "autoencoder", "denoiser", "environment"), the shared space, the assets; with
+        "denoiser" also the diffusion."""
+        described = [
+            {name: m.described(*parts) for name, m in self.modalities.items()},
+            self.assets,
+            repr(self.recipe.shared_space),
+        ]
+        return fingerprint(
+            [*described, repr(self.recipe.diffusion) if "denoiser" in parts else None]
+        )
 
 
 def fit_assets(recipe: Recipe, dataset: PreparedDataset) -> dict[str, dict[str, Any]]:

@@ -12,20 +12,24 @@ from PIL import Image
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
+from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
+from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.diffusion.linear_denoiser import PENALTY
-from medcodi.diffusion.unet import ImageDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.image import ImageTower
 from medcodi.modalities.base import LATER, Modality, register
 
-VIEWS = {"frontal": "PA", "lateral": "LL"}  # DICOM View Position (0018,5101) where the recipe does not say it
+VIEWS = {
+    "frontal": "PA",
+    "lateral": "LL",
+}  # DICOM View Position (0018,5101) where the recipe does not say it
 
 
 @dataclass
 class ImageEncoderArgs:
-    """open_clip vision transformer. `resolution` is the side it sees (the image's own by default), `pixels` "unit" or
-    "clip" and `activation` "gelu" or "quick_gelu": what pretrained CLIP weights expect. `pooling: first` is CLIP's own."""
+    """open_clip vision transformer. `resolution` is the side it sees (the image's own by default),
+    `pixels` "unit" or "clip" and `activation` "gelu" or "quick_gelu": what pretrained CLIP weights
+    expect. `pooling: first` is CLIP's own."""
 
     patch_size: int = 8
     width: int = 96
@@ -71,12 +75,16 @@ class ImageArgs:
     size: int = 64
     gate: float = 22.0  # least PSNR in dB of the autoencoder before stage 2 may start
     guidance_scale: float = 1.5
-    guidance_interval: list[float] | None = None  # noise levels [low, high] that are guided; None: all
+    guidance_interval: list[float] | None = (
+        None  # noise levels [low, high] that are guided; None: all
+    )
     encoder: ImageEncoderArgs = field(default_factory=ImageEncoderArgs)
     autoencoder: ImageAutoencoderArgs = field(default_factory=ImageAutoencoderArgs)
     denoiser: ImageDenoiserArgs = field(default_factory=ImageDenoiserArgs)
     denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
-    denoiser_null_probability: float | None = field(default=None, metadata=LATER)  # None: diffusion.null_prompt_probability
+    denoiser_null_probability: float | None = field(
+        default=None, metadata=LATER
+    )  # None: diffusion.null_prompt_probability
     environment_depth: int = 1
     environment_patch: int = 1
     view: str = ""  # DICOM View Position; default by name, see VIEWS
@@ -84,7 +92,8 @@ class ImageArgs:
 
 @register("image")
 class ImageModality(Modality):
-    """Stored value: float32 (H, W) in [0, 1]. Value batch: (B, 1, size, size) in [-1, 1]. User value: PIL image."""
+    """Stored value: float32 (H, W) in [0, 1]. Value batch: (B, 1, size, size) in [-1, 1]. User
+    value: PIL image."""
 
     Args = ImageArgs
     storage = "image"
@@ -99,7 +108,8 @@ class ImageModality(Modality):
         for value in values:
             if value.shape != (size, size):
                 raise ValueError(
-                    f"modality {self.name!r}: expected an image of {size} x {size}, got {value.shape}; "
+                    f"modality {self.name!r}: expected an image of {size} x {size}, got "
+                    f"{value.shape}; "
                     f"prepare the data at this size or set modalities.{self.name}.size"
                 )
         stacked = torch.from_numpy(np.stack(values).astype(np.float32))
@@ -110,15 +120,24 @@ class ImageModality(Modality):
     def build_prompt_encoder(self, space: SharedSpaceConfig) -> PromptEncoder:
         a = self.args.encoder
         tower = ImageTower(
-            self.args.size, a.patch_size, a.width, a.layers, a.heads, a.resolution, a.pixels, a.activation,
+            self.args.size,
+            a.patch_size,
+            a.width,
+            a.layers,
+            a.heads,
+            a.resolution,
+            a.pixels,
+            a.activation,
             class_token=a.pooling == "first",
-        )  # fmt: skip
+        )
         return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
 
     def build_autoencoder(self) -> Autoencoder:
         return ImageKL(self.args.size, **vars(self.args.autoencoder))
 
-    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> ImageDenoiser:
+    def build_denoiser(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> ImageDenoiser:
         a = self.args.denoiser
         if len(a.attention) != len(a.block_out_channels):
             raise ValueError(
@@ -128,15 +147,25 @@ class ImageModality(Modality):
         down = ["CrossAttnDownBlock2D" if on else "DownBlock2D" for on in a.attention]
         up = ["CrossAttnUpBlock2D" if on else "UpBlock2D" for on in reversed(a.attention)]
         unet = {
-            "block_out_channels": tuple(a.block_out_channels), "down_block_types": tuple(down),
-            "up_block_types": tuple(up), "layers_per_block": a.layers_per_block,
-            "attention_head_dim": a.attention_head_dim, "norm_num_groups": a.norm_num_groups,
-        }  # fmt: skip
-        return ImageDenoiser(latent_shape, diffusion.context_dim, unet, a.summary, diffusion.linear_denoiser)
+            "block_out_channels": tuple(a.block_out_channels),
+            "down_block_types": tuple(down),
+            "up_block_types": tuple(up),
+            "layers_per_block": a.layers_per_block,
+            "attention_head_dim": a.attention_head_dim,
+            "norm_num_groups": a.norm_num_groups,
+        }
+        return ImageDenoiser(
+            latent_shape, diffusion.context_dim, unet, a.summary, diffusion.linear_denoiser
+        )
 
-    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
+    def build_environment_encoder(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> EnvironmentEncoder:
         return EnvironmentEncoder(
-            latent_shape, diffusion.environment_dim, self.args.environment_depth, patch=self.args.environment_patch
+            latent_shape,
+            diffusion.environment_dim,
+            self.args.environment_depth,
+            patch=self.args.environment_patch,
         )
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:
@@ -145,7 +174,8 @@ class ImageModality(Modality):
         return [None if v is None else self._to_array(v) for v in values]
 
     def _to_array(self, value: Any) -> np.ndarray:
-        """PIL image (any size: padded to square and resized) or float array (S, S) in [0, 1] -> stored value."""
+        """PIL image (any size: padded to square and resized) or float array (S, S) in [0, 1] ->
+        stored value."""
         if isinstance(value, Image.Image):
             return image_to_array(value, self.args.size)
         if isinstance(value, torch.Tensor):
@@ -153,18 +183,23 @@ class ImageModality(Modality):
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2:
             if value.min() < 0 or value.max() > 1:
                 raise ValueError(
-                    f"modality {self.name!r}: a float image must lie in [0, 1], got [{value.min():g}, {value.max():g}]"
+                    f"modality {self.name!r}: a float image must lie in [0, 1], got "
+                    f"[{value.min():g}, {value.max():g}]"
                 )
             return value.astype(np.float32)
         raise ValueError(
-            f"modality {self.name!r}: expected a PIL image or a float array (S, S) in [0, 1], got {type(value).__name__}"
+            f"modality {self.name!r}: expected a PIL image or a float array (S, S) in [0, 1], got "
+            f"{type(value).__name__}"
         )
 
     def to_stored(self, values: torch.Tensor) -> list[np.ndarray]:
         return list(((values.float().clamp(-1, 1) + 1) / 2).cpu().numpy()[:, 0])  # B of (S, S)
 
     def to_user(self, values: torch.Tensor) -> list[Image.Image]:
-        return [Image.fromarray((a * 255).round().astype(np.uint8), mode="L") for a in self.to_stored(values)]
+        return [
+            Image.fromarray((a * 255).round().astype(np.uint8), mode="L")
+            for a in self.to_stored(values)
+        ]
 
     def write(self, values: Sequence[Image.Image], folder: Path, stems: Sequence[str]) -> list[str]:
         names = []
@@ -179,16 +214,21 @@ class ImageModality(Modality):
                 image.load()
                 return [image.copy()]
         except Exception as error:
-            raise ValueError(f"modality {self.name!r}: {path} is not a readable image: {error}") from error
+            raise ValueError(
+                f"modality {self.name!r}: {path} is not a readable image: {error}"
+            ) from error
 
     def preview(self, values: Image.Image) -> np.ndarray:
         return np.asarray(values, dtype=np.float32) / 255
 
 
 def image_to_array(image: Image.Image, size: int) -> np.ndarray:
-    """Grey, zero-padded to square, resized with antialiasing: float32 (size, size) in [0, 1]. 16-bit keeps its bits."""
+    """Grey, zero-padded to square, resized with antialiasing: float32 (size, size) in [0, 1].
+    16-bit keeps its bits."""
     deep = image.mode.startswith("I;16") or image.mode == "I"
-    array = np.asarray(image if deep else image.convert("L"), dtype=np.float32) / (65535.0 if deep else 255.0)
+    array = np.asarray(image if deep else image.convert("L"), dtype=np.float32) / (
+        65535.0 if deep else 255.0
+    )
     height, width = array.shape
     side = max(height, width)
     square = np.zeros((side, side), dtype=np.float32)

@@ -1,4 +1,5 @@
-"""Kind `report`: free text, with Optimus as autoencoder and open_clip's text transformer as prompt encoder."""
+"""Kind `report`: free text, with Optimus as autoencoder and open_clip's text transformer as prompt
+encoder."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,10 +15,10 @@ from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
 from medcodi.autoencoders.tokenizer import ReportTokenizer, load_fast_tokenizer
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.prepared import PreparedDataset
+from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
+from medcodi.diffusion.denoisers.fc_unet import FCUNet
+from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.diffusion.fc_unet import FCUNet
-from medcodi.diffusion.linear_denoiser import PENALTY
-from medcodi.diffusion.vector import VectorDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.text import TextTower
 from medcodi.modalities.base import LATER, Modality, register
@@ -25,8 +26,8 @@ from medcodi.modalities.base import LATER, Modality, register
 
 @dataclass
 class ReportEncoderArgs:
-    """open_clip text transformer; `tokenizer` is "own" (trained on the reports) or "clip" (open_clip's BPE). `pooling:
-    last` is CLIP's own, `activation` "gelu" or "quick_gelu"."""
+    """open_clip text transformer; `tokenizer` is "own" (trained on the reports) or "clip"
+    (open_clip's BPE). `pooling: last` is CLIP's own, `activation` "gelu" or "quick_gelu"."""
 
     tokenizer: str = "own"
     context_length: int = 77
@@ -59,20 +60,36 @@ class VectorDenoiserArgs:
     depth: int = 5
     num_heads: int = 4
     summary: bool = field(default=False, metadata=LATER)
-    across: bool = field(default=False, metadata=LATER)  # first and last layer over all slots at once
+    across: bool = field(
+        default=False, metadata=LATER
+    )  # first and last layer over all slots at once
     fc_unet: FCUNetArgs | None = field(default=None, metadata=LATER)
 
-    def build(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser | FCUNet:
+    def build(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> VectorDenoiser | FCUNet:
         if self.fc_unet is not None:
             if self != VectorDenoiserArgs(fc_unet=self.fc_unet):
-                raise ValueError("a denoiser with fc_unet takes its sizes from there: leave the transformer's arguments out")
+                raise ValueError(
+                    "a denoiser with fc_unet takes its sizes from there: leave the transformer's "
+                    "arguments out"
+                )
             if diffusion.linear_denoiser:
-                raise ValueError("diffusion.linear_denoiser needs the transformer over slots, not denoiser.fc_unet")
+                raise ValueError(
+                    "diffusion.linear_denoiser needs the transformer over slots, not "
+                    "denoiser.fc_unet"
+                )
             return FCUNet(latent_shape, diffusion.context_dim, **vars(self.fc_unet))
         return VectorDenoiser(
-            latent_shape, diffusion.context_dim, self.width, self.depth, self.num_heads, self.summary,
-            diffusion.linear_denoiser, self.across,
-        )  # fmt: skip
+            latent_shape,
+            diffusion.context_dim,
+            self.width,
+            self.depth,
+            self.num_heads,
+            self.summary,
+            diffusion.linear_denoiser,
+            self.across,
+        )
 
 
 @dataclass
@@ -80,38 +97,60 @@ class ReportArgs:
     kind: str = "report"
     group: str = ""
     vocab_size: int = 800
-    gate: float = 0.9  # least teacher-forced token accuracy of the autoencoder before stage 2 may start
+    gate: float = (
+        0.9  # least teacher-forced token accuracy of the autoencoder before stage 2 may start
+    )
     guidance_scale: float = 1.5
-    guidance_interval: list[float] | None = None  # noise levels [low, high] that are guided; None: all
-    # folders or hub names of BERT's and GPT-2's tokenizer, for Optimus' encoder and decoder; None: train one on the reports
+    guidance_interval: list[float] | None = (
+        None  # noise levels [low, high] that are guided; None: all
+    )
+    # folders or hub names of BERT's and GPT-2's tokenizer, for Optimus' encoder and decoder; None:
+    # train one on the reports
     autoencoder_tokenizers: list[str] | None = field(default=None, metadata=LATER)
     encoder: ReportEncoderArgs = field(default_factory=ReportEncoderArgs)
     autoencoder: OptimusConfig = field(default_factory=OptimusConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
     denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
-    denoiser_null_probability: float | None = field(default=None, metadata=LATER)  # None: diffusion.null_prompt_probability
+    denoiser_null_probability: float | None = field(
+        default=None, metadata=LATER
+    )  # None: diffusion.null_prompt_probability
     environment_depth: int = 1
 
 
 ENCODER_ASSET = "encoder_tokenizer"
-GPT2_TOKENS = {"pad_token": "<PAD>", "bos_token": "<BOS>", "eos_token": "<EOS>"}  # Li et al. 2020 add these to GPT-2's
+GPT2_TOKENS = {
+    "pad_token": "<PAD>",
+    "bos_token": "<BOS>",
+    "eos_token": "<EOS>",
+}  # Li et al. 2020 add these to GPT-2's
 
 
 def pretrained_tokenizers(name: str, folders: Sequence[str]) -> dict[str, Any]:
-    """Assets of a report from two pretrained tokenizers: BERT's frames texts by [CLS] and [SEP], GPT-2's gets the three
-    tokens of Optimus, which take the ids after its own."""
+    """Assets of a report from two pretrained tokenizers: BERT's frames texts by [CLS] and [SEP],
+    GPT-2's gets the three tokens of Optimus, which take the ids after its own."""
     if len(folders) != 2:
-        raise ValueError(f"modalities.{name}.autoencoder_tokenizers takes [BERT folder, GPT-2 folder], got {list(folders)}")
+        raise ValueError(
+            f"modalities.{name}.autoencoder_tokenizers takes [BERT folder, GPT-2 folder], got "
+            f"{list(folders)}"
+        )
     bert, gpt2 = (load_fast_tokenizer(folder) for folder in folders)
     if bert.cls_token is None or bert.sep_token is None:
-        raise ValueError(f"modalities.{name}: the tokenizer in {folders[0]} has no [CLS] and [SEP], expected BERT's")
+        raise ValueError(
+            f"modalities.{name}: the tokenizer in {folders[0]} has no [CLS] and [SEP], expected "
+            "BERT's"
+        )
     gpt2.add_special_tokens(GPT2_TOKENS)
-    of_bert = {"pad_token": bert.pad_token, "bos_token": bert.cls_token, "eos_token": bert.sep_token,
-               "unk_token": bert.unk_token}  # fmt: skip
+    of_bert = {
+        "pad_token": bert.pad_token,
+        "bos_token": bert.cls_token,
+        "eos_token": bert.sep_token,
+        "unk_token": bert.unk_token,
+    }
     return {
-        "tokenizer": gpt2.backend_tokenizer.to_str(), ENCODER_ASSET: bert.backend_tokenizer.to_str(),
+        "tokenizer": gpt2.backend_tokenizer.to_str(),
+        ENCODER_ASSET: bert.backend_tokenizer.to_str(),
         "special_tokens": {"tokenizer": GPT2_TOKENS, ENCODER_ASSET: of_bert},
-    }  # fmt: skip
+    }
 
 
 @register("report")
@@ -123,12 +162,17 @@ class ReportModality(Modality):
     figure = "token_accuracy"
 
     def fit_assets(self, dataset: PreparedDataset) -> dict[str, Any]:
-        """Train the tokenizer on the reports of the training split, or read `autoencoder_tokenizers`."""
+        """Train the tokenizer on the reports of the training split, or read
+        `autoencoder_tokenizers`."""
         if self.args.autoencoder_tokenizers is not None:
             return pretrained_tokenizers(self.name, self.args.autoencoder_tokenizers)
-        texts = [s.values[self.name] for s in dataset.batch(range(len(dataset))) if self.name in s.values]
+        texts = [
+            s.values[self.name] for s in dataset.batch(range(len(dataset))) if self.name in s.values
+        ]
         if not texts:
-            raise ValueError(f"modality {self.name!r}: no report in the training split to train the tokenizer on")
+            raise ValueError(
+                f"modality {self.name!r}: no report in the training split to train the tokenizer on"
+            )
         return {"tokenizer": ReportTokenizer.train(texts, self.args.vocab_size).to_json()}
 
     def tokenizer(self, max_length: int, asset: str = "tokenizer") -> ReportTokenizer:
@@ -138,7 +182,9 @@ class ReportModality(Modality):
     def collate(self, values: Sequence[str]) -> list[str]:
         for value in values:
             if not isinstance(value, str) or not value.strip():
-                raise ValueError(f"modality {self.name!r}: expected a non-empty text, got {value!r}")
+                raise ValueError(
+                    f"modality {self.name!r}: expected a non-empty text, got {value!r}"
+                )
         return list(values)
 
     def build_prompt_encoder(self, space: SharedSpaceConfig) -> PromptEncoder:
@@ -150,8 +196,13 @@ class ReportModality(Modality):
             own = self.tokenizer(a.context_length)
             tokenize, vocab_size, pad_id = lambda texts: own(texts)[0], len(own), own.pad_id
         else:
-            raise ValueError(f"modalities.{self.name}.encoder.tokenizer must be 'own' or 'clip', got {a.tokenizer!r}")
-        tower = TextTower(tokenize, vocab_size, pad_id, a.context_length, a.width, a.layers, a.heads, a.activation)
+            raise ValueError(
+                f"modalities.{self.name}.encoder.tokenizer must be 'own' or 'clip', got "
+                f"{a.tokenizer!r}"
+            )
+        tower = TextTower(
+            tokenize, vocab_size, pad_id, a.context_length, a.width, a.layers, a.heads, a.activation
+        )
         return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
 
     def build_autoencoder(self) -> Autoencoder:
@@ -159,11 +210,17 @@ class ReportModality(Modality):
         of_encoder = self.tokenizer(length, ENCODER_ASSET) if ENCODER_ASSET in self.assets else None
         return OptimusVAE(self.args.autoencoder, self.tokenizer(length), of_encoder)
 
-    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser | FCUNet:
+    def build_denoiser(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> VectorDenoiser | FCUNet:
         return self.args.denoiser.build(latent_shape, diffusion)
 
-    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
-        return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)
+    def build_environment_encoder(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> EnvironmentEncoder:
+        return EnvironmentEncoder(
+            latent_shape, diffusion.environment_dim, self.args.environment_depth
+        )
 
     def keys(self, values: list[str]) -> torch.Tensor:
         """Reports that repeat word for word are the same prompt."""
@@ -174,10 +231,16 @@ class ReportModality(Modality):
         return [values[i] for i in rows]
 
     def from_user(self, values: Any) -> list[str | None]:
-        values = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+        values = (
+            [values]
+            if isinstance(values, str) or not isinstance(values, Iterable)
+            else list(values)
+        )
         for value in values:
             if value is not None and (not isinstance(value, str) or not value.strip()):
-                raise ValueError(f"modality {self.name!r}: expected a non-empty text, got {value!r}")
+                raise ValueError(
+                    f"modality {self.name!r}: expected a non-empty text, got {value!r}"
+                )
         return values
 
     def to_user(self, values: list[str]) -> list[str]:
@@ -198,4 +261,8 @@ class ReportModality(Modality):
 
     def parse(self, text: str) -> list[str]:
         """The path of a text file, or the report itself."""
-        return self.read(Path(text)) if len(text) < 1000 and Path(text).is_file() else self.from_user(text)
+        return (
+            self.read(Path(text))
+            if len(text) < 1000 and Path(text).is_file()
+            else self.from_user(text)
+        )

@@ -10,11 +10,18 @@ from PIL import Image, ImageDraw, ImageFont
 LABEL_WIDTH, MARGIN = 110, 4
 
 
-def contact_sheet(rows: Sequence[Sequence[Any]], labels: Sequence[str], cell: int = 128) -> Image.Image:
-    """`rows[i][j]` is a (H, W) float array in [0, 1] or a str; one label a row. Returns an RGB image."""
+def contact_sheet(
+    rows: Sequence[Sequence[Any]], labels: Sequence[str], cell: int = 128
+) -> Image.Image:
+    """`rows[i][j]` is a (H, W) float array in [0, 1] or a str; one label a row. Returns an RGB
+    image."""
     columns = max(len(row) for row in rows)
-    heights = [cell if any(isinstance(v, np.ndarray) for v in row) else int(cell * 0.9) for row in rows]
-    sheet = Image.new("RGB", (LABEL_WIDTH + columns * (cell + MARGIN), sum(heights) + MARGIN * len(rows)), "white")
+    heights = [
+        cell if any(isinstance(v, np.ndarray) for v in row) else int(cell * 0.9) for row in rows
+    ]
+    sheet = Image.new(
+        "RGB", (LABEL_WIDTH + columns * (cell + MARGIN), sum(heights) + MARGIN * len(rows)), "white"
+    )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
     top = 0
     for row, label, height in zip(rows, labels, heights, strict=True):
@@ -27,6 +34,11 @@ def contact_sheet(rows: Sequence[Sequence[Any]], labels: Sequence[str], cell: in
                 sheet.paste(pixels.resize((cell, cell), Image.Resampling.BICUBIC), (left, top))
             else:
                 for i, line in enumerate(textwrap.wrap(str(value), 24)[: height // 10]):
-                    draw.text((left, top + 10 * i), line, fill="black", font=ImageFont.load_default(size=8))
+                    draw.text(
+                        (left, top + 10 * i),
+                        line,
+                        fill="black",
+                        font=ImageFont.load_default(size=8),
+                    )
         top += height + MARGIN
     return sheet

@@ -14,8 +14,8 @@ from medcodi.autoencoders.tabular_vae import TabularVAE, TabularVAEConfig
 from medcodi.config import DiffusionConfig, SharedSpaceConfig, unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.table import TableSchema
+from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
 from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.diffusion.linear_denoiser import PENALTY
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower
 from medcodi.modalities.base import LATER, Modality, register
@@ -37,20 +37,26 @@ class TabularEncoderArgs:
 class TabularArgs:
     kind: str = "tabular"
     group: str = ""
-    gate: float = 0.9  # least mean share of discrete cells that the autoencoder returns before stage 2 may start
+    # least mean share of discrete cells that the autoencoder returns before stage 2 may start
+    gate: float = 0.9
     guidance_scale: float = 1.0
-    guidance_interval: list[float] | None = None  # noise levels [low, high] that are guided; None: all
+    guidance_interval: list[float] | None = (
+        None  # noise levels [low, high] that are guided; None: all
+    )
     encoder: TabularEncoderArgs = field(default_factory=TabularEncoderArgs)
     autoencoder: TabularVAEConfig = field(default_factory=TabularVAEConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
     denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
-    denoiser_null_probability: float | None = field(default=None, metadata=LATER)  # None: diffusion.null_prompt_probability
+    denoiser_null_probability: float | None = field(
+        default=None, metadata=LATER
+    )  # None: diffusion.null_prompt_probability
     environment_depth: int = 1
 
 
 @register("tabular")
 class TabularModality(Modality):
-    """Stored value: dict column -> value. Value batch: (B, F) of `TableSchema.encode`. User value: DataFrame."""
+    """Stored value: dict column -> value. Value batch: (B, F) of `TableSchema.encode`. User value:
+    DataFrame."""
 
     Args = TabularArgs
     storage = "table"
@@ -75,32 +81,45 @@ class TabularModality(Modality):
     def build_autoencoder(self) -> Autoencoder:
         return TabularVAE(self.args.autoencoder, self.schema)
 
-    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> nn.Module:
+    def build_denoiser(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> nn.Module:
         return self.args.denoiser.build(latent_shape, diffusion)
 
-    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> EnvironmentEncoder:
-        return EnvironmentEncoder(latent_shape, diffusion.environment_dim, self.args.environment_depth)
+    def build_environment_encoder(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> EnvironmentEncoder:
+        return EnvironmentEncoder(
+            latent_shape, diffusion.environment_dim, self.args.environment_depth
+        )
 
-    def decode(self, autoencoder: Autoencoder, latents: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
+    def decode(
+        self, autoencoder: Autoencoder, latents: torch.Tensor, generators: list[torch.Generator]
+    ) -> torch.Tensor:
         """Cells are drawn from their likelihoods, each row by its own generator."""
         return autoencoder.decode(latents, generator=generators)
 
     def from_user(self, values: Any) -> list[dict[str, Any] | None]:
-        """A DataFrame, a dict (one row) or a list of dicts; missing columns and NaN are missing values."""
+        """A DataFrame, a dict (one row) or a list of dicts; missing columns and NaN are missing
+        values."""
         if isinstance(values, pd.DataFrame):
             values = values.astype(object).where(values.notna(), None).to_dict("records")
         if isinstance(values, Mapping) or values is None:
             values = [values]
         if not isinstance(values, (list, tuple)):
             raise ValueError(
-                f"modality {self.name!r}: expected a DataFrame, a dict or a list of dicts, got {type(values).__name__}"
+                f"modality {self.name!r}: expected a DataFrame, a dict or a list of dicts, got "
+                f"{type(values).__name__}"
             )
         known = self.schema.names
         for row in values:
             for key in row or {}:
                 if key not in known:
                     raise unknown_key(key, known, f"a row of {self.name!r}")
-        return [None if row is None or all(v is None for v in row.values()) else dict(row) for row in values]
+        return [
+            None if row is None or all(v is None for v in row.values()) else dict(row)
+            for row in values
+        ]
 
     def to_stored(self, values: torch.Tensor) -> list[dict[str, Any]]:
         return self.schema.decode(values.cpu())
@@ -112,7 +131,9 @@ class TabularModality(Modality):
         return self.to_stored(values)
 
     def preview(self, values: Mapping[str, Any]) -> str:
-        return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+        return " ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
+        )
 
     def write(self, values: pd.DataFrame, folder: Path, stems: Sequence[str]) -> list[str]:
         names = []

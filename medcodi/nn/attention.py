@@ -1,4 +1,5 @@
-"""Attention through torch's scaled dot product attention, and the transformer block used by the small networks.
+"""Attention through torch's scaled dot product attention, and the transformer block used by the
+small networks.
 
 Legend: B batch, L query tokens, K key tokens, D width, H heads.
 """
@@ -11,12 +12,18 @@ from torch import nn
 class Attention(nn.Module):
     """Multi-head attention of `hidden` (B, L, D) to `context` (B, K, D_context) or to itself.
 
-    With `sink=True` every query may also attend to one key and value of zero: a row whose mask hides everything then
-    attends to nothing and adds exactly zero. `zero_init` zeroes the output projection (no bias).
+    With `sink=True` every query may also attend to one key and value of zero: a row whose mask
+    hides everything then attends to nothing and adds exactly zero. `zero_init` zeroes the output
+    projection (no bias).
     """
 
     def __init__(
-        self, dim: int, num_heads: int, context_dim: int | None = None, sink: bool = False, zero_init: bool = False
+        self,
+        dim: int,
+        num_heads: int,
+        context_dim: int | None = None,
+        sink: bool = False,
+        zero_init: bool = False,
     ) -> None:
         super().__init__()
         if dim % num_heads:
@@ -29,12 +36,17 @@ class Attention(nn.Module):
             nn.init.zeros_(self.to_out.weight)
 
     def forward(
-        self, hidden: torch.Tensor, context: torch.Tensor | None = None, mask: torch.Tensor | None = None
+        self,
+        hidden: torch.Tensor,
+        context: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """`mask` (B, K) bool, True = may be attended to. Returns (B, L, D)."""
         context = hidden if context is None else context
         batch = hidden.shape[0]
-        split = lambda x: x.view(batch, x.shape[1], self.num_heads, -1).transpose(1, 2)  # (B, H, L, D/H)  # noqa: E731
+        split = lambda x: x.view(batch, x.shape[1], self.num_heads, -1).transpose(
+            1, 2
+        )  # (B, H, L, D/H)
         query = split(self.to_q(hidden))
         key, value = (split(x) for x in self.to_kv(context).chunk(2, dim=-1))
         if self.sink:
@@ -66,7 +78,8 @@ class TransformerBlock(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """L learned queries attend to T tokens: (B, T, D) -> (B, L, D). Every row needs one unmasked token."""
+    """L learned queries attend to T tokens: (B, T, D) -> (B, L, D). Every row needs one unmasked
+    token."""
 
     def __init__(self, dim: int, num_heads: int, num_queries: int) -> None:
         super().__init__()

@@ -23,9 +23,12 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def compile_blocks(module: nn.Module) -> None:
-    """torch.compile of each block, once for each shape that it meets: with dynamic shapes Inductor fails on small images.
-    Compiled code is kept by function, which all blocks of a class share: a large network needs more than the default 8."""
-    torch._dynamo.config.recompile_limit = max(RECOMPILE_LIMIT, torch._dynamo.config.recompile_limit)
+    """torch.compile of each block, once for each shape that it meets: with dynamic shapes Inductor
+    fails on small images. Compiled code is kept by function, which all blocks of a class share: a
+    large network needs more than the default 8."""
+    torch._dynamo.config.recompile_limit = max(
+        RECOMPILE_LIMIT, torch._dynamo.config.recompile_limit
+    )
     for block in blocks(module):
         block.compile(dynamic=False)
 
@@ -37,5 +40,6 @@ def checkpoint_blocks(module: nn.Module) -> None:
 
 
 def _recomputed(forward: Callable, *args: Any, **kwargs: Any) -> Any:
-    """A frame of its own, from which torch.compile sees `checkpoint`: called by torch itself it would hide the block."""
+    """A frame of its own, from which torch.compile sees `checkpoint`: called by torch itself it
+    would hide the block."""
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 
-def sinusoidal_embedding(values: torch.Tensor, dim: int, max_period: float = 10_000.0) -> torch.Tensor:
+def sinusoidal_embedding(
+    values: torch.Tensor, dim: int, max_period: float = 10_000.0
+) -> torch.Tensor:
     """(B,) -> (B, dim); `values` about 0 to 1000."""
     half = dim // 2
     frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=values.device) / half)

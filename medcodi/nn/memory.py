@@ -2,7 +2,12 @@
 
 import torch
 
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")  # the last: cuBLAS, cuDNN
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "STATUS_ALLOC_FAILED",
+)  # the last: cuBLAS, cuDNN
 
 
 class TooLittleMemoryError(RuntimeError):

@@ -1,4 +1,5 @@
-"""Weights on disk: one folder a module, `model.safetensors` and `config.json`. Loads are strict; nothing is pickled."""
+"""Weights on disk: one folder a module, `model.safetensors` and `config.json`. Loads are strict;
+nothing is pickled."""
 
 import contextlib
 import hashlib
@@ -15,15 +16,28 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-INITIALISERS = ("uniform_", "normal_", "trunc_normal_", "constant_", "ones_", "zeros_", "kaiming_uniform_",
-                "kaiming_normal_", "xavier_uniform_", "xavier_normal_")  # fmt: skip
+INITIALISERS = (
+    "uniform_",
+    "normal_",
+    "trunc_normal_",
+    "constant_",
+    "ones_",
+    "zeros_",
+    "kaiming_uniform_",
+    "kaiming_normal_",
+    "xavier_uniform_",
+    "xavier_normal_",
+)
 
 
 def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -> None:
-    """Write the state and `config` of a module to `folder`, through a temporary name: a save that fails leaves what was
-    there before."""
+    """Write the state and `config` of a module to `folder`, through a temporary name: a save that
+    fails leaves what was there before."""
     folder = Path(folder)
-    temporary, previous = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".previous")
+    temporary, previous = (
+        folder.with_name(folder.name + ".tmp"),
+        folder.with_name(folder.name + ".previous"),
+    )
     for leftover in (temporary, previous):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -44,21 +58,33 @@ def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -
 
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
-    """Inside, new modules hold their parameters and persistent buffers on the meta device, where torch.nn.init leaves them
-    alone: no memory, no random numbers. `load_module` gives them values. Buffers that a file does not hold are made as
-    ever."""
+    """Inside, new modules hold their parameters and persistent buffers on the meta device, where
+    torch.nn.init leaves them
+    alone: no memory, no random numbers. `load_module` gives them values. Buffers that a file does
+    not hold are made as ever."""
     register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-        if value is not None and not value.is_meta:  # one that is on meta already may be tied: it stays itself
+        if (
+            value is not None and not value.is_meta
+        ):  # one that is on meta already may be tied: it stays itself
             value = nn.Parameter(value.to("meta"), requires_grad=value.requires_grad)
         register_parameter(module, name, value)
 
-    def buffer(module: nn.Module, name: str, tensor: torch.Tensor | None, persistent: bool = True) -> None:
-        register_buffer(module, name, tensor.to("meta") if persistent and tensor is not None else tensor, persistent)
+    def buffer(
+        module: nn.Module, name: str, tensor: torch.Tensor | None, persistent: bool = True
+    ) -> None:
+        register_buffer(
+            module,
+            name,
+            tensor.to("meta") if persistent and tensor is not None else tensor,
+            persistent,
+        )
 
     def leaving_meta(initialise: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        return lambda tensor, *args, **kwargs: tensor if tensor.is_meta else initialise(tensor, *args, **kwargs)
+        return lambda tensor, *args, **kwargs: (
+            tensor if tensor.is_meta else initialise(tensor, *args, **kwargs)
+        )
 
     initialisers = {name: getattr(nn.init, name) for name in INITIALISERS}
     nn.Module.register_parameter, nn.Module.register_buffer = parameter, buffer
@@ -67,16 +93,21 @@ def without_values() -> Iterator[None]:
     try:
         yield
     finally:
-        nn.Module.register_parameter, nn.Module.register_buffer = register_parameter, register_buffer
+        nn.Module.register_parameter, nn.Module.register_buffer = (
+            register_parameter,
+            register_buffer,
+        )
         for name, initialise in initialisers.items():
             setattr(nn.init, name, initialise)
 
 
 def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
-    """Load weights strictly. ValueError names missing, unexpected and misshapen keys; FileNotFoundError the folder.
+    """Load weights strictly. ValueError names missing, unexpected and misshapen keys;
+    FileNotFoundError the folder.
 
-    A module built `without_values` gets the tensors of the file itself, which is mapped into memory: nothing is copied, and
-    changes stay in memory. Parameters that are shared in the module (tied) stay shared.
+    A module built `without_values` gets the tensors of the file itself, which is mapped into
+    memory: nothing is copied, and changes stay in memory. Parameters that are shared in the module
+    (tied) stay shared.
     """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
@@ -86,7 +117,10 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
     except Exception as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     expected = module.state_dict()
-    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    missing, unexpected = (
+        sorted(expected.keys() - state.keys()),
+        sorted(state.keys() - expected.keys()),
+    )
     shapes = [
         f"{k}: file {tuple(state[k].shape)}, model {tuple(expected[k].shape)}"
         for k in sorted(expected.keys() & state.keys())
@@ -95,13 +129,16 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
     if missing or unexpected or shapes:
         raise ValueError(
             f"{path} does not fit this recipe. Missing keys: {missing[:5]} ({len(missing)}). "
-            f"Unexpected keys: {unexpected[:5]} ({len(unexpected)}). Other shapes: {shapes[:5]} ({len(shapes)})."
+            f"Unexpected keys: {unexpected[:5]} ({len(unexpected)}). Other shapes: {shapes[:5]} "
+            f"({len(shapes)})."
         )
     if not any(x.is_meta for x in expected.values()):
         module.load_state_dict(state, strict=True)
         return module
     owners = dict(module.named_modules(remove_duplicate=False))
-    given: dict[int, nn.Parameter] = {}  # id of the parameter on the meta device -> the one that takes its places
+    given: dict[
+        int, nn.Parameter
+    ] = {}  # id of the parameter on the meta device -> the one that takes its places
     for name, tensor in state.items():
         path, _, attribute = name.rpartition(".")
         owner = owners[path]
@@ -109,7 +146,9 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
         if old is None:
             owner._buffers[attribute] = tensor
         else:
-            owner._parameters[attribute] = given.setdefault(id(old), nn.Parameter(tensor, requires_grad=old.requires_grad))
+            owner._parameters[attribute] = given.setdefault(
+                id(old), nn.Parameter(tensor, requires_grad=old.requires_grad)
+            )
     return module
 
 

@@ -17,7 +17,9 @@ def memory_advice(outputs: Sequence[str], batch_size: int, dtype: torch.dtype) -
         if not is_short_of_memory(error):
             raise
         raise TooLittleMemoryError(
-            f"too little memory to generate {', '.join(outputs)}. Three settings reduce it: batch_size (now {batch_size}), "
-            f"dtype bfloat16 (now {str(dtype).removeprefix('torch.')}), fewer outputs at once (now {len(outputs)}). "
+            f"too little memory to generate {', '.join(outputs)}. Three settings reduce it: "
+            f"batch_size (now {batch_size}), "
+            f"dtype bfloat16 (now {str(dtype).removeprefix('torch.')}), fewer outputs at once (now "
+            f"{len(outputs)}). "
             f"It said: {(str(error).splitlines() or [''])[0]}"
         ) from error

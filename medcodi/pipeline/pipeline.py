@@ -22,36 +22,55 @@ from medcodi.nn.blocks import compile_blocks
 from medcodi.nn.seeding import derive_generator
 from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.output import MedCoDiOutput
-from medcodi.pipeline.storage import family_of, load_components, load_index, model_hash, save_components
+from medcodi.pipeline.storage import (
+    family_of,
+    load_components,
+    load_index,
+    model_hash,
+    save_components,
+)
 
-Callback = Callable[["MedCoDiPipeline", int, int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
+Callback = Callable[
+    ["MedCoDiPipeline", int, int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None
+]
 
 
 class MedCoDiPipeline:
     """A trained family, ready to generate.
 
         pipe = MedCoDiPipeline.from_pretrained("runs/phantom_tiny/pipeline")
-        out = pipe(prompts={"report": ["Large left pleural effusion."]}, outputs=["frontal", "tabular"])
+        out = pipe(prompts={"report": ["Large left pleural effusion."]}, outputs=["frontal",
+        "tabular"])
 
     `schedulers[name]` may be replaced by any diffusers scheduler of the same family, as in
-    `pipe.schedulers["frontal"] = UniPCMultistepScheduler.from_config(pipe.schedulers["frontal"].config)`.
+    `pipe.schedulers["frontal"] =
+    UniPCMultistepScheduler.from_config(pipe.schedulers["frontal"].config)`.
     """
 
     def __init__(
-        self, family: ModelFamily, components: dict[str, dict[str, nn.Module]], schedulers: dict[str, SchedulerMixin],
+        self,
+        family: ModelFamily,
+        components: dict[str, dict[str, nn.Module]],
+        schedulers: dict[str, SchedulerMixin],
         model_hash: str = "unsaved",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.family, self.schedulers, self.model_hash = family, schedulers, model_hash
         self.encoders, self.autoencoders = components["encoder"], components["autoencoder"]
         self.diffusions: dict[str, LatentDiffusion] = components["diffusion"]
-        self.environments = nn.ModuleDict(components["environment"]) if components["environment"] else None
+        self.environments = (
+            nn.ModuleDict(components["environment"]) if components["environment"] else None
+        )
         self._progress: dict[str, Any] = {}
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, modalities: Sequence[str] | None = None, torch_dtype: torch.dtype | None = None
+        cls,
+        folder: str | Path,
+        modalities: Sequence[str] | None = None,
+        torch_dtype: torch.dtype | None = None,
     ) -> "MedCoDiPipeline":
-        """Load what `save_pretrained` wrote; `modalities` loads a part. FileNotFoundError, ValueError (strict load)."""
+        """Load what `save_pretrained` wrote; `modalities` loads a part. FileNotFoundError,
+        ValueError (strict load)."""
         folder = Path(folder)
         index = load_index(folder)
         family = family_of(index)
@@ -67,9 +86,11 @@ class MedCoDiPipeline:
     def components(self) -> dict[str, dict[str, nn.Module]]:
         environments = dict(self.environments.items()) if self.environments is not None else {}
         return {
-            "encoder": self.encoders, "autoencoder": self.autoencoders, "diffusion": self.diffusions,
+            "encoder": self.encoders,
+            "autoencoder": self.autoencoders,
+            "diffusion": self.diffusions,
             "environment": environments,
-        }  # fmt: skip
+        }
 
     @property
     def modalities(self) -> list[str]:
@@ -84,15 +105,21 @@ class MedCoDiPipeline:
     def dtype(self) -> torch.dtype:
         return next(next(iter(self.diffusions.values())).parameters()).dtype
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "MedCoDiPipeline":
-        """Move to a device; `dtype` is for the diffusion networks, encoders and autoencoders stay in float32."""
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "MedCoDiPipeline":
+        """Move to a device; `dtype` is for the diffusion networks, encoders and autoencoders stay
+        in float32."""
         for kind, modules in self.components.items():
             for module in modules.values():
-                module.to(device=device, dtype=dtype if kind in ("diffusion", "environment") else None)
+                module.to(
+                    device=device, dtype=dtype if kind in ("diffusion", "environment") else None
+                )
         return self
 
     def compile(self) -> "MedCoDiPipeline":
-        """torch.compile of the denoisers' blocks, at the first call of each shape; results differ by rounding."""
+        """torch.compile of the denoisers' blocks, at the first call of each shape; results differ
+        by rounding."""
         for model in self.diffusions.values():
             compile_blocks(model.denoiser)
         return self
@@ -103,36 +130,53 @@ class MedCoDiPipeline:
 
     @torch.no_grad()
     def __call__(
-        self, prompts: dict[str, Any] | None = None, outputs: Sequence[str] | None = None,
-        num_inference_steps: int = 25, guidance_scale: float | dict[str, float] | None = None,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None, num_images_per_prompt: int = 1,
-        prompt_weights: dict[str, float] | None = None, coupled: bool = True, condition_on_latents: bool = True,
-        batch_size: int = 32, callback_on_step_end: Callback | None = None, seeds: Sequence[int] | None = None,
+        self,
+        prompts: dict[str, Any] | None = None,
+        outputs: Sequence[str] | None = None,
+        num_inference_steps: int = 25,
+        guidance_scale: float | dict[str, float] | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_images_per_prompt: int = 1,
+        prompt_weights: dict[str, float] | None = None,
+        coupled: bool = True,
+        condition_on_latents: bool = True,
+        batch_size: int = 32,
+        callback_on_step_end: Callback | None = None,
+        seeds: Sequence[int] | None = None,
         guidance_interval: dict[str, Sequence[float] | None] | None = None,
-    ) -> MedCoDiOutput:  # fmt: skip
+    ) -> MedCoDiOutput:
         """Generate.
 
         Args:
-            prompts: name -> value or list of R values (None = this row lacks it). {} or None is unconditional.
+            prompts: name -> value or list of R values (None = this row lacks it). {} or None is
+            unconditional.
             outputs: names to generate, disjoint from the prompts; default: every other modality.
-            guidance_scale: one number or one a name (default: the recipe's); 1 is the plain conditional pass.
-            generator: one generator seeds every sample in order; a list gives one a sample. Sample i does not depend
-                on the batch size or on the other samples.
+            guidance_scale: one number or one a name (default: the recipe's); 1 is the plain
+            conditional pass.
+            generator: one generator seeds every sample in order; a list gives one a sample. Sample
+                i does not depend on the batch size or on the other samples.
             num_images_per_prompt: samples for each prompt row.
             prompt_weights: alpha of the prompts with fusion mean.
-            coupled: False generates the outputs independently (no cross-modal attention between them).
-            condition_on_latents: given values also condition through the coupling, with their full latent at noise
-                level 0 (needs stage 3).
+            coupled: False generates the outputs independently (no cross-modal attention between
+            them).
+            condition_on_latents: given values also condition through the coupling, with their full
+                latent at noise level 0 (needs stage 3).
             seeds: one a sample instead of `generator`: `out.seeds[i]` regenerates sample i.
-            callback_on_step_end: `callback(pipe, step, num_steps, latents)` may return changed latents.
-            guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided, or None for all of them. An
-                output that is not named, and None for the whole argument, take the recipe's.
+            callback_on_step_end: `callback(pipe, step, num_steps, latents)` may return changed
+            latents.
+            guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided, or None
+                for all of them. An output that is not named, and None for the whole argument, take
+                the recipe's.
 
         Returns:
-            MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError, TooLittleMemoryError.
+            MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
+            TooLittleMemoryError.
         """
-        counts = {"num_inference_steps": num_inference_steps, "num_images_per_prompt": num_images_per_prompt,
-                  "batch_size": batch_size}  # fmt: skip
+        counts = {
+            "num_inference_steps": num_inference_steps,
+            "num_images_per_prompt": num_images_per_prompt,
+            "batch_size": batch_size,
+        }
         for setting, count in counts.items():
             if count < 1:
                 raise ValueError(f"{setting} must be at least 1, got {count}")
@@ -151,21 +195,43 @@ class MedCoDiPipeline:
             starts = range(0, len(seeds), batch_size)
             with tqdm(total=len(starts) * num_inference_steps, **self._progress) as bar:
                 for start in starts:
-                    rows = torch.tensor(prompt_index[start : start + batch_size], device=self.device)
-                    parts.append(self._sample(
-                        outputs, seeds[start : start + batch_size], conditions[rows], guidance, num_inference_steps, coupled,
-                        bar, callback_on_step_end, intervals,
-                    ))  # fmt: skip
+                    rows = torch.tensor(
+                        prompt_index[start : start + batch_size], device=self.device
+                    )
+                    parts.append(
+                        self._sample(
+                            outputs,
+                            seeds[start : start + batch_size],
+                            conditions[rows],
+                            guidance,
+                            num_inference_steps,
+                            coupled,
+                            bar,
+                            callback_on_step_end,
+                            intervals,
+                        )
+                    )
             joined = {name: torch.cat([part[name].float() for part in parts]) for name in outputs}
-            batches = {name: self._decode(name, joined[name], seeds, batch_size) for name in outputs}
-        values = {name: self.family.modality(name).to_user(batch) for name, batch in batches.items()}
+            batches = {
+                name: self._decode(name, joined[name], seeds, batch_size) for name in outputs
+            }
+        values = {
+            name: self.family.modality(name).to_user(batch) for name, batch in batches.items()
+        }
         return MedCoDiOutput(values, joined, seeds, prompt_index, batches)
 
     def _sample(
-        self, outputs: list[str], seeds: list[int], conditions: Conditions, guidance: dict[str, float],
-        num_inference_steps: int, coupled: bool, bar: tqdm, callback: Callback | None,
+        self,
+        outputs: list[str],
+        seeds: list[int],
+        conditions: Conditions,
+        guidance: dict[str, float],
+        num_inference_steps: int,
+        coupled: bool,
+        bar: tqdm,
+        callback: Callback | None,
         intervals: dict[str, Sequence[float]],
-    ) -> dict[str, torch.Tensor]:  # fmt: skip
+    ) -> dict[str, torch.Tensor]:
         noise = {}
         for name in outputs:
             shape = self.family.latent_shape(self.family.modality(name).group)
@@ -177,18 +243,29 @@ class MedCoDiPipeline:
             return callback(self, step, num_inference_steps, latents) if callback else None
 
         return joint_sample(
-            {name: self.diffusions[name] for name in outputs}, self.environments if coupled else None,
-            self.family.objective, {name: copy.deepcopy(self.schedulers[name]) for name in outputs}, noise, conditions,
-            guidance, num_inference_steps, on_step, intervals,
-        )  # fmt: skip
+            {name: self.diffusions[name] for name in outputs},
+            self.environments if coupled else None,
+            self.family.objective,
+            {name: copy.deepcopy(self.schedulers[name]) for name in outputs},
+            noise,
+            conditions,
+            guidance,
+            num_inference_steps,
+            on_step,
+            intervals,
+        )
 
     def _decode(self, name: str, latents: torch.Tensor, seeds: list[int], batch_size: int) -> Any:
         modality = self.family.modality(name)
         autoencoder = self.autoencoders[modality.group]
         batches = []
         for start in range(0, len(latents), batch_size):
-            generators = [derive_generator(seed, name, "decode") for seed in seeds[start : start + batch_size]]
-            batches.append(modality.decode(autoencoder, latents[start : start + batch_size], generators))
+            generators = [
+                derive_generator(seed, name, "decode") for seed in seeds[start : start + batch_size]
+            ]
+            batches.append(
+                modality.decode(autoencoder, latents[start : start + batch_size], generators)
+            )
         return modality.concat(batches)
 
     def encode_prompt(self, name: str, values: Any) -> PromptEncoding:
@@ -196,11 +273,15 @@ class MedCoDiPipeline:
         modality = self._modality(name)
         stored = [v for v in modality.from_user(values) if v is not None]
         batch = modality.collate(stored)
-        return self.encoders[modality.group](batch.to(self.device) if isinstance(batch, torch.Tensor) else batch)
+        return self.encoders[modality.group](
+            batch.to(self.device) if isinstance(batch, torch.Tensor) else batch
+        )
 
-    def encode_prompts(self, prompts: dict[str, list[Any]], with_latents: bool = False) -> Conditions:
-        """Encodings of stored values, R a name; rows that lack one (None) hold zeros and are masked. `with_latents`: they
-        also condition through the coupling."""
+    def encode_prompts(
+        self, prompts: dict[str, list[Any]], with_latents: bool = False
+    ) -> Conditions:
+        """Encodings of stored values, R a name; rows that lack one (None) hold zeros and are
+        masked. `with_latents`: they also condition through the coupling."""
         conditions = Conditions()
         for name, stored in prompts.items():
             modality = self._modality(name)
@@ -227,19 +308,28 @@ class MedCoDiPipeline:
         return self.family.modality(name)
 
     def check_prompts(self, prompts: dict[str, Any]) -> dict[str, list[Any]]:
-        """Prompts as a call takes them -> R stored values a name (None where a row lacks it), or ValueError."""
+        """Prompts as a call takes them -> R stored values a name (None where a row lacks it), or
+        ValueError."""
         checked = {name: self._modality(name).from_user(values) for name, values in prompts.items()}
         lengths = {name: len(values) for name, values in checked.items()}
         rows = max(lengths.values(), default=1)
         if any(n not in (1, rows) or n == 0 for n in lengths.values()):
-            raise ValueError(f"prompts must have equal lengths, or one value for all rows; got {lengths}")
-        return {name: values * rows if len(values) == 1 else values for name, values in checked.items()}
+            raise ValueError(
+                f"prompts must have equal lengths, or one value for all rows; got {lengths}"
+            )
+        return {
+            name: values * rows if len(values) == 1 else values for name, values in checked.items()
+        }
 
     def check_outputs(self, outputs: Sequence[str] | None, prompts: dict[str, Any]) -> list[str]:
         """Names to generate, in the order of the family, or ValueError."""
         if isinstance(outputs, str):
             outputs = [outputs]
-        outputs = list(outputs) if outputs is not None else [n for n in self.modalities if n not in prompts]
+        outputs = (
+            list(outputs)
+            if outputs is not None
+            else [n for n in self.modalities if n not in prompts]
+        )
         for name in outputs:
             self._modality(name)
         both = sorted(set(outputs) & set(prompts))
@@ -249,7 +339,9 @@ class MedCoDiPipeline:
             raise ValueError(f"outputs must name at least one modality, each once; got {outputs}")
         return [name for name in self.modalities if name in outputs]
 
-    def _check_guidance(self, scale: float | dict[str, float] | None, outputs: list[str]) -> dict[str, float]:
+    def _check_guidance(
+        self, scale: float | dict[str, float] | None, outputs: list[str]
+    ) -> dict[str, float]:
         default = {name: float(self.family.modality(name).args.guidance_scale) for name in outputs}
         if scale is None:
             return default
@@ -260,7 +352,9 @@ class MedCoDiPipeline:
             return default | {name: float(value) for name, value in scale.items()}
         return dict.fromkeys(outputs, float(scale))
 
-    def _check_interval(self, interval: dict[str, Any], outputs: list[str]) -> dict[str, Sequence[float]]:
+    def _check_interval(
+        self, interval: dict[str, Any], outputs: list[str]
+    ) -> dict[str, Sequence[float]]:
         for name in interval:
             if name not in outputs:
                 raise unknown_key(name, outputs, "guidance_interval (outputs of this call)")
@@ -271,24 +365,33 @@ class MedCoDiPipeline:
         if weights is None:
             return
         if self.family.recipe.diffusion.fusion != "mean":
-            raise ValueError("prompt_weights are the alpha of fusion 'mean'; this pipeline was trained with fusion 'tokens'")
+            raise ValueError(
+                "prompt_weights are the alpha of fusion 'mean'; this pipeline was trained with "
+                "fusion 'tokens'"
+            )
         for name in weights:
             if name not in prompts:
                 raise unknown_key(name, prompts, "prompt_weights (prompts of this call)")
 
     @staticmethod
     def draw_seeds(
-        generator: torch.Generator | Sequence[torch.Generator] | None, seeds: Sequence[int] | None, count: int
+        generator: torch.Generator | Sequence[torch.Generator] | None,
+        seeds: Sequence[int] | None,
+        count: int,
     ) -> list[int]:
         """One seed a sample."""
         if seeds is not None:
             if generator is not None or len(seeds) != count:
-                raise ValueError(f"expected {count} seeds and no generator, got {len(seeds)} seeds, {generator=}")
+                raise ValueError(
+                    f"expected {count} seeds and no generator, got {len(seeds)} seeds, {generator=}"
+                )
             return [int(seed) for seed in seeds]
         if isinstance(generator, (list, tuple)):
             if len(generator) != count:
                 raise ValueError(f"expected {count} generators, one a sample, got {len(generator)}")
-            return [int(torch.randint(2**62, (1,), generator=g, device=g.device)) for g in generator]
+            return [
+                int(torch.randint(2**62, (1,), generator=g, device=g.device)) for g in generator
+            ]
         device = generator.device if generator is not None else "cpu"
         return torch.randint(2**62, (count,), generator=generator, device=device).tolist()
 

@@ -13,7 +13,10 @@ from diffusers import (
 from medcodi.config import unknown_key
 
 MULTISTEP: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
-    "dpm++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),  # Lu et al. 2022
+    "dpm++": (
+        DPMSolverMultistepScheduler,
+        {"algorithm_type": "dpmsolver++", "solver_order": 2},
+    ),  # Lu et al. 2022
     "unipc": (UniPCMultistepScheduler, {"solver_order": 2}),  # Zhao et al. 2023
 }
 OF_FLOW, OF_BETAS = "euler", "ddim"  # the default of each family
@@ -31,18 +34,24 @@ def build_solver(name: str, scheduler: SchedulerMixin) -> SchedulerMixin:
     if name not in MULTISTEP:
         if (name == OF_FLOW) != is_flow:
             default = OF_FLOW if is_flow else OF_BETAS
-            raise ValueError(f"solver {name!r} does not suit this model's prediction; take {default!r}, dpm++ or unipc")
+            raise ValueError(
+                f"solver {name!r} does not suit this model's prediction; take {default!r}, dpm++ "
+                "or unipc"
+            )
         if is_flow:
             shift = scheduler.config.get("flow_shift", scheduler.config.get("shift", 1.0))
             steps = scheduler.config.num_train_timesteps
             return FlowMatchEulerDiscreteScheduler(num_train_timesteps=steps, shift=shift)
-        return DDIMScheduler.from_config(scheduler.config, clip_sample=False, set_alpha_to_one=False)
+        return DDIMScheduler.from_config(
+            scheduler.config, clip_sample=False, set_alpha_to_one=False
+        )
     scheduler_class, options = MULTISTEP[name]
     if is_flow:
         options = options | {
-            "use_flow_sigmas": True, "prediction_type": "flow_prediction",
+            "use_flow_sigmas": True,
+            "prediction_type": "flow_prediction",
             "flow_shift": scheduler.config.get("flow_shift", scheduler.config.get("shift", 1.0)),
             "num_train_timesteps": scheduler.config.num_train_timesteps,
-        }  # fmt: skip
+        }
         return scheduler_class(**options)
     return scheduler_class.from_config(scheduler.config, **options)

@@ -1,10 +1,11 @@
 """Pipelines on disk: `model_index.json` (the family) and one folder a component.
 
-    pipeline/
-      model_index.json        recipe parts, fitted assets, scheduler classes, SHA-256 and checksum of every component
-      encoder/GROUP/          prompt encoder          autoencoder/GROUP/
-      diffusion/NAME/         fusion and denoiser     environment/NAME/
-      scheduler/NAME/         a diffusers scheduler
+pipeline/
+  model_index.json        recipe parts, fitted assets, scheduler classes, SHA-256 and checksum of
+  every component
+  encoder/GROUP/          prompt encoder          autoencoder/GROUP/
+  diffusion/NAME/         fusion and denoiser     environment/NAME/
+  scheduler/NAME/         a diffusers scheduler
 """
 
 import hashlib
@@ -28,7 +29,10 @@ COMPONENTS = ("encoder", "autoencoder", "diffusion", "environment")
 
 
 def save_components(
-    folder: Path, family: ModelFamily, components: dict[str, dict[str, nn.Module]], schedulers: dict[str, Any]
+    folder: Path,
+    family: ModelFamily,
+    components: dict[str, dict[str, nn.Module]],
+    schedulers: dict[str, Any],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     hashes, checksums = {}, {}
@@ -41,10 +45,14 @@ def save_components(
         scheduler.save_pretrained(folder / "scheduler" / name)
     recipe = to_dict(family.recipe)
     index = {
-        "_class_name": "MedCoDiPipeline", "_medcodi_version": medcodi.__version__,
-        "recipe": {part: recipe[part] for part in RECIPE_PARTS}, "assets": family.assets, "weights": hashes,
-        "checksums": checksums, "schedulers": {name: type(s).__name__ for name, s in schedulers.items()},
-    }  # fmt: skip
+        "_class_name": "MedCoDiPipeline",
+        "_medcodi_version": medcodi.__version__,
+        "recipe": {part: recipe[part] for part in RECIPE_PARTS},
+        "assets": family.assets,
+        "weights": hashes,
+        "checksums": checksums,
+        "schedulers": {name: type(s).__name__ for name, s in schedulers.items()},
+    }
     (folder / INDEX).write_text(json.dumps(index, indent=1))
 
 
@@ -52,12 +60,15 @@ def load_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} is no medcodi pipeline: {INDEX} is missing. Train one (`medcodi quickstart`, or the scripts in "
+            f"{folder} is no medcodi pipeline: {INDEX} is missing. Train one (`medcodi "
+            "quickstart`, or the scripts in "
             "train/) or pass the folder that save_pretrained wrote"
         )
     index = json.loads(path.read_text())
     if index.get("_class_name") != "MedCoDiPipeline":
-        raise ValueError(f"{path} describes a {index.get('_class_name')!r}, expected 'MedCoDiPipeline'")
+        raise ValueError(
+            f"{path} describes a {index.get('_class_name')!r}, expected 'MedCoDiPipeline'"
+        )
     return index
 
 
@@ -68,7 +79,8 @@ def family_of(index: dict[str, Any]) -> ModelFamily:
 def load_components(
     folder: Path, index: dict[str, Any], family: ModelFamily, names: Iterable[str]
 ) -> tuple[dict[str, dict[str, nn.Module]], dict[str, Any]]:
-    """Components of the modalities `names`, strictly loaded and checked against the hashes of the index."""
+    """Components of the modalities `names`, strictly loaded and checked against the hashes of the
+    index."""
     names = list(names)
     groups = list(dict.fromkeys(family.modality(n).group for n in names))
     coupled = any(key.startswith("environment/") for key in index["weights"])
@@ -78,7 +90,11 @@ def load_components(
         "diffusion": lambda name: family.build_diffusion(name, coupled=coupled),
         "environment": lambda name: family.build_environment(name),
     }
-    keys = [(kind, n) for kind in COMPONENTS for n in (groups if kind in ("encoder", "autoencoder") else names)]
+    keys = [
+        (kind, n)
+        for kind in COMPONENTS
+        for n in (groups if kind in ("encoder", "autoencoder") else names)
+    ]
     keys = [(kind, n) for kind, n in keys if f"{kind}/{n}" in index["weights"]]
     components: dict[str, dict[str, nn.Module]] = {kind: {} for kind in COMPONENTS}
     with ThreadPoolExecutor() as pool:
@@ -86,7 +102,9 @@ def load_components(
         for kind, name in keys:
             with without_values():
                 module = build[kind](name)
-            components[kind][name] = load_module(module, folder / kind / name).eval().requires_grad_(False)
+            components[kind][name] = (
+                load_module(module, folder / kind / name).eval().requires_grad_(False)
+            )
         for check in checks:
             check.result()
     schedulers = {}
@@ -97,7 +115,8 @@ def load_components(
 
 
 def _check(folder: Path, key: str, index: dict[str, Any]) -> None:
-    """ValueError for a weights file that is not the one of the index, FileNotFoundError without one."""
+    """ValueError for a weights file that is not the one of the index, FileNotFoundError without
+    one."""
     if "checksums" in index:
         found, expected = checksum(folder / key), index["checksums"][key]
     else:  # older pipelines
@@ -109,5 +128,3 @@ def _check(folder: Path, key: str, index: dict[str, Any]) -> None:
 def model_hash(index: dict[str, Any]) -> str:
     """One hash for the whole pipeline, for manifests."""
     return hashlib.sha256(json.dumps(index["weights"], sort_keys=True).encode()).hexdigest()[:16]
-
-

@@ -10,10 +10,17 @@ CURVE_WIDTH, CURVE_HEIGHT, CURVE_LEFT, CURVE_BOTTOM = 260, 120, 44, 18
 
 
 def strip(
-    value: float | None, interval: Sequence[float | None], floors: dict[str, float | None], ceiling: float | None,
-    low: float, high: float, kind: str = "value", width: int = STRIP_WIDTH,
-) -> str:  # fmt: skip
-    """A value with its interval on the axis [low, high], the floors below it and the ceiling, as one line of SVG."""
+    value: float | None,
+    interval: Sequence[float | None],
+    floors: dict[str, float | None],
+    ceiling: float | None,
+    low: float,
+    high: float,
+    kind: str = "value",
+    width: int = STRIP_WIDTH,
+) -> str:
+    """A value with its interval on the axis [low, high], the floors below it and the ceiling, as
+    one line of SVG."""
     middle = STRIP_HEIGHT / 2
 
     def x(v: float) -> float:
@@ -28,7 +35,9 @@ def strip(
     shapes = {
         "shuffled": lambda at: upright(at, "shuffled"),
         "constant": lambda at: f'<circle cx="{at}" cy="{middle}" r="3.2" class="constant"/>',
-        "nearest_neighbour": lambda at: f'<path d="M{at} {middle - 5}l5 5-5 5-5-5z" class="nearest"/>',
+        "nearest_neighbour": lambda at: (
+            f'<path d="M{at} {middle - 5}l5 5-5 5-5-5z" class="nearest"/>'
+        ),
     }
     parts = [level(6, width - 6, "axis")]
     parts += [shapes[name](x(floor)) for name, floor in floors.items() if floor is not None]
@@ -42,12 +51,17 @@ def strip(
 
 
 def curve(title: str, rows: Sequence[dict[str, Any]], key: str = "loss") -> str:
-    """Training loss as a line and validation loss as dots over the steps, on a logarithmic axis where all is positive.
+    """Training loss as a line and validation loss as dots over the steps, on a logarithmic axis
+    where all is positive.
 
     `rows` are those of metrics.jsonl; empty when none has `key`.
     """
     lines = {
-        split: [(r["step"], r[key]) for r in rows if r.get("split", "train") == split and _finite(r.get(key))]
+        split: [
+            (r["step"], r[key])
+            for r in rows
+            if r.get("split", "train") == split and _finite(r.get(key))
+        ]
         for split in ("train", "validation")
     }
     points = lines["train"] + lines["validation"]
@@ -63,8 +77,10 @@ def curve(title: str, rows: Sequence[dict[str, Any]], key: str = "loss") -> str:
         return x, 8 + (high - scale(value)) / span * (CURVE_HEIGHT - CURVE_BOTTOM - 14)
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in lines["train"]))
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" class="validation"/>'
-                   for x, y in (at(*point) for point in lines["validation"]))  # fmt: skip
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" class="validation"/>'
+        for x, y in (at(*point) for point in lines["validation"])
+    )
     bottom = CURVE_HEIGHT - CURVE_BOTTOM
     largest, smallest = (f(v for _, v in points) for f in (max, min))
     text = (
@@ -76,7 +92,8 @@ def curve(title: str, rows: Sequence[dict[str, Any]], key: str = "loss") -> str:
     axis = f'<path d="M{CURVE_LEFT} 4V{bottom}H{CURVE_WIDTH - 6}" class="frame"/>'
     return (
         f"<figure><figcaption>{html.escape(title)}<span>{key}{', log' if logarithmic else ''}</span></figcaption>"
-        f'<svg width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}">{axis}<polyline points="{path}" class="train"/>'
+        f'<svg width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}">{axis}<polyline points="{path}" '
+        'class="train"/>'
         f"{dots}{text}</svg></figure>"
     )
 

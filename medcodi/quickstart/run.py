@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from medcodi.config import Recipe, load_recipe
-from medcodi.data.sources.phantom import prepare_phantom
 from medcodi.export import assemble
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.quickstart.evaluate import evaluate_phantom
 from medcodi.quickstart.page import build_page
+from medcodi.sources.phantom import prepare_phantom
 from medcodi.training.run import Run
 from medcodi.training.side_by_side import GIB_PER_KIB, fill_caches, train_side_by_side
 from medcodi.training.tasks import train_stage
@@ -34,10 +34,16 @@ class Stopwatch:
         return result
 
 
-def joint_sampling_seconds(pipe: MedCoDiPipeline, num_samples: int = 8, num_inference_steps: int = 25) -> float:
+def joint_sampling_seconds(
+    pipe: MedCoDiPipeline, num_samples: int = 8, num_inference_steps: int = 25
+) -> float:
     """Seconds for one batch of unconditional joint samples of every modality, decoding included."""
     start = time.perf_counter()
-    pipe(num_images_per_prompt=num_samples, num_inference_steps=num_inference_steps, seeds=range(num_samples))
+    pipe(
+        num_images_per_prompt=num_samples,
+        num_inference_steps=num_inference_steps,
+        seeds=range(num_samples),
+    )
     return time.perf_counter() - start
 
 
@@ -45,20 +51,28 @@ def prepare(recipe: Recipe) -> None:
     """The recipe's phantom, unless it is there already."""
     folder = Path(recipe.data.prepared)
     if recipe.data.source != "phantom":
-        raise ValueError(f"the quickstart runs on source 'phantom', the recipe says {recipe.data.source!r}")
+        raise ValueError(
+            f"the quickstart runs on source 'phantom', the recipe says {recipe.data.source!r}"
+        )
     if not folder.exists():
         prepare_phantom(folder, **recipe.data.source_args)
 
 
-def run_quickstart(config: Path, overrides: Sequence[str], num_evaluated: int, console: Console) -> Path:
+def run_quickstart(
+    config: Path, overrides: Sequence[str], num_evaluated: int, console: Console
+) -> Path:
     """Run everything (finished parts are skipped) and return the page."""
     if not config.is_file():
-        raise FileNotFoundError(f"recipe {config} not found: run from the repository root or pass --config")
+        raise FileNotFoundError(
+            f"recipe {config} not found: run from the repository root or pass --config"
+        )
     recipe = load_recipe(config, overrides)
     watch = Stopwatch(console)
     watch.run("phantom", lambda: prepare(recipe))
     run = Run(recipe)
-    first = watch.run("autoencoders and stage 1", lambda: train_side_by_side(recipe, ("stage1", "autoencoder")))
+    first = watch.run(
+        "autoencoders and stage 1", lambda: train_side_by_side(recipe, ("stage1", "autoencoder"))
+    )
     watch.run("caches", lambda: fill_caches(run))
     second = watch.run("stage 2", lambda: train_side_by_side(recipe, ("stage2",)))
     watch.run("stage 3", lambda: train_stage(recipe, "stage3"))
@@ -67,18 +81,20 @@ def run_quickstart(config: Path, overrides: Sequence[str], num_evaluated: int, c
     pipe.set_progress_bar_config(disable=True)
     figures = watch.run(
         "evaluation",
-        lambda: evaluate_phantom(pipe, recipe.data.prepared, num_evaluated, recipe.seed, run_dir=recipe.run_dir),
+        lambda: evaluate_phantom(
+            pipe, recipe.data.prepared, num_evaluated, recipe.seed, run_dir=recipe.run_dir
+        ),
     )
     samples = figures.pop("samples")
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * GIB_PER_KIB
     peak = own + max(first, second)  # an upper bound: the peaks need not fall together
     figures["timing"] = {
-        "seconds": watch.seconds, "total": sum(watch.seconds.values()), "peak_memory_gib": peak,
+        "seconds": watch.seconds,
+        "total": sum(watch.seconds.values()),
+        "peak_memory_gib": peak,
         "joint_batch_of_8_seconds": joint_sampling_seconds(pipe),
-    }  # fmt: skip
+    }
     (recipe.run_dir / "figures.json").write_text(json.dumps(figures, indent=1, default=float))
     page = build_page(recipe.run_dir, figures, samples)
     console.print(f"{sum(watch.seconds.values()):.0f} s, peak memory {peak:.2f} GiB. Open {page}")
     return page
-
-

@@ -1,4 +1,5 @@
-"""Samples for the contact sheets, as JSON-like values: images are PNG data URIs, reports texts, table rows dicts."""
+"""Samples for the contact sheets, as JSON-like values: images are PNG data URIs, reports texts,
+table rows dicts."""
 
 import base64
 import io
@@ -20,7 +21,8 @@ def png_uri(image: np.ndarray) -> str:
 
 
 def truth_text(truth: Mapping[str, Any]) -> str:
-    """What was rendered, in a few words: "CTR 0.56, large left effusion, right upper consolidation"."""
+    """What was rendered, in a few words: "CTR 0.56, large left effusion, right upper
+    consolidation"."""
     sizes = {side: truth[f"effusion_{side}"] for side in ("left", "right")}
     words = [f"CTR {truth['ctr']:.2f}"]
     words += [f"{side} effusion {size:.2f}" for side, size in sizes.items() if size > 0]
@@ -32,12 +34,18 @@ def truth_text(truth: Mapping[str, Any]) -> str:
 
 
 def sheet(
-    title: str, note: str, studies: Sequence[Study], prompts: dict[str, list[Any]], generated: dict[str, list[Any]],
+    title: str,
+    note: str,
+    studies: Sequence[Study],
+    prompts: dict[str, list[Any]],
+    generated: dict[str, list[Any]],
     real: dict[str, list[Any]],
-) -> dict[str, Any]:  # fmt: skip
-    """One contact sheet: {title, note, columns: [{name, truth}], rows: [{label, role, kind, values}]}.
+) -> dict[str, Any]:
+    """One contact sheet: {title, note, columns: [{name, truth}], rows: [{label, role, kind,
+    values}]}.
 
-    `studies` is empty for unconditional samples. Rows come in the order prompts, then each output with the real one.
+    `studies` is empty for unconditional samples. Rows come in the order prompts, then each output
+    with the real one.
     """
     rows = [_row(name, "prompt", values) for name, values in prompts.items()]
     for name, values in generated.items():
@@ -45,7 +53,9 @@ def sheet(
         if name in real:
             rows.append(_row(name, "real", real[name]))
     columns = [{"name": study.study_id, "truth": truth_text(study.truth)} for study in studies]
-    columns = columns or [{"name": f"sample {i + 1}", "truth": ""} for i in range(len(rows[0]["values"]))]
+    columns = columns or [
+        {"name": f"sample {i + 1}", "truth": ""} for i in range(len(rows[0]["values"]))
+    ]
     return {"title": title, "note": note, "columns": columns, "rows": rows}
 
 

@@ -1,4 +1,5 @@
-"""Checkpoints for exact resume: written to a temporary name, then renamed; read without pickled code."""
+"""Checkpoints for exact resume: written to a temporary name, then renamed; read without pickled
+code."""
 
 import errno
 import hashlib
@@ -30,7 +31,8 @@ def write_error(path: Path, error: Exception, folder: Path) -> CheckpointError:
     kept = checkpoints(folder)
     return CheckpointError(
         f"could not write {path}: {'the disk is full (or a quota is reached)' if full else error}. "
-        f"The last good checkpoint is {kept[-1].name if kept else 'none'}; free space and rerun the same command to "
+        f"The last good checkpoint is {kept[-1].name if kept else 'none'}; free space and rerun "
+        "the same command to "
         "go on."
     )
 
@@ -45,9 +47,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.split("_")[1]))
 
 
-def save_checkpoint(folder: Path, step: int, identity: dict[str, Any], state: dict[str, Any], keep: int) -> Path:
-    """Write `state` (`model`, `optimizer`, `ema`: whole tensors) to `folder/step_N`, then drop all but the `keep` newest.
-    `identity` has the `fingerprint` of what made it. CheckpointError when the disk is full."""
+def save_checkpoint(
+    folder: Path, step: int, identity: dict[str, Any], state: dict[str, Any], keep: int
+) -> Path:
+    """Write `state` (`model`, `optimizer`, `ema`: whole tensors) to `folder/step_N`, then drop all
+    but the `keep` newest. `identity` has the `fingerprint` of what made it. CheckpointError when
+    the disk is full."""
     final = folder / f"step_{step}"
     temporary = folder / f"step_{step}.tmp"
     try:
@@ -86,7 +91,8 @@ class _Hashed:
 
 
 def _sync(path: Path) -> None:
-    """A file, or the names in a folder, onto the disk: a checkpoint is whole also after a power cut."""
+    """A file, or the names in a folder, onto the disk: a checkpoint is whole also after a power
+    cut."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -95,8 +101,9 @@ def _sync(path: Path) -> None:
 
 
 def _failed_write(error: BaseException | None) -> OSError | None:
-    """What the operating system said when a write failed; torch's zip writer puts an error of its own in front. None when
-    something else went wrong, such as a worker process that died meanwhile."""
+    """What the operating system said when a write failed; torch's zip writer puts an error of its
+    own in front. None when something else went wrong, such as a worker process that died meanwhile.
+    """
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
     return error
@@ -107,11 +114,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_checkpoint(folder: Path, identity: dict[str, Any], module: nn.Module) -> tuple[int, dict[str, Any] | None]:
-    """Step and state of the newest checkpoint below `folder`, its weights put into `module`; (0, None) without one.
+def read_checkpoint(
+    folder: Path, identity: dict[str, Any], module: nn.Module
+) -> tuple[int, dict[str, Any] | None]:
+    """Step and state of the newest checkpoint below `folder`, its weights put into `module`; (0,
+    None) without one.
 
-    Raises ValueError for a checkpoint of another `identity` (with what differs), CheckpointError (with the file) for a
-    damaged one.
+    Raises ValueError for a checkpoint of another `identity` (with what differs), CheckpointError
+    (with the file) for a damaged one.
     """
     found = checkpoints(folder)
     if not found:
@@ -139,13 +149,17 @@ def _read(found: list[Path], identity: dict[str, Any]) -> tuple[dict[str, Any], 
     path = found[-1] / META
     try:
         meta = json.loads(path.read_text())
-        digest = meta.get("sha256")  # absent, as the settings, in checkpoints that are older than the check
+        digest = meta.get(
+            "sha256"
+        )  # absent, as the settings, in checkpoints that are older than the check
         if meta["fingerprint"] != identity["fingerprint"]:
             keys = [k for k in identity if k in meta and k != "fingerprint"]
             different = "; ".join(x for k in keys for x in _differences(meta[k], identity[k], k))
             raise ValueError(
-                f"checkpoint {found[-1]} was made by another recipe ({different or meta['fingerprint']}): "
-                f"change the recipe's name, restore the recipe, or remove the folder {found[-1].parents[1]}"
+                f"checkpoint {found[-1]} was made by another recipe "
+                f"({different or meta['fingerprint']}): "
+                "change the recipe's name, restore the recipe, or remove the folder "
+                f"{found[-1].parents[1]}"
             )
         path = found[-1] / STATE
         if digest and _sha256(path) != digest:
@@ -153,4 +167,6 @@ def _read(found: list[Path], identity: dict[str, Any]) -> tuple[dict[str, Any], 
         return meta, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, KeyError, json.JSONDecodeError) as error:
         before = f"resume from {found[-2].name}" if len(found) > 1 else "begin the stage anew"
-        raise CheckpointError(f"{path} is damaged ({error}): remove {found[-1]} to {before}") from error
+        raise CheckpointError(
+            f"{path} is damaged ({error}): remove {found[-1]} to {before}"
+        ) from error

@@ -15,7 +15,8 @@ INTERRUPTED, FAILED = 130, 1
 
 
 def main(stage: str, arguments: list[str] | None = None) -> None:
-    """Parse `--config FILE key=value ...` and train `stage`. Exits with 130 when interrupted (state saved)."""
+    """Parse `--config FILE key=value ...` and train `stage`. Exits with 130 when interrupted (state
+    saved)."""
     parser = argparse.ArgumentParser(description=f"train {stage} of a recipe")
     parser.add_argument("--config", required=True, help="recipe YAML")
     parser.add_argument("overrides", nargs="*", help="dotted overrides, such as optim.lr=1e-4")
@@ -26,6 +27,12 @@ def main(stage: str, arguments: list[str] | None = None) -> None:
     except TrainingInterrupted as stop:
         logging.warning("%s", stop)
         sys.exit(INTERRUPTED)
-    except (ValueError, OSError, NonFiniteLossError, CheckpointError, TooLittleMemoryError) as error:
+    except (
+        ValueError,
+        OSError,
+        NonFiniteLossError,
+        CheckpointError,
+        TooLittleMemoryError,
+    ) as error:
         logging.error("%s", error)
         sys.exit(FAILED)

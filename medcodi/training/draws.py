@@ -1,6 +1,7 @@
 """Random numbers and data order of a training step, independent of the number of processes.
 
-Every number of step s is drawn for the GLOBAL batch from (seed, s) on the CPU; a process keeps the rows that are its own.
+Every number of step s is drawn for the GLOBAL batch from (seed, s) on the CPU; a process keeps the
+rows that are its own.
 Legend: G global batch, B local rows.
 """
 
@@ -15,16 +16,25 @@ from medcodi.nn.seeding import derive_generator, derive_seed
 
 
 class Draws:
-    """Draws of one micro-batch: `rows` are its positions in the global batch of `global_batch` rows. Drawn on the CPU,
-    returned on `device`; a GPU gets them from page-locked memory, so that the host need not wait for what it computes."""
+    """Draws of one micro-batch: `rows` are its positions in the global batch of `global_batch`
+    rows. Drawn on the CPU, returned on `device`; a GPU gets them from page-locked memory, so that
+    the host need not wait for what it computes."""
 
     def __init__(
-        self, seed: int, label: str, step: int, global_batch: int, rows: range, device: torch.device | str = "cpu"
+        self,
+        seed: int,
+        label: str,
+        step: int,
+        global_batch: int,
+        rows: range,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.place = (seed, label, step)
         self.global_batch, self.device = global_batch, torch.device(device)
         self.generator = derive_generator(*self.place)
-        self._drawn: list[tuple[Callable, tuple[int, ...], torch.Tensor]] = []  # of the global batch, as they were asked for
+        self._drawn: list[
+            tuple[Callable, tuple[int, ...], torch.Tensor]
+        ] = []  # of the global batch, as they were asked for
         self._begin(rows)
 
     def _begin(self, rows: range) -> None:
@@ -32,19 +42,28 @@ class Draws:
         self.local_generator = derive_generator(*self.place, rows.start)
 
     def of(self, rows: range) -> "Draws":
-        """The draws of another micro-batch of the step, which asks for the same ones: each is drawn once a step."""
+        """The draws of another micro-batch of the step, which asks for the same ones: each is drawn
+        once a step."""
         other = copy.copy(self)
         other._begin(rows)
         return other
 
     def _draw(self, function: Callable, shape: tuple[int, ...]) -> torch.Tensor:
         if self._asked == len(self._drawn):
-            self._drawn.append((function, shape, function(self.global_batch, *shape, generator=self.generator)))
+            self._drawn.append(
+                (function, shape, function(self.global_batch, *shape, generator=self.generator))
+            )
         same_function, same_shape, drawn = self._drawn[self._asked]
-        assert (function, shape) == (same_function, same_shape), "the micro-batches of a step ask for different numbers"
+        assert (function, shape) == (same_function, same_shape), (
+            "the micro-batches of a step ask for different numbers"
+        )
         self._asked += 1
         kept = drawn[self.rows.start : self.rows.stop]
-        return kept.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else kept
+        return (
+            kept.pin_memory().to(self.device, non_blocking=True)
+            if self.device.type == "cuda"
+            else kept
+        )
 
     def normal(self, *shape: int) -> torch.Tensor:
         """(B, *shape) standard normal."""
@@ -56,14 +75,21 @@ class Draws:
 
 
 class StepSampler(Sampler[list[int]]):
-    """Yields the dataset indices of this process, micro-batch by micro-batch, from `first_step` to `num_steps`.
+    """Yields the dataset indices of this process, micro-batch by micro-batch, from `first_step` to
+    `num_steps`.
 
-    The order is a permutation by (seed, epoch); position step * G continues across epochs, so that a resumed run sees
-    exactly what the uninterrupted run would have seen.
+    The order is a permutation by (seed, epoch); position step * G continues across epochs, so that
+    a resumed run sees exactly what the uninterrupted run would have seen.
     """
 
     def __init__(
-        self, num_rows: int, seed: int, global_batch: int, micro_rows: list[range], first_step: int, num_steps: int
+        self,
+        num_rows: int,
+        seed: int,
+        global_batch: int,
+        micro_rows: list[range],
+        first_step: int,
+        num_steps: int,
     ) -> None:
         if num_rows == 0:
             raise ValueError("the training split has no row for this stage")
@@ -74,12 +100,16 @@ class StepSampler(Sampler[list[int]]):
     def _permutation(self, epoch: int) -> np.ndarray:
         if epoch not in self._permutations:
             self._permutations = {e: p for e, p in self._permutations.items() if e >= epoch - 1}
-            generator = np.random.Generator(np.random.Philox(derive_seed(self.seed, "order", epoch)))
+            generator = np.random.Generator(
+                np.random.Philox(derive_seed(self.seed, "order", epoch))
+            )
             self._permutations[epoch] = generator.permutation(self.num_rows)
         return self._permutations[epoch]
 
     def indices(self, step: int, rows: range) -> list[int]:
-        positions = range(step * self.global_batch + rows.start, step * self.global_batch + rows.stop)
+        positions = range(
+            step * self.global_batch + rows.start, step * self.global_batch + rows.stop
+        )
         return [int(self._permutation(p // self.num_rows)[p % self.num_rows]) for p in positions]
 
     def __len__(self) -> int:
@@ -91,12 +121,19 @@ class StepSampler(Sampler[list[int]]):
                 yield self.indices(step, rows)
 
 
-def micro_batch_rows(global_batch: int, accumulation: int, world_size: int, rank: int) -> list[range]:
-    """Positions in the global batch of each micro-batch of this process. ValueError if it does not divide."""
+def micro_batch_rows(
+    global_batch: int, accumulation: int, world_size: int, rank: int
+) -> list[range]:
+    """Positions in the global batch of each micro-batch of this process. ValueError if it does not
+    divide."""
     if global_batch % (accumulation * world_size):
         raise ValueError(
-            f"batch_size {global_batch} (global) is not divisible by {world_size} processes x {accumulation} "
+            f"batch_size {global_batch} (global) is not divisible by {world_size} processes x "
+            f"{accumulation} "
             "gradient_accumulation_steps"
         )
     size = global_batch // (accumulation * world_size)
-    return [range((a * world_size + rank) * size, (a * world_size + rank + 1) * size) for a in range(accumulation)]
+    return [
+        range((a * world_size + rank) * size, (a * world_size + rank + 1) * size)
+        for a in range(accumulation)
+    ]

@@ -8,18 +8,25 @@ from torch import nn
 
 
 class EMA:
-    """theta_ema <- d theta_ema + (1 - d) theta with d = min(decay, (1 + step) / (10 + step)). decay 0 switches it off.
+    """theta_ema <- d theta_ema + (1 - d) theta with d = min(decay, (1 + step) / (10 + step)). decay
+    0 switches it off.
 
-    `local` gives what this process keeps of a parameter (topology.py): that is averaged, in one foreach operation.
+    `local` gives what this process keeps of a parameter (topology.py): that is averaged, in one
+    foreach operation.
     """
 
     def __init__(
-        self, module: nn.Module, decay: float, local: Callable[[nn.Parameter], torch.Tensor] = nn.Parameter.detach
+        self,
+        module: nn.Module,
+        decay: float,
+        local: Callable[[nn.Parameter], torch.Tensor] = nn.Parameter.detach,
     ) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {decay}")
         self.decay, self.local = decay, local
-        self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad} if decay else {}
+        self.parameters = (
+            {n: p for n, p in module.named_parameters() if p.requires_grad} if decay else {}
+        )
         self.shadow = [x.clone() for x in self._weights()]
 
     def _weights(self) -> list[torch.Tensor]:

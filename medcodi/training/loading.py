@@ -18,19 +18,26 @@ def _identity(batch: Any) -> Any:
 
 
 def _outlive_signals(worker: int) -> None:
-    """A signal to the whole process group is for the training process: it saves, for which its readers must not fail. They
-    end with it (torch's watchdog)."""
+    """A signal to the whole process group is for the training process: it saves, for which its
+    readers must not fail. They end with it (torch's watchdog)."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def batches(data: Any, sampler: Sampler, config: DataConfig, device: torch.device) -> Iterator[Any]:
-    """The micro-batches of `sampler`, on `device`. `num_workers` processes read; with `prefetch` above 0 a thread keeps that
-    many ready (for a GPU in page-locked memory, from which it copies without the host waiting). Same batches either way."""
-    source = iter(DataLoader(
-        data, batch_size=None, sampler=sampler, num_workers=config.num_workers, collate_fn=_identity,
-        worker_init_fn=_outlive_signals,
-    ))  # fmt: skip
+    """The micro-batches of `sampler`, on `device`. `num_workers` processes read; with `prefetch`
+    above 0 a thread keeps that many ready (for a GPU in page-locked memory, from which it copies
+    without the host waiting). Same batches either way."""
+    source = iter(
+        DataLoader(
+            data,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=config.num_workers,
+            collate_fn=_identity,
+            worker_init_fn=_outlive_signals,
+        )
+    )
     read = _ahead(source, config.prefetch, device.type == "cuda") if config.prefetch else source
     return (to_device(batch, device) for batch in read)
 

@@ -1,4 +1,5 @@
-"""The run folder of a recipe: where stages export to, and how later stages load what earlier ones made."""
+"""The run folder of a recipe: where stages export to, and how later stages load what earlier ones
+made."""
 
 import functools
 import json
@@ -26,7 +27,9 @@ class Run:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.folder = recipe, recipe.run_dir
-        self.caches: dict[tuple[str, str], ArrayCache] = {}  # by split and modality, once opened (training/cached.py)
+        self.caches: dict[
+            tuple[str, str], ArrayCache
+        ] = {}  # by split and modality, once opened (training/cached.py)
         self.family = ModelFamily(recipe, self._assets())
 
     def _assets(self) -> dict[str, dict[str, Any]]:
@@ -35,26 +38,34 @@ class Run:
         if not path.is_file():
             assets = fit_assets(self.recipe, self.data("train", list(self.recipe.modalities)))
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".tmp-{os.getpid()}")  # every process of a first run fits the same assets
+            temporary = path.with_suffix(
+                f".tmp-{os.getpid()}"
+            )  # every process of a first run fits the same assets
             temporary.write_text(json.dumps(assets))
             temporary.replace(path)
         return load_assets(path)
 
     def data(self, split: str, names: list[str]) -> PreparedDataset:
         if not self.recipe.data.prepared:
-            raise ValueError("data.prepared is empty: give the folder that `medcodi prepare` wrote, "
-                             "for example data.prepared=data/my_hospital")  # fmt: skip
+            raise ValueError(
+                "data.prepared is empty: give the folder that `medcodi prepare` wrote, "
+                "for example data.prepared=data/my_hospital"
+            )
         return PreparedDataset.load(self.recipe.data.prepared, split, names)
 
     def export(self, label: str) -> Path:
         """Export folder of a finished stage. FileNotFoundError names the stage to train first."""
         folder = self.folder / label / "export"
         if not (folder / WEIGHTS).is_file():
-            raise FileNotFoundError(f"{folder} has no weights: train {label!r} of recipe {self.recipe.name!r} first")
+            raise FileNotFoundError(
+                f"{folder} has no weights: train {label!r} of recipe {self.recipe.name!r} first"
+            )
         return folder
 
     def autoencoder(self, group: str) -> Autoencoder:
-        return frozen(load_module(self.family.build_autoencoder(group), self.export(f"autoencoder/{group}")))
+        return frozen(
+            load_module(self.family.build_autoencoder(group), self.export(f"autoencoder/{group}"))
+        )
 
     def shared_space(self) -> SharedSpace:
         return frozen(load_module(self.family.build_shared_space(), self.export("stage1")))
@@ -80,8 +91,10 @@ class Run:
         value, least = figures[modality.figure], modality.args.gate
         if not value >= least:  # also when it is NaN
             raise ValueError(
-                f"the autoencoder of group {group!r} reconstructs with {modality.figure} {value:.4g}, the gate is "
-                f"{least:g}: train it longer (autoencoder.num_steps), or lower modalities.{modality.name}.gate knowingly"
+                f"the autoencoder of group {group!r} reconstructs with {modality.figure} "
+                f"{value:.4g}, the gate is "
+                f"{least:g}: train it longer (autoencoder.num_steps), or lower "
+                f"modalities.{modality.name}.gate knowingly"
             )
 
 

@@ -1,7 +1,8 @@
 """Independent trainings side by side, in worker processes.
 
-The small networks of a quickstart do not keep two cores busy: two trainings of one thread each get further than one of two
-threads after the other. Only single-device CPU runs gain; everything else trains in this process, one after the other.
+The small networks of a quickstart do not keep two cores busy: two trainings of one thread each get
+further than one of two threads after the other. Only single-device CPU runs gain; everything else
+trains in this process, one after the other.
 """
 
 import dataclasses
@@ -26,10 +27,12 @@ GIB_PER_KIB = 2**-20
 
 
 def jobs_of(run: Run, stages: Sequence[str]) -> list[tuple[str, str | None]]:
-    """(stage, modality) of every task of the stages that may train at the same time, those with most steps first: a long
-    one that begins last leaves the other cores idle."""
+    """(stage, modality) of every task of the stages that may train at the same time, those with
+    most steps first: a long one that begins last leaves the other cores idle."""
     jobs = [(stage, name or None) for stage in stages for name, _, _ in tasks_of(run, stage)]
-    return sorted(jobs, key=lambda job: -for_modality(getattr(run.recipe, job[0]), job[1] or "").num_steps)
+    return sorted(
+        jobs, key=lambda job: -for_modality(getattr(run.recipe, job[0]), job[1] or "").num_steps
+    )
 
 
 def fill_caches(run: Run) -> None:
@@ -40,11 +43,14 @@ def fill_caches(run: Run) -> None:
             open_cache(run, split, name, device)
 
 
-def train_side_by_side(recipe: Recipe, stages: Sequence[str], num_workers: int | None = None) -> float:
+def train_side_by_side(
+    recipe: Recipe, stages: Sequence[str], num_workers: int | None = None
+) -> float:
     """Train all tasks of `stages`, none of which may depend on another, on `num_workers` processes.
 
-    Default: one worker a core (at most one a task), or none on a machine with an accelerator. Returns the peak memory of
-    the workers in GiB (the sum of each one's own peak). The first error of a worker is raised; Ctrl-C saves all states.
+    Default: one worker a core (at most one a task), or none on a machine with an accelerator.
+    Returns the peak memory of the workers in GiB (the sum of each one's own peak). The first error
+    of a worker is raised; Ctrl-C saves all states.
     """
     jobs = jobs_of(Run(recipe), stages)  # fits the assets, too
     cores = len(os.sched_getaffinity(0))
@@ -56,7 +62,9 @@ def train_side_by_side(recipe: Recipe, stages: Sequence[str], num_workers: int |
         return 0.0
     spawn = multiprocessing.get_context("spawn")
     arguments = (max(1, cores // num_workers), os.getpid(), logging.getLogger().level)
-    with ProcessPoolExecutor(num_workers, spawn, initializer=_start_worker, initargs=arguments) as pool:
+    with ProcessPoolExecutor(
+        num_workers, spawn, initializer=_start_worker, initargs=arguments
+    ) as pool:
         futures = [pool.submit(_train, recipe, stage, name) for stage, name in jobs]
         try:
             peaks = [future.result() for future in futures]
@@ -70,7 +78,9 @@ def train_side_by_side(recipe: Recipe, stages: Sequence[str], num_workers: int |
 
 
 def _only(recipe: Recipe, stage: str, name: str | None) -> Recipe:
-    return dataclasses.replace(recipe, **{stage: dataclasses.replace(getattr(recipe, stage), modality=name)})
+    return dataclasses.replace(
+        recipe, **{stage: dataclasses.replace(getattr(recipe, stage), modality=name)}
+    )
 
 
 def _train(recipe: Recipe, stage: str, name: str | None) -> tuple[int, float]:

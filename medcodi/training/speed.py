@@ -1,4 +1,5 @@
-"""Options that make a step faster or smaller and leave what it computes as it is, but for the rounding of sums."""
+"""Options that make a step faster or smaller and leave what it computes as it is, but for the
+rounding of sums."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from medcodi.training.task import Task
 
 
 def speed_up(module: nn.Module, config: StageConfig) -> None:
-    """Apply `channels_last`, `gradient_checkpointing` and `compile` of a stage to its networks, in place."""
+    """Apply `channels_last`, `gradient_checkpointing` and `compile` of a stage to its networks, in
+    place."""
     if config.channels_last:
         module.to(memory_format=torch.channels_last)
     if config.gradient_checkpointing:
@@ -34,10 +36,13 @@ def memory_advice(task: Task, config: StageConfig, num_processes: int) -> Iterat
         changed = task.accumulation_changes
         anew = "gradient_accumulation_steps or mixed_precision" if changed else "mixed_precision"
         raise TooLittleMemoryError(
-            f"{task.label}: too little memory for a micro-batch of {rows} rows. Three settings reduce it: "
-            f"gradient_accumulation_steps (now {config.gradient_accumulation_steps}; more make smaller micro-batches "
+            f"{task.label}: too little memory for a micro-batch of {rows} rows. Three settings "
+            "reduce it: "
+            f"gradient_accumulation_steps (now {config.gradient_accumulation_steps}; more make "
+            "smaller micro-batches "
             f"of the same batch_size{f', which changes {changed}' if changed else ''}), "
             f"gradient_checkpointing=true (now {str(config.gradient_checkpointing).lower()}), "
-            f"mixed_precision=bf16 (now {config.mixed_precision}). With another {anew} the stage begins anew, otherwise its "
+            f"mixed_precision=bf16 (now {config.mixed_precision}). With another {anew} the stage "
+            "begins anew, otherwise its "
             f"checkpoint resumes. It said: {(str(error).splitlines() or [''])[0]}"
         ) from error

@@ -1,4 +1,5 @@
-"""A stage is a task: what trains, what is frozen, how a batch becomes named losses. The loop knows only this class."""
+"""A stage is a task: what trains, what is frozen, how a batch becomes named losses. The loop knows
+only this class."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,11 +14,13 @@ from medcodi.training.draws import Draws
 
 
 class Task(nn.Module, ABC):
-    """Submodules with `requires_grad` train. `label` names the run folder below `runs/NAME/`, as in `stage2/frontal`."""
+    """Submodules with `requires_grad` train. `label` names the run folder below `runs/NAME/`, as in
+    `stage2/frontal`."""
 
     label: str
     find_unused_parameters = False
-    # what smaller micro-batches of the same batch change but for rounding; "": nothing, a resumed run may have others
+    # what smaller micro-batches of the same batch change but for rounding; "": nothing, a resumed
+    # run may have others
     accumulation_changes = "how rows are weighed or what noise they get"
 
     @abstractmethod
@@ -30,13 +33,16 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def dependencies(self) -> Any:
-        """JSON-like identity of all that this task builds on (recipe parts, hashes of frozen weights)."""
+        """JSON-like identity of all that this task builds on (recipe parts, hashes of frozen
+        weights)."""
 
     def begin(self) -> None:
-        """Before the first step, resumed or not: what the data tell in closed form, and is thus in no checkpoint."""
+        """Before the first step, resumed or not: what the data tell in closed form, and is thus in
+        no checkpoint."""
 
     def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
-        """Mean losses on the validation split with fixed draws: the same numbers for the same weights."""
+        """Mean losses on the validation split with fixed draws: the same numbers for the same
+        weights."""
         data = self.dataset("validation")
         size = min(config.batch_size, len(data))
         totals: dict[str, float] = {}
@@ -52,7 +58,8 @@ class Task(nn.Module, ABC):
         """Write pictures of what the model does at `step` (default: none)."""
 
     def finalize(self) -> dict[str, Any]:
-        """After training, with the averaged weights: measure what later stages need; goes to export/config.json."""
+        """After training, with the averaged weights: measure what later stages need; goes to
+        export/config.json."""
         return {}
 
     @abstractmethod
@@ -70,7 +77,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def map_tensors(batch: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """`function` of the tensors inside dicts, lists, tuples and dataclasses; everything else as it is."""
+    """`function` of the tensors inside dicts, lists, tuples and dataclasses; everything else as it
+    is."""
     if isinstance(batch, torch.Tensor):
         return function(batch)
     if isinstance(batch, dict):
@@ -78,5 +86,7 @@ def map_tensors(batch: Any, function: Callable[[torch.Tensor], torch.Tensor]) ->
     if isinstance(batch, (list, tuple)) and batch and not isinstance(batch[0], str):
         return type(batch)(map_tensors(v, function) for v in batch)
     if hasattr(batch, "__dataclass_fields__"):
-        return type(batch)(**{k: map_tensors(getattr(batch, k), function) for k in batch.__dataclass_fields__})
+        return type(batch)(
+            **{k: map_tensors(getattr(batch, k), function) for k in batch.__dataclass_fields__}
+        )
     return batch

@@ -17,16 +17,31 @@ from medcodi.turing.study import TRUTH
 from medcodi.turing.tasks import TASKS, Task
 
 NOTE = (
-    "Mean +- sd of all ratings (1 to 5); the latest rating of a reader for an item counts. Brackets: 95 % intervals, items "
-    "drawn with replacement (readers are taken as they are). AUC: how often a real item is rated above a synthetic one, by "
-    "the mean of its readers; .5 means that ratings do not tell them apart. Alpha: Krippendorff's, for ordinal ratings; 1 "
-    "is full agreement, 0 what chance gives. Paper: MedCoDi-M, table 7, other items and other readers."
+    "Mean +- sd of all ratings (1 to 5); the latest rating of a reader for an item counts. "
+    "Brackets: 95 % intervals, items "
+    "drawn with replacement (readers are taken as they are). AUC: how often a real item is rated "
+    "above a synthetic one, by "
+    "the mean of its readers; .5 means that ratings do not tell them apart. Alpha: Krippendorff's, "
+    "for ordinal ratings; 1 "
+    "is full agreement, 0 what chance gives. Paper: MedCoDi-M, table 7, other items and other "
+    "readers."
 )
-HEAD = ["task", "items", "ratings", "real", "synthetic", "synthetic - real", "AUC", "alpha", "paper: real, synthetic"]
+HEAD = [
+    "task",
+    "items",
+    "ratings",
+    "real",
+    "synthetic",
+    "synthetic - real",
+    "AUC",
+    "alpha",
+    "paper: real, synthetic",
+]
 
 
 def agreement(scores: np.ndarray) -> float:
-    """Krippendorff's alpha of ordinal `scores` (R, I), NaN where a reader did not rate (Krippendorff, Content Analysis).
+    """Krippendorff's alpha of ordinal `scores` (R, I), NaN where a reader did not rate
+    (Krippendorff, Content Analysis).
 
     NaN where it is not defined: no item with two ratings, or one score throughout.
     """
@@ -38,7 +53,9 @@ def agreement(scores: np.ndarray) -> float:
     return float(krippendorff.alpha(reliability_data=paired, level_of_measurement="ordinal"))
 
 
-def describe_task(scores: np.ndarray, synthetic: np.ndarray, num_resamples: int, seed: int) -> dict[str, Any]:
+def describe_task(
+    scores: np.ndarray, synthetic: np.ndarray, num_resamples: int, seed: int
+) -> dict[str, Any]:
     """Figures of one task: `scores` (R, I) with NaN for no rating, `synthetic` (I,) bool."""
 
     def mean(items: np.ndarray, of: bool) -> float:
@@ -48,19 +65,27 @@ def describe_task(scores: np.ndarray, synthetic: np.ndarray, num_resamples: int,
 
     def told_apart(items: np.ndarray) -> float:
         seen = items[~np.isnan(scores[:, items]).all(axis=0)]
-        return auc(~synthetic[seen], np.nanmean(scores[:, seen], axis=0)) if len(seen) else float("nan")
+        return (
+            auc(~synthetic[seen], np.nanmean(scores[:, seen], axis=0))
+            if len(seen)
+            else float("nan")
+        )
 
     def estimate(statistic: Any) -> dict[str, Any]:
         return asdict(bootstrap(statistic, scores.shape[1], num_resamples=num_resamples, seed=seed))
 
-    figures: dict[str, Any] = {"num_items": scores.shape[1], "num_ratings": int((~np.isnan(scores)).sum())}
+    figures: dict[str, Any] = {
+        "num_items": scores.shape[1],
+        "num_ratings": int((~np.isnan(scores)).sum()),
+    }
     for name, of in (("real", False), ("synthetic", True)):
         ratings = scores[:, synthetic == of]
         ratings = ratings[~np.isnan(ratings)]
         figures[name] = {
-            "num_ratings": len(ratings), **estimate(lambda items, of=of: mean(items, of)),
+            "num_ratings": len(ratings),
+            **estimate(lambda items, of=of: mean(items, of)),
             "sd": float(ratings.std(ddof=1)) if len(ratings) > 1 else float("nan"),
-        }  # fmt: skip
+        }
     figures["difference"] = estimate(lambda items: mean(items, True) - mean(items, False))
     figures["auc"] = estimate(told_apart)
     figures["alpha"] = estimate(lambda items: agreement(scores[:, items]))
@@ -68,26 +93,34 @@ def describe_task(scores: np.ndarray, synthetic: np.ndarray, num_resamples: int,
 
 
 def report(folder: Path, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Figures of a study folder. FileNotFoundError where it is none, ValueError where nothing is rated yet."""
+    """Figures of a study folder. FileNotFoundError where it is none, ValueError where nothing is
+    rated yet."""
     ratings, readers, truth = _read(folder)
     if not ratings:
-        raise ValueError(f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`")
+        raise ValueError(
+            f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`"
+        )
     by_task = _by_task(ratings, readers, truth)
     tasks = {
         task.key: {
-            "title": task.title, **describe_task(*by_task[task.key], num_resamples, seed),
+            "title": task.title,
+            **describe_task(*by_task[task.key], num_resamples, seed),
             "paper": {"real": task.paper[0], "synthetic": task.paper[1]},
         }
         for task in TASKS
-    }  # fmt: skip
+    }
     return {
-        "study": folder.name, "num_resamples": num_resamples, "seed": seed, "tasks": tasks,
+        "study": folder.name,
+        "num_resamples": num_resamples,
+        "seed": seed,
+        "tasks": tasks,
         "readers": [_reader(code, ratings, len(truth)) for code in readers],
-    }  # fmt: skip
+    }
 
 
 def read_scores(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Task key -> scores (R, I), NaN where there is none, and which items are synthetic (I,). Errors as `report`."""
+    """Task key -> scores (R, I), NaN where there is none, and which items are synthetic (I,).
+    Errors as `report`."""
     return _by_task(*_read(folder))
 
 
@@ -96,14 +129,23 @@ def _read(folder: Path) -> tuple[list[Rating], list[str], dict[str, Any]]:
     ratings, readers = store.latest(), list(store.readers())
     store.close()
     if not (folder / TRUTH).is_file():
-        raise FileNotFoundError(f"{folder / TRUTH} is missing: without it nobody knows which items are synthetic")
+        raise FileNotFoundError(
+            f"{folder / TRUTH} is missing: without it nobody knows which items are synthetic"
+        )
     return ratings, readers, json.loads((folder / TRUTH).read_text(encoding="utf-8"))["items"]
 
 
-def _by_task(ratings: list[Rating], readers: list[str], truth: dict[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    keys = {task.key: [key for key, told in truth.items() if told["task"] == task.key] for task in TASKS}
+def _by_task(
+    ratings: list[Rating], readers: list[str], truth: dict[str, Any]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    keys = {
+        task.key: [key for key, told in truth.items() if told["task"] == task.key] for task in TASKS
+    }
     return {
-        task: (_matrix(ratings, readers, items), np.array([truth[key]["synthetic"] for key in items]))
+        task: (
+            _matrix(ratings, readers, items),
+            np.array([truth[key]["synthetic"] for key in items]),
+        )
         for task, items in keys.items()
     }
 
@@ -111,7 +153,10 @@ def _by_task(ratings: list[Rating], readers: list[str], truth: dict[str, Any]) -
 def _matrix(ratings: list[Rating], readers: list[str], keys: list[str]) -> np.ndarray:
     """(R, I) scores, NaN where there is none."""
     scores = np.full((len(readers), len(keys)), np.nan)
-    rows, columns = {code: i for i, code in enumerate(readers)}, {key: i for i, key in enumerate(keys)}
+    rows, columns = (
+        {code: i for i, code in enumerate(readers)},
+        {key: i for i, key in enumerate(keys)},
+    )
     for rating in ratings:
         if rating.item in columns:
             scores[rows[rating.reader], columns[rating.item]] = rating.score
@@ -133,7 +178,17 @@ def table(figures: dict[str, Any]) -> list[list[str]]:
         real, made = (f"{_cell(told[name], 1, told[name]['sd'])}" for name in ("real", "synthetic"))
         paper = ", ".join(f"{mean:.1f} +- {sd:.1f}" for mean, sd in by_key[key].paper)
         ranges = [_cell(told[name], 2) for name in ("difference", "auc", "alpha")]
-        rows.append([told["title"], str(told["num_items"]), str(told["num_ratings"]), real, made, *ranges, paper])
+        rows.append(
+            [
+                told["title"],
+                str(told["num_items"]),
+                str(told["num_ratings"]),
+                real,
+                made,
+                *ranges,
+                paper,
+            ]
+        )
     return rows
 
 
@@ -149,9 +204,18 @@ def _cell(estimate: dict[str, Any], digits: int, sd: float | None = None) -> str
 def markdown(figures: dict[str, Any]) -> str:
     head, *rows = table(figures)
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-    readers = [f"- {r['reader']}: {r['rated']} of {r['items']} items" + (f", median {r['median_seconds']:.0f} s an item"
-               if r["median_seconds"] is not None else "") for r in figures["readers"]]  # fmt: skip
-    return "\n".join(["# Visual Turing test", "", *lines, "", NOTE, "", "Readers:", "", *readers, ""])
+    readers = [
+        f"- {r['reader']}: {r['rated']} of {r['items']} items"
+        + (
+            f", median {r['median_seconds']:.0f} s an item"
+            if r["median_seconds"] is not None
+            else ""
+        )
+        for r in figures["readers"]
+    ]
+    return "\n".join(
+        ["# Visual Turing test", "", *lines, "", NOTE, "", "Readers:", "", *readers, ""]
+    )
 
 
 def plain(value: Any) -> Any:

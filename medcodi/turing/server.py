@@ -3,10 +3,11 @@
     GET  /, /page.css, /page.js     the page
     GET  /items/NAME.png            an image of the study
     GET  /api/session               tasks, items in the reader's own order, the reader's ratings
-    POST /api/ratings               {"item", "score", "seconds"} -> {"saved": true}, when it is on disk
+    POST /api/ratings               {"item", "score", "seconds"} -> {"saved": true}, when it is on
+    disk
 
-The two API calls name the reader in the header X-Reader. Paths are looked up in a table that is made at the start, never
-in the file system; the server does not open truth.json.
+The two API calls name the reader in the header X-Reader. Paths are looked up in a table that is
+made at the start, never in the file system; the server does not open truth.json.
 """
 
 import json
@@ -24,16 +25,25 @@ from medcodi.turing.store import RatingStore
 from medcodi.turing.tasks import TASKS
 
 STUDY, ITEMS, RATINGS, VERSION = "study.json", "items", "ratings.sqlite", 1
-PAGE = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
 IMAGE_NAME = re.compile(r"[0-9a-f]{16}_\d\.png")
 LOOPBACK = ("127.0.0.1", "localhost")
 MAX_BODY, TIMEOUT = 4096, 30  # bytes, seconds
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src "
+    "'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cache-Control": "no-store",
-}  # fmt: skip
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +62,22 @@ class Study:
     def __init__(self, folder: Path) -> None:
         path = folder / STUDY
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} is no study: {STUDY} is missing. Write one with `medcodi turing make`")
+            raise FileNotFoundError(
+                f"{folder} is no study: {STUDY} is missing. Write one with `medcodi turing make`"
+            )
         described = json.loads(path.read_text(encoding="utf-8"))
         if described.get("version") != VERSION:
-            raise ValueError(f"{path} has version {described.get('version')}, expected {VERSION}: make the study again")
+            raise ValueError(
+                f"{path} has version {described.get('version')}, expected {VERSION}: make the "
+                "study again"
+            )
         self.items: dict[str, Any] = described["items"]
-        names = [part["image"] for item in self.items.values() for part in item["parts"] if "image" in part]
+        names = [
+            part["image"]
+            for item in self.items.values()
+            for part in item["parts"]
+            if "image" in part
+        ]
         wrong = [name for name in names if not IMAGE_NAME.fullmatch(name)]
         if wrong:
             raise ValueError(f"{path} names the image {wrong[0]!r}, which no study has")
@@ -65,21 +85,34 @@ class Study:
         self.store = RatingStore(folder / RATINGS)
 
     def session(self, reader: str) -> dict[str, Any]:
-        """All that the page shows to a reader. RequestError (403) for a code that the study does not have."""
+        """All that the page shows to a reader. RequestError (403) for a code that the study does
+        not have."""
         order_seed = self._order_seed(reader)
         tasks = []
         for task in TASKS:
             keys = [key for key, item in self.items.items() if item["task"] == task.key]
             random.Random(f"{order_seed}/{task.key}").shuffle(keys)
             items = [{"id": key, "parts": self.items[key]["parts"]} for key in keys]
-            told = {"key": task.key, "title": task.title, "question": task.question, "low": task.low, "high": task.high}
+            told = {
+                "key": task.key,
+                "title": task.title,
+                "question": task.question,
+                "low": task.low,
+                "high": task.high,
+            }
             tasks.append({**told, "items": items})
-        ratings = {rating.item: rating.score for rating in self.store.latest() if rating.reader == reader}
+        ratings = {
+            rating.item: rating.score for rating in self.store.latest() if rating.reader == reader
+        }
         return {"reader": reader, "tasks": tasks, "ratings": ratings}
 
     def rate(self, reader: str, told: Any) -> None:
         self._order_seed(reader)
-        if not isinstance(told, dict) or not isinstance(told.get("item"), str) or told["item"] not in self.items:
+        if (
+            not isinstance(told, dict)
+            or not isinstance(told.get("item"), str)
+            or told["item"] not in self.items
+        ):
             raise RequestError(HTTPStatus.BAD_REQUEST, "expected the item of a rating")
         seconds = told.get("seconds")
         if seconds is not None and (type(seconds) not in (int, float) or not 0 <= seconds < 1e7):
@@ -89,7 +122,9 @@ class Study:
         except ValueError as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, str(error)) from None
         except sqlite3.Error as error:
-            raise RequestError(HTTPStatus.INSUFFICIENT_STORAGE, f"the rating was not saved: {error}") from None
+            raise RequestError(
+                HTTPStatus.INSUFFICIENT_STORAGE, f"the rating was not saved: {error}"
+            ) from None
 
     def _order_seed(self, reader: str) -> int:
         readers = self.store.readers()
@@ -124,7 +159,9 @@ class Handler(BaseHTTPRequestHandler):
     def _post(self) -> tuple[str, bytes]:
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {MAX_BODY} bytes")
+            raise RequestError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {MAX_BODY} bytes"
+            )
         body = self.rfile.read(int(length))
         if self.path != "/api/ratings":
             raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
@@ -139,7 +176,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.headers.get("X-Reader", "").strip().upper()
 
     def _answer(self, work: Any) -> None:
-        """`work()` -> media type and body. A name that rebinds to this machine (DNS rebinding) is refused by its Host."""
+        """`work()` -> media type and body. A name that rebinds to this machine (DNS rebinding) is
+        refused by its Host."""
         status = HTTPStatus.OK
         try:
             host = self.headers.get("Host", "").rsplit(":", 1)[0]
@@ -150,7 +188,10 @@ class Handler(BaseHTTPRequestHandler):
             status, self.close_connection = error.status, True
             media_type, body = _json({"error": str(error)})
         self.send_response(status)
-        self.send_header("Content-Type", f"{media_type}; charset=utf-8" if media_type != "image/png" else media_type)
+        self.send_header(
+            "Content-Type",
+            f"{media_type}; charset=utf-8" if media_type != "image/png" else media_type,
+        )
         self.send_header("Content-Length", str(len(body)))
         for name, value in HEADERS.items():
             self.send_header(name, value)
@@ -164,7 +205,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class TuringServer(ThreadingHTTPServer):
-    """Serves `study` at `url`; on a loopback address it answers to loopback names only. OSError for a port in use."""
+    """Serves `study` at `url`; on a loopback address it answers to loopback names only. OSError for
+    a port in use."""
 
     daemon_threads = True
 

@@ -1,8 +1,8 @@
 """Where the items come from: real studies, and what was generated from them.
 
-Real: a prepared folder, or a folder of files ID_NAME.png and ID_NAME.txt. Generated: a folder that `medcodi generate` wrote
-(format png), whose manifest says by hash what each study was made from, or a folder of files as above, where ID names the
-real study that it was made from.
+Real: a prepared folder, or a folder of files ID_NAME.png and ID_NAME.txt. Generated: a folder that
+`medcodi generate` wrote (format png), whose manifest says by hash what each study was made from, or
+a folder of files as above, where ID names the real study that it was made from.
 """
 
 import functools
@@ -19,8 +19,8 @@ from PIL import Image
 from medcodi.config import unknown_key
 from medcodi.data.png import encode_image
 from medcodi.data.prepared import INDEX, PreparedDataset
-from medcodi.pipeline.formats.base import hash_prompts
-from medcodi.pipeline.ledger import MANIFEST
+from medcodi.generation.formats.base import hash_prompts
+from medcodi.generation.manifest import MANIFEST
 from medcodi.turing.tasks import TEXT
 
 Values = dict[str, Any]  # role -> PIL image or text
@@ -28,7 +28,8 @@ Values = dict[str, Any]  # role -> PIL image or text
 
 @dataclass
 class RealStudy:
-    """`read` gives the values by role; `key_of(roles)` is what a study that was generated from these values carries."""
+    """`read` gives the values by role; `key_of(roles)` is what a study that was generated from
+    these values carries."""
 
     study_id: str
     roles: frozenset[str]
@@ -38,7 +39,8 @@ class RealStudy:
 
 @dataclass
 class GeneratedStudy:
-    """Files by role; `key` says what it was made from. `used` are the roles that items show already."""
+    """Files by role; `key` says what it was made from. `used` are the roles that items show
+    already."""
 
     source: str
     key: str
@@ -47,8 +49,13 @@ class GeneratedStudy:
 
 
 def read_real(folder: Path, split: str, names: dict[str, str]) -> list[RealStudy]:
-    """Real studies that have every role; `names`: role -> name in the data. ValueError where there is none."""
-    found = _of_prepared(folder, split, names) if (folder / INDEX).is_file() else _of_files(folder, names)
+    """Real studies that have every role; `names`: role -> name in the data. ValueError where there
+    is none."""
+    found = (
+        _of_prepared(folder, split, names)
+        if (folder / INDEX).is_file()
+        else _of_files(folder, names)
+    )
     whole = [study for study in found if study.roles == set(names)]
     if not whole:
         raise ValueError(f"{folder}: no study has all of {', '.join(names.values())}")
@@ -56,10 +63,16 @@ def read_real(folder: Path, split: str, names: dict[str, str]) -> list[RealStudy
 
 
 def _of_prepared(folder: Path, split: str, names: dict[str, str]) -> list[RealStudy]:
-    fields = {spec["name"]: spec["storage"] for spec in json.loads((folder / INDEX).read_text())["fields"]}
+    fields = {
+        spec["name"]: spec["storage"] for spec in json.loads((folder / INDEX).read_text())["fields"]
+    }
     for role, name in names.items():
         if fields.get(name) != ("text" if role == TEXT else "image"):
-            raise unknown_key(name, [n for n, s in fields.items() if s in ("text", "image")], f"fields of {folder}")
+            raise unknown_key(
+                name,
+                [n for n, s in fields.items() if s in ("text", "image")],
+                f"fields of {folder}",
+            )
     data = PreparedDataset.load(folder, split, list(names.values())).having(*names.values())
 
     def study(row: int) -> RealStudy:
@@ -70,7 +83,10 @@ def _of_prepared(folder: Path, split: str, names: dict[str, str]) -> list[RealSt
         @functools.cache
         def key_of(roles: tuple[str, ...]) -> set[str]:
             values = stored()
-            return {hash_prompts({names[role]: values[role] for role in roles}), data.study_ids[row]}
+            return {
+                hash_prompts({names[role]: values[role] for role in roles}),
+                data.study_ids[row],
+            }
 
         def read() -> Values:
             return {role: v if role == TEXT else _picture(v) for role, v in stored().items()}
@@ -87,7 +103,9 @@ def _picture(values: np.ndarray) -> Image.Image:
 
 def _of_files(folder: Path, names: dict[str, str]) -> list[RealStudy]:
     def study(study_id: str, files: dict[str, Path]) -> RealStudy:
-        return RealStudy(study_id, frozenset(files), lambda: read_values(files), lambda roles: {study_id})
+        return RealStudy(
+            study_id, frozenset(files), lambda: read_values(files), lambda roles: {study_id}
+        )
 
     return [study(study_id, files) for study_id, files in _files_by_id(folder, names).items()]
 
@@ -110,7 +128,9 @@ def read_generated(folder: Path, names: dict[str, str]) -> list[GeneratedStudy]:
     if manifest.is_file():
         told = json.loads(manifest.read_text(encoding="utf-8"))
         if told.get("format") != "png":
-            raise ValueError(f"{folder} holds format {told.get('format')!r}; generate with --format png")
+            raise ValueError(
+                f"{folder} holds format {told.get('format')!r}; generate with --format png"
+            )
         studies = []
         for sample in told["samples"]:
             files = {role: sample["files"].get(name) for role, name in names.items()}
@@ -118,10 +138,15 @@ def read_generated(folder: Path, names: dict[str, str]) -> list[GeneratedStudy]:
             key = told["prompt_hashes"][sample["prompt_row"]]
             studies.append(GeneratedStudy(f"{folder.name}/{sample['id']}", key, present))
     else:
-        studies = [GeneratedStudy(f"{folder.name}/{key}", key, files) for key, files in _files_by_id(folder, names).items()]
+        studies = [
+            GeneratedStudy(f"{folder.name}/{key}", key, files)
+            for key, files in _files_by_id(folder, names).items()
+        ]
     studies = [study for study in studies if study.files]
     if not studies:
-        raise ValueError(f"{folder} holds no generated {', '.join(names.values())} (and no {MANIFEST})")
+        raise ValueError(
+            f"{folder} holds no generated {', '.join(names.values())} (and no {MANIFEST})"
+        )
     return studies
 
 

@@ -1,5 +1,5 @@
-"""Readers and ratings in SQLite: write-ahead log, one durable transaction a rating. Ratings are never overwritten; the
-last one of a reader for an item counts."""
+"""Readers and ratings in SQLite: write-ahead log, one durable transaction a rating. Ratings are
+never overwritten; the last one of a reader for an item counts."""
 
 import datetime
 import sqlite3
@@ -26,7 +26,8 @@ WHERE id IN (SELECT max(id) FROM ratings GROUP BY reader, item) ORDER BY reader,
 
 
 class Rating(NamedTuple):
-    """`score` 1 to 5; `seconds` that the reader looked at the item, None where the page did not say."""
+    """`score` 1 to 5; `seconds` that the reader looked at the item, None where the page did not
+    say."""
 
     reader: str
     item: str
@@ -36,13 +37,18 @@ class Rating(NamedTuple):
 
 
 class RatingStore:
-    """One connection, shared by the threads of the server. FileNotFoundError for a file that is not there."""
+    """One connection, shared by the threads of the server. FileNotFoundError for a file that is not
+    there."""
 
     def __init__(self, path: Path, create: bool = False) -> None:
         if not create and not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: write a study with `medcodi turing make`")
+            raise FileNotFoundError(
+                f"{path} does not exist: write a study with `medcodi turing make`"
+            )
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=30
+        )
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         if create:
@@ -55,16 +61,22 @@ class RatingStore:
     def readers(self) -> dict[str, int]:
         """code -> seed of the reader's order of items."""
         with self._lock:
-            return dict(self._connection.execute("SELECT code, order_seed FROM readers ORDER BY rowid").fetchall())
+            return dict(
+                self._connection.execute(
+                    "SELECT code, order_seed FROM readers ORDER BY rowid"
+                ).fetchall()
+            )
 
     def rate(self, reader: str, item: str, score: int, seconds: float | None = None) -> None:
-        """Returns when the rating is on disk. ValueError for a score that is no whole number of 1 to 5."""
+        """Returns when the rating is on disk. ValueError for a score that is no whole number of 1
+        to 5."""
         if type(score) is not int or not 1 <= score <= 5:
             raise ValueError(f"a score is a whole number of 1 to 5, got {score!r}")
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with self._lock:
             self._connection.execute(
-                "INSERT INTO ratings (reader, item, score, seconds, rated_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO ratings (reader, item, score, seconds, rated_at) VALUES (?, ?, ?, ?, "
+                "?)",
                 (reader, item, score, seconds, now),
             )
 

@@ -1,8 +1,10 @@
-"""`medcodi turing make`: choose the items of a study and encode them so that nothing but their content can tell them apart.
+"""`medcodi turing make`: choose the items of a study and encode them so that nothing but their
+content can tell them apart.
 
-Every image, real or synthetic, takes one path: grey, square, one side in pixels, 8 bits, PNG without compression, so that
-all files have the same length (a compressed file of a smooth image would be shorter). Texts: Unicode NFC, white space
-collapsed. Identifiers are random; a real study and a generated value appear in one item only.
+Every image, real or synthetic, takes one path: grey, square, one side in pixels, 8 bits, PNG
+without compression, so that all files have the same length (a compressed file of a smooth image
+would be shorter). Texts: Unicode NFC, white space collapsed. Identifiers are random; a real study
+and a generated value appear in one item only.
 """
 
 import io
@@ -23,7 +25,14 @@ from PIL import Image
 from medcodi.data.cache import staged_folder
 from medcodi.modalities.image import image_to_array
 from medcodi.turing.server import ITEMS, RATINGS, STUDY, VERSION
-from medcodi.turing.sources import GeneratedStudy, RealStudy, Values, read_generated, read_real, read_values
+from medcodi.turing.sources import (
+    GeneratedStudy,
+    RealStudy,
+    Values,
+    read_generated,
+    read_real,
+    read_values,
+)
 from medcodi.turing.store import RatingStore
 from medcodi.turing.tasks import LABELS, TASKS, TEXT, Route, Task
 
@@ -48,26 +57,45 @@ class Item:
         values = self.real.read() if self.real else {}
         if self.generated:
             values |= read_values({role: self.generated.files[role] for role in self.route.judged})
-        return {role: values[role] for role in LABELS if role in (*self.route.given, *self.route.judged)}
+        return {
+            role: values[role] for role in LABELS if role in (*self.route.given, *self.route.judged)
+        }
 
 
 def make_study(
-    real: Path, generated: Sequence[Path], output: Path, names: dict[str, str], split: str = "test", num_items: int = 20,
-    num_readers: int = 3, size: int | None = None, seed: int | None = None,
-) -> list[str]:  # fmt: skip
-    """Write a study folder with five tasks of `num_items` items, half of them synthetic; returns the readers' codes.
+    real: Path,
+    generated: Sequence[Path],
+    output: Path,
+    names: dict[str, str],
+    split: str = "test",
+    num_items: int = 20,
+    num_readers: int = 3,
+    size: int | None = None,
+    seed: int | None = None,
+) -> list[str]:
+    """Write a study folder with five tasks of `num_items` items, half of them synthetic; returns
+    the readers' codes.
 
-    `names`: role -> name in the data; `size`: side of the images in pixels, by default that of the smallest. Without a
-    `seed` one is drawn; either way it is kept with the truth, because who knows it can work out the items.
-    Raises ValueError where the studies do not suffice, saying for what, and where `output` exists: it may hold ratings.
+    `names`: role -> name in the data; `size`: side of the images in pixels, by default that of the
+    smallest. Without a `seed` one is drawn; either way it is kept with the truth, because who knows
+    it can work out the items. Raises ValueError where the studies do not suffice, saying for what,
+    and where `output` exists: it may hold ratings.
     """
     if num_items < 2 or num_items % 2:
-        raise ValueError(f"the number of items of a task must be even and at least 2, got {num_items}")
+        raise ValueError(
+            f"the number of items of a task must be even and at least 2, got {num_items}"
+        )
     if num_readers < 1 or (size is not None and not 16 <= size <= 4096):
-        raise ValueError(f"expected at least one reader and a size of 16 to 4096 pixels, got {num_readers} and {size}")
+        raise ValueError(
+            f"expected at least one reader and a size of 16 to 4096 pixels, got {num_readers} and "
+            f"{size}"
+        )
     seed = secrets.randbits(62) if seed is None else seed
     rng = random.Random(seed)
-    studies, made = read_real(real, split, names), [g for folder in generated for g in read_generated(folder, names)]
+    studies, made = (
+        read_real(real, split, names),
+        [g for folder in generated for g in read_generated(folder, names)],
+    )
     rng.shuffle(studies)
     rng.shuffle(made)
     items = choose_items(studies, made, num_items)
@@ -82,26 +110,38 @@ def make_study(
     return codes
 
 
-def choose_items(studies: list[RealStudy], made: list[GeneratedStudy], num_items: int) -> list[Item]:
-    """Synthetic items that were made from a real study first: these are scarce. Then all others from what is left."""
+def choose_items(
+    studies: list[RealStudy], made: list[GeneratedStudy], num_items: int
+) -> list[Item]:
+    """Synthetic items that were made from a real study first: these are scarce. Then all others
+    from what is left."""
     half, left = num_items // 2, list(studies)
     by_key: dict[str, list[GeneratedStudy]] = {}
     for one in made:
         by_key.setdefault(one.key, []).append(one)
     items = []
     for task in sorted(TASKS, key=lambda task: not task.routes[0].given):
-        chosen = [_synthetic(task, route, left, made, by_key) for route in itertools.islice(_turns(task), half)]
+        chosen = [
+            _synthetic(task, route, left, made, by_key)
+            for route in itertools.islice(_turns(task), half)
+        ]
         found = sum(item is not None for item in chosen)
         if found < half:
             raise ValueError(
-                f"task {task.title!r} needs {half} generated items ({_routes(task)}), found {found}; generate more "
+                f"task {task.title!r} needs {half} generated items ({_routes(task)}), found "
+                f"{found}; generate more "
                 "(`medcodi generate --studies ... --given ...`) or lower the number of items"
             )
         items += chosen
     for task in TASKS:
         if len(left) < half:
-            raise ValueError(f"task {task.title!r} needs {half} more real studies, {len(left)} are left; lower the number")
-        items += [Item(task, route, left.pop(), None) for route in itertools.islice(_turns(task), half)]
+            raise ValueError(
+                f"task {task.title!r} needs {half} more real studies, {len(left)} are left; lower "
+                "the number"
+            )
+        items += [
+            Item(task, route, left.pop(), None) for route in itertools.islice(_turns(task), half)
+        ]
     return items
 
 
@@ -110,11 +150,17 @@ def _turns(task: Task) -> Iterable[Route]:
 
 
 def _routes(task: Task) -> str:
-    return " or ".join(f"{' + '.join(r.judged)} from {' + '.join(r.given) or 'anything'}" for r in task.routes)
+    return " or ".join(
+        f"{' + '.join(r.judged)} from {' + '.join(r.given) or 'anything'}" for r in task.routes
+    )
 
 
 def _synthetic(
-    task: Task, turn: Route, left: list[RealStudy], made: list[GeneratedStudy], by_key: dict[str, list[GeneratedStudy]]
+    task: Task,
+    turn: Route,
+    left: list[RealStudy],
+    made: list[GeneratedStudy],
+    by_key: dict[str, list[GeneratedStudy]],
 ) -> Item | None:
     """An item of the route whose turn it is, else of the task's others."""
     for route in sorted(task.routes, key=lambda route: route is not turn):
@@ -125,7 +171,9 @@ def _synthetic(
                 return Item(task, route, None, free)
             continue
         for study in left:
-            free = _free((g for key in study.key_of(route.given) for g in by_key.get(key, ())), route)
+            free = _free(
+                (g for key in study.key_of(route.given) for g in by_key.get(key, ())), route
+            )
             if free:
                 free.used |= set(route.judged)
                 left.remove(study)
@@ -134,12 +182,19 @@ def _synthetic(
 
 
 def _free(made: Iterable[GeneratedStudy], route: Route) -> GeneratedStudy | None:
-    return next((g for g in made if set(route.judged) <= set(g.files) and not g.used & set(route.judged)), None)
+    return next(
+        (g for g in made if set(route.judged) <= set(g.files) and not g.used & set(route.judged)),
+        None,
+    )
 
 
-def _write(folder: Path, items: list[Item], size: int | None, seed: int, rng: random.Random) -> None:
+def _write(
+    folder: Path, items: list[Item], size: int | None, seed: int, rng: random.Random
+) -> None:
     (folder / ITEMS).mkdir()
-    side = size or min(max(v.size) for item in items for role, v in item.values().items() if role != TEXT)
+    side = size or min(
+        max(v.size) for item in items for role, v in item.values().items() if role != TEXT
+    )
     shown: dict[str, Any] = {}
     truth: dict[str, Any] = {}
     for item in items:
@@ -153,13 +208,18 @@ def _write(folder: Path, items: list[Item], size: int | None, seed: int, rng: ra
             (folder / ITEMS / parts[-1]["image"]).write_bytes(encode(value, side))
         shown[key] = {"task": item.task.key, "parts": parts}
         truth[key] = {
-            "task": item.task.key, "synthetic": item.synthetic, "given": item.route.given, "judged": item.route.judged,
+            "task": item.task.key,
+            "synthetic": item.synthetic,
+            "given": item.route.given,
+            "judged": item.route.judged,
             "study": item.real.study_id if item.real else None,
             "source": item.generated.source if item.generated else None,
-        }  # fmt: skip
+        }
     described = {"version": VERSION, "side": side, "items": dict(sorted(shown.items()))}
     (folder / STUDY).write_text(json.dumps(described, indent=1), encoding="utf-8")
-    (folder / TRUTH).write_text(json.dumps({"seed": seed, "items": dict(sorted(truth.items()))}, indent=1))
+    (folder / TRUTH).write_text(
+        json.dumps({"seed": seed, "items": dict(sorted(truth.items()))}, indent=1)
+    )
     (folder / TRUTH).chmod(0o600)
     for path in (folder / ITEMS).iterdir():
         os.utime(path, (0, 0))  # the order of writing stays untold
@@ -170,7 +230,8 @@ def clean_text(text: str) -> str:
 
 
 def encode(picture: Image.Image, side: int) -> bytes:
-    """8-bit grey PNG of `side` x `side` pixels without compression: its length depends on the side alone."""
+    """8-bit grey PNG of `side` x `side` pixels without compression: its length depends on the side
+    alone."""
     pixels = np.round(image_to_array(picture, side) * 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)

@@ -23,8 +23,15 @@ REPORTS = [
     "A nodule in the left lower lobe. The lungs are otherwise clear.",
     "Left apical pneumothorax. Endotracheal tube is in place. The heart is normal in size.",
 ]
-CONFIG = {"num_slots": 4, "slot_dim": 8, "hidden_dim": 48, "num_encoder_layers": 1, "num_decoder_layers": 2,
-          "num_heads": 2, "max_length": 40}  # fmt: skip
+CONFIG = {
+    "num_slots": 4,
+    "slot_dim": 8,
+    "hidden_dim": 48,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 2,
+    "num_heads": 2,
+    "max_length": 40,
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,9 @@ def test_dropout_is_off_while_encoding_and_decoding_and_modes_are_restored(token
 
 def test_kv_cache_equals_full_recomputation(trained):
     """Greedy text with the cache, token for token that of the whole prefix run again at every step."""
-    latents = trained.encode(REPORTS) + 0.5 * torch.randn(8, 4, 8, generator=torch.Generator().manual_seed(2))
+    latents = trained.encode(REPORTS) + 0.5 * torch.randn(
+        8, 4, 8, generator=torch.Generator().manual_seed(2)
+    )
     latents = latents * trained.latent_std + trained.latent_mean
     with torch.no_grad():
         cached = trained.eval().generate(latents)
@@ -98,14 +107,24 @@ def test_kv_cache_equals_full_recomputation(trained):
 
 @pytest.mark.parametrize("strategy", ["greedy", "nucleus"])
 def test_a_batch_of_eight_equals_one_by_one(trained, strategy):
-    latents = trained.encode(REPORTS) + 0.5 * torch.randn(8, 4, 8, generator=torch.Generator().manual_seed(3))
+    latents = trained.encode(REPORTS) + 0.5 * torch.randn(
+        8, 4, 8, generator=torch.Generator().manual_seed(3)
+    )
 
     def generators(rows):
         return [torch.Generator().manual_seed(row) for row in rows]
 
-    together = trained.decode(latents, strategy=strategy, temperature=2.0, top_p=0.95, generator=generators(range(8)))
+    together = trained.decode(
+        latents, strategy=strategy, temperature=2.0, top_p=0.95, generator=generators(range(8))
+    )
     alone = [
-        trained.decode(latents[i : i + 1], strategy=strategy, temperature=2.0, top_p=0.95, generator=generators([i]))[0]
+        trained.decode(
+            latents[i : i + 1],
+            strategy=strategy,
+            temperature=2.0,
+            top_p=0.95,
+            generator=generators([i]),
+        )[0]
         for i in range(8)
     ]
     assert together == alone
@@ -116,7 +135,9 @@ def test_a_batch_of_eight_equals_one_by_one(trained, strategy):
 def test_nucleus_sampling_draws_from_the_nucleus():
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(4000, 4)
     uniform = (torch.arange(4000) + 0.5) / 4000
-    tokens = nucleus_tokens(logits, 0.7, uniform)  # the nucleus is tokens 0 and 1, in the ratio 5 to 3
+    tokens = nucleus_tokens(
+        logits, 0.7, uniform
+    )  # the nucleus is tokens 0 and 1, in the ratio 5 to 3
     shares = torch.bincount(tokens, minlength=4) / 4000
     assert torch.allclose(shares, torch.tensor([0.625, 0.375, 0.0, 0.0]), atol=1e-3)
     assert (nucleus_tokens(logits, 1e-6, uniform) == 0).all()
@@ -126,8 +147,12 @@ def test_losses_are_reproducible_and_do_not_depend_on_length_groups(tokenizer, m
     vae = build(tokenizer, word_dropout=0.3).train()
     reports = REPORTS * 4
     first = vae.losses(reports, 0.9, torch.Generator().manual_seed(5))
-    assert torch.equal(first["loss"], vae.losses(reports, 0.9, torch.Generator().manual_seed(5))["loss"])
-    assert not torch.equal(first["loss"], vae.losses(reports, 0.9, torch.Generator().manual_seed(6))["loss"])
+    assert torch.equal(
+        first["loss"], vae.losses(reports, 0.9, torch.Generator().manual_seed(5))["loss"]
+    )
+    assert not torch.equal(
+        first["loss"], vae.losses(reports, 0.9, torch.Generator().manual_seed(6))["loss"]
+    )
     monkeypatch.setattr(OptimusVAE, "num_length_groups", 1)
     ungrouped = vae.losses(reports, 0.9, torch.Generator().manual_seed(5))
     for name, value in first.items():
@@ -135,7 +160,10 @@ def test_losses_are_reproducible_and_do_not_depend_on_length_groups(tokenizer, m
 
 
 def test_length_groups_partition_the_rows():
-    mask = torch.arange(12)[None] < torch.randint(2, 13, (50,), generator=torch.Generator().manual_seed(0))[:, None]
+    mask = (
+        torch.arange(12)[None]
+        < torch.randint(2, 13, (50,), generator=torch.Generator().manual_seed(0))[:, None]
+    )
     groups = length_groups(mask, 4)
     assert sorted(torch.cat([rows for rows, _ in groups]).tolist()) == list(range(50))
     assert all(mask[rows].sum(1).max() == width for rows, width in groups)
@@ -208,7 +236,9 @@ def test_wrong_arguments_are_named(trained):
 def test_kl_is_that_of_torch_and_free_bits_are_free():
     mean, logvar = torch.randn(5, 3, 2), torch.randn(5, 3, 2)
     normal = torch.distributions.Normal
-    expected = torch.distributions.kl_divergence(normal(mean, (0.5 * logvar).exp()), normal(0.0, 1.0))
+    expected = torch.distributions.kl_divergence(
+        normal(mean, (0.5 * logvar).exp()), normal(0.0, 1.0)
+    )
     assert torch.allclose(kl_per_dimension(mean, logvar), expected, atol=1e-5)
     assert kl_with_free_bits(torch.zeros(5, 3, 2), torch.zeros(5, 3, 2), 0.5) == pytest.approx(3.0)
 

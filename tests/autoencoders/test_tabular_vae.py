@@ -34,7 +34,9 @@ def rows(count=64, seed=0):
 
 def build(schema=SCHEMA, **changes):
     torch.manual_seed(0)
-    return TabularVAE(TabularVAEConfig(**{"num_slots": 2, "slot_dim": 8, "hidden_dim": 64, **changes}), schema)
+    return TabularVAE(
+        TabularVAEConfig(**{"num_slots": 2, "slot_dim": 8, "hidden_dim": 64, **changes}), schema
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,11 @@ def test_one_batch_overfits_with_its_missing_cells(trained):
     assert torch.equal(decoded[:, [1, 3]].nan_to_num(-1), table[:, [1, 3]].nan_to_num(-1))
     assert (decoded - table)[:, [0, 2]].nan_to_num(0).abs().mean() < 0.1
     figures = trained.reconstruction(table)
-    assert figures["worst_accuracy"] == 1.0 and figures["missing_accuracy"] == 1.0 and figures["worst_r2"] > 0.97
+    assert (
+        figures["worst_accuracy"] == 1.0
+        and figures["missing_accuracy"] == 1.0
+        and figures["worst_r2"] > 0.97
+    )
 
 
 def test_latent_statistics_normalise_and_encode_is_deterministic(trained):
@@ -72,7 +78,8 @@ def test_latent_statistics_normalise_and_encode_is_deterministic(trained):
 
 
 def test_sampled_cells_follow_their_likelihood(trained):
-    """Many draws from one latent: shares of the categories and moments of the numbers are those of the likelihood."""
+    """Many draws from one latent: shares of the categories and moments of the numbers are those of
+    the likelihood."""
     latents = 0.7 * torch.randn(1, 2, 8, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         cells = trained.likelihoods(latents * trained.latent_std + trained.latent_mean)
@@ -92,9 +99,14 @@ def test_sampled_cells_follow_their_likelihood(trained):
 
 def test_a_row_is_drawn_from_its_own_generator(trained):
     latents = torch.randn(6, 2, 8, generator=torch.Generator().manual_seed(0))
-    together = trained.decode(latents, generator=[torch.Generator().manual_seed(i) for i in range(6)])
+    together = trained.decode(
+        latents, generator=[torch.Generator().manual_seed(i) for i in range(6)]
+    )
     alone = torch.cat(
-        [trained.decode(latents[i : i + 1], generator=[torch.Generator().manual_seed(i)]) for i in range(6)]
+        [
+            trained.decode(latents[i : i + 1], generator=[torch.Generator().manual_seed(i)])
+            for i in range(6)
+        ]
     )
     assert torch.allclose(together, alone, atol=1e-5, equal_nan=True)
 
@@ -122,7 +134,10 @@ def test_tables_of_numbers_only_and_of_categories_only(kept):
 
 def test_losses_are_reproducible():
     vae, table = build().train(), rows()
-    loss = [float(vae.losses(table, 0.5, torch.Generator().manual_seed(seed))["loss"].detach()) for seed in (1, 1, 2)]
+    loss = [
+        float(vae.losses(table, 0.5, torch.Generator().manual_seed(seed))["loss"].detach())
+        for seed in (1, 1, 2)
+    ]
     assert loss[0] == loss[1] != loss[2]
 
 

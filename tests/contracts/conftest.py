@@ -1,4 +1,5 @@
-"""A family of five: the four shipped modalities and the signal of `ecg.py`, whose frequency is the row's heart rate."""
+"""A family of five: the four shipped modalities and the signal of `ecg.py`, whose frequency is the
+row's heart rate."""
 
 import pytest
 
@@ -19,6 +20,8 @@ def five_recipe(tmp_path_factory):
     prepare_tiny(folder / "prepared", extra=[FieldSpec("ecg", "vector", (1, 64))], add=add_ecg)
     pairs = tiny_recipe(folder).shared_space.bridging_pairs
     return tiny_recipe(
-        folder, name="five", modalities={"ecg": {"kind": "signal"}},
+        folder,
+        name="five",
+        modalities={"ecg": {"kind": "signal"}},
         shared_space={"bridging_pairs": [*pairs, ["ecg", "tabular"]]},
-    )  # fmt: skip
+    )

@@ -17,8 +17,8 @@ from torch import nn
 from medcodi.autoencoders.base import Autoencoder, kl_per_dimension, reparametrize
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.storage import FieldSpec
+from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.diffusion.vector import VectorDenoiser
 from medcodi.encoders.base import PromptEncoder
 from medcodi.modalities.base import Modality, register
 from medcodi.nn.attention import TransformerBlock
@@ -32,8 +32,12 @@ class SignalVAE(Autoencoder):
     def __init__(self, length: int) -> None:
         super().__init__((SLOTS, SLOT_DIM))
         latent_dim = SLOTS * SLOT_DIM
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(length, 64), nn.GELU(), nn.Linear(64, 2 * latent_dim))
-        self.decoder = nn.Sequential(nn.Flatten(), nn.Linear(latent_dim, 64), nn.GELU(), nn.Linear(64, length))
+        self.encoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(length, 64), nn.GELU(), nn.Linear(64, 2 * latent_dim)
+        )
+        self.decoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(latent_dim, 64), nn.GELU(), nn.Linear(64, length)
+        )
 
     def posterior(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean, logvar = self.encoder(values).unflatten(1, (2, *self.latent_shape)).unbind(1)
@@ -65,7 +69,9 @@ class SignalTower(nn.Module):
         self.block = TransformerBlock(WIDTH, num_heads=4)
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens = self.block(self.patches(values[:, 0].unflatten(1, (-1, PATCH))) + self.position)  # (B, P, W)
+        tokens = self.block(
+            self.patches(values[:, 0].unflatten(1, (-1, PATCH))) + self.position
+        )  # (B, P, W)
         return tokens, tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
 
 
@@ -96,19 +102,30 @@ class SignalModality(Modality):
     def build_autoencoder(self) -> Autoencoder:
         return SignalVAE(self.args.length)
 
-    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> VectorDenoiser:
+    def build_denoiser(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> VectorDenoiser:
         return VectorDenoiser(
-            latent_shape, diffusion.context_dim, WIDTH, depth=3, num_heads=4, estimate=diffusion.linear_denoiser
+            latent_shape,
+            diffusion.context_dim,
+            WIDTH,
+            depth=3,
+            num_heads=4,
+            estimate=diffusion.linear_denoiser,
         )
 
-    def build_environment_encoder(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> nn.Module:
+    def build_environment_encoder(
+        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+    ) -> nn.Module:
         return EnvironmentEncoder(latent_shape, diffusion.environment_dim, 1)
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:
         values = values if isinstance(values, (list, tuple)) else [values]
         for value in values:
             if value is not None and np.shape(value) != (self.args.length,):
-                raise ValueError(f"modality {self.name!r}: expected ({self.args.length},), got {np.shape(value)}")
+                raise ValueError(
+                    f"modality {self.name!r}: expected ({self.args.length},), got {np.shape(value)}"
+                )
         return [None if v is None else np.asarray(v, np.float32)[None] for v in values]
 
     def to_user(self, values: torch.Tensor) -> list[np.ndarray]:

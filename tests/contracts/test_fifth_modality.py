@@ -1,4 +1,5 @@
-"""A new modality is one file and one entry in a recipe: the toy signal goes through every stage and the pipeline."""
+"""A new modality is one file and one entry in a recipe: the toy signal goes through every stage and
+the pipeline."""
 
 import json
 
@@ -25,19 +26,26 @@ def five_pipeline(five_recipe):
 def test_prepared_signal_follows_the_heart_rate(five_recipe):
     data = Run(five_recipe).data("train", ["tabular", "ecg"]).having("ecg")
     for study in data.batch(range(5)):
-        np.testing.assert_allclose(study.values["ecg"], heart_beat(study.values["tabular"]["heart_rate"]))
+        np.testing.assert_allclose(
+            study.values["ecg"], heart_beat(study.values["tabular"]["heart_rate"])
+        )
 
 
 def test_every_stage_trained_it(five_recipe, five_pipeline):
     for label in ("autoencoder/ecg", "stage2/ecg"):
-        assert json.loads((five_recipe.run_dir / label / "export" / "done.json").read_text())["step"] == 3
+        assert (
+            json.loads((five_recipe.run_dir / label / "export" / "done.json").read_text())["step"]
+            == 3
+        )
     assert "ecg" in five_pipeline.modalities and "ecg" in five_pipeline.environments
     assert "ecg" in five_pipeline.diffusions["report"].fusion.names
     assert "ecg" not in five_pipeline.diffusions["ecg"].fusion.names
 
 
 def test_generated_from_a_report(five_pipeline):
-    out = five_pipeline({"report": ["Heart size is normal."] * 2}, ["ecg", "frontal"], num_inference_steps=2)
+    out = five_pipeline(
+        {"report": ["Heart size is normal."] * 2}, ["ecg", "frontal"], num_inference_steps=2
+    )
     assert len(out.ecg) == 2 and out.ecg[0].shape == (64,) and np.isfinite(out.ecg).all()
 
 

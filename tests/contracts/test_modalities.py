@@ -22,7 +22,9 @@ def run(five_recipe):
 
 @pytest.fixture(params=sorted(REGISTRY))
 def modality(request, run):
-    assert request.param in NAMES, f"kind {request.param!r} has no entry in the tiny recipe: add one"
+    assert request.param in NAMES, (
+        f"kind {request.param!r} has no entry in the tiny recipe: add one"
+    )
     torch.manual_seed(0)
     return run.family.modality(NAMES[request.param])
 
@@ -88,7 +90,9 @@ def test_autoencoder(run, modality, values):
         mean, logvar = autoencoder.posterior(values)
     assert mean.shape == logvar.shape == (4, *autoencoder.latent_shape)
     losses = autoencoder.losses(values, 0.5, torch.Generator().manual_seed(0))
-    assert losses["loss"].ndim == 0 and losses["loss"].requires_grad and torch.isfinite(losses["loss"])
+    assert (
+        losses["loss"].ndim == 0 and losses["loss"].requires_grad and torch.isfinite(losses["loss"])
+    )
     again = autoencoder.losses(values, 0.5, torch.Generator().manual_seed(0))
     assert torch.equal(losses["loss"], again["loss"])
     assert modality.figure in autoencoder.reconstruction(values)
@@ -104,7 +108,9 @@ def test_decoding_a_row_does_not_depend_on_the_others(modality, values):
     latents = torch.randn(4, *autoencoder.latent_shape, generator=torch.Generator().manual_seed(0))
 
     def decode(rows):
-        return modality.decode(autoencoder, latents[rows], [torch.Generator().manual_seed(row) for row in rows])
+        return modality.decode(
+            autoencoder, latents[rows], [torch.Generator().manual_seed(row) for row in rows]
+        )
 
     together, alone = decode([0, 1, 2, 3]), decode([2])
     if isinstance(together, torch.Tensor):
@@ -116,7 +122,9 @@ def test_decoding_a_row_does_not_depend_on_the_others(modality, values):
 def test_what_is_written_can_be_read(modality, values, tmp_path):
     autoencoder = modality.build_autoencoder().eval()
     latents = autoencoder.encode(values)
-    decoded = modality.decode(autoencoder, latents, [torch.Generator().manual_seed(i) for i in range(4)])
+    decoded = modality.decode(
+        autoencoder, latents, [torch.Generator().manual_seed(i) for i in range(4)]
+    )
     if isinstance(decoded, list):  # an untrained decoder may say nothing, which is no report
         decoded = [text.strip() or "nothing" for text in decoded]
     shown = modality.to_user(decoded)
@@ -128,7 +136,9 @@ def test_what_is_written_can_be_read(modality, values, tmp_path):
     assert all(len(modality.parse(str(tmp_path / name))) == 1 for name in names)
     given, expected = (modality.from_user(value) for value in ([rows[0] for rows in read], shown))
     assert [value is None for value in given] == [value is None for value in expected]
-    given, expected = (modality.collate([v for v in values if v is not None]) for values in (given, expected))
+    given, expected = (
+        modality.collate([v for v in values if v is not None]) for values in (given, expected)
+    )
     if isinstance(given, torch.Tensor):
         torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
     else:
@@ -153,7 +163,12 @@ def test_user_values_become_prompts(modality, values):
 def test_previews_are_pictures_or_words(modality, values):
     for value in modality.to_previewable(values):
         shown = modality.preview(value)
-        picture = isinstance(shown, np.ndarray) and shown.ndim == 2 and shown.min() >= 0 and shown.max() <= 1
+        picture = (
+            isinstance(shown, np.ndarray)
+            and shown.ndim == 2
+            and shown.min() >= 0
+            and shown.max() <= 1
+        )
         assert picture or isinstance(shown, str)
 
 
@@ -175,7 +190,11 @@ def test_prompt_encoder(run, modality, values):
     tokens = encoding.tokens.shape[1]
     assert 1 <= tokens <= MAX_PROMPT_TOKENS
     assert encoding.tokens.shape == (4, tokens, run.family.token_dim(modality.name))
-    assert encoding.mask.shape == (4, tokens) and encoding.mask.dtype == torch.bool and encoding.mask.any(dim=1).all()
+    assert (
+        encoding.mask.shape == (4, tokens)
+        and encoding.mask.dtype == torch.bool
+        and encoding.mask.any(dim=1).all()
+    )
     alone = encoder(modality.select(values, [2]))
     torch.testing.assert_close(alone.embeds[0], encoding.embeds[2], rtol=1e-4, atol=1e-5)
     assert alone.tokens.shape[1] == tokens  # fixed, so that encodings can be cached
@@ -187,26 +206,40 @@ def test_denoiser(run, modality):
     with torch.no_grad():
         for parameter in denoiser.parameters():  # as if trained: some outputs start at zero
             parameter.add_(0.1 * torch.randn_like(parameter))
-    call = functools.partial(denoiser, estimate=torch.randn(3, *shape) if diffusion.linear_denoiser else None)
+    call = functools.partial(
+        denoiser, estimate=torch.randn(3, *shape) if diffusion.linear_denoiser else None
+    )
     latents, context = torch.randn(3, *shape), torch.randn(3, 5, diffusion.context_dim)
-    mask = torch.tensor([[True] * 5, [True, False, False, False, False], [True, True, False, False, False]])
+    mask = torch.tensor(
+        [[True] * 5, [True, False, False, False, False], [True, True, False, False, False]]
+    )
     timesteps = torch.tensor([10.0, 500.0, 990.0])
     with torch.no_grad():
         before = call(latents, timesteps, context, mask)
         changed = context.clone()
         changed[~mask] = 7.0
-        torch.testing.assert_close(call(latents, timesteps, changed, mask), before)  # masked tokens are not read
+        torch.testing.assert_close(
+            call(latents, timesteps, changed, mask), before
+        )  # masked tokens are not read
         denoiser.add_coupling(diffusion.environment_dim)
         coupling = torch.randn(3, 6, diffusion.environment_dim)
-        coupled = call(latents, timesteps, context, mask, coupling, torch.ones(3, 6, dtype=torch.bool))
-        assert before.shape == latents.shape and torch.equal(coupled, before)  # the coupling starts at zero, exactly
+        coupled = call(
+            latents, timesteps, context, mask, coupling, torch.ones(3, 6, dtype=torch.bool)
+        )
+        assert before.shape == latents.shape and torch.equal(
+            coupled, before
+        )  # the coupling starts at zero, exactly
         for parameter in denoiser.coupling_parameters():
             parameter.normal_()
-        assert not torch.equal(call(latents, timesteps, context, mask, coupling, torch.ones(3, 6).bool()), before)
+        assert not torch.equal(
+            call(latents, timesteps, context, mask, coupling, torch.ones(3, 6).bool()), before
+        )
         hidden = call(latents, timesteps, context, mask, coupling, torch.zeros(3, 6).bool())
         torch.testing.assert_close(hidden, before)  # partners that are not there add nothing
     owned = {id(parameter) for parameter in denoiser.parameters()}
-    assert denoiser.coupling_parameters() and all(id(p) in owned for p in denoiser.coupling_parameters())
+    assert denoiser.coupling_parameters() and all(
+        id(p) in owned for p in denoiser.coupling_parameters()
+    )
 
 
 def test_environment_encoder(run, modality):
@@ -232,5 +265,8 @@ def test_bad_values_are_named(modality):
 
 
 def test_unknown_argument_is_named(modality):
-    with pytest.raises(ValueError, match=rf"unknown key 'gat' in modalities\.{modality.name}; did you mean 'gate'\?"):
+    with pytest.raises(
+        ValueError,
+        match=rf"unknown key 'gat' in modalities\.{modality.name}; did you mean 'gate'\?",
+    ):
         type(modality)(modality.name, {"kind": modality.kind, "gat": 1})

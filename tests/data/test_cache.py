@@ -7,7 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medcodi.data.cache import ArrayCache, StaleCacheError, finish_cache, finished_key, shard_paths, write_shard
+from medcodi.data.cache import (
+    ArrayCache,
+    StaleCacheError,
+    finish_cache,
+    finished_key,
+    shard_paths,
+    write_shard,
+)
 
 VALUES = torch.tensor([[1.0, 10.0], [4.0, 40.0], [6.0, 60.0]])  # of studies 1, 4 and 6
 
@@ -20,7 +27,9 @@ def fill(folder, key="abc", values=VALUES):
     """Two shards of two rows and of one."""
     masks = torch.tensor([[False], [True], [True]])
     for number, (studies, rows) in enumerate((([1, 4], slice(0, 2)), ([6], slice(2, 3)))):
-        write_shard(shard(folder, number, key), studies, {"latents": values[rows], "mask": masks[rows]})
+        write_shard(
+            shard(folder, number, key), studies, {"latents": values[rows], "mask": masks[rows]}
+        )
     finish_cache(folder, key, num_studies=7, num_rows=3, num_shards=2)
 
 
@@ -32,7 +41,15 @@ def folder(tmp_path):
 
 def test_round_trip(folder):
     cache = ArrayCache.open(folder, "abc")
-    assert len(cache) == 7 and cache.present.tolist() == [False, True, False, False, True, False, True]
+    assert len(cache) == 7 and cache.present.tolist() == [
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
     latents, present = cache.gather("latents", [6, 0, 1, 6])
     assert present.tolist() == [True, False, True, True]
     assert torch.equal(latents, VALUES[[2, 0, 2]])
@@ -40,7 +57,9 @@ def test_round_trip(folder):
     assert mask.dtype == torch.bool and mask.tolist() == [[True], [False]]
     empty, present = cache.gather("latents", [0, 2])
     assert empty.shape == (0, 2) and not present.any()
-    assert copy.deepcopy(cache) is cache  # a copy of a task must not read hundreds of GiB into memory
+    assert (
+        copy.deepcopy(cache) is cache
+    )  # a copy of a task must not read hundreds of GiB into memory
 
 
 def test_shards_are_mapped_and_not_held_open(folder):
@@ -49,16 +68,29 @@ def test_shards_are_mapped_and_not_held_open(folder):
     cache = ArrayCache.open(folder, "abc")
     with open("/proc/self/maps") as file:
         maps = file.read()
-    assert all(str(shard(folder, number)) in maps for number in (0, 1)) and cache.names == ["latents", "mask"]
-    links = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")]
-    assert not [link for link in links if str(folder) in link]  # there may be more shards than files that may be open
+    assert all(str(shard(folder, number)) in maps for number in (0, 1)) and cache.names == [
+        "latents",
+        "mask",
+    ]
+    links = [
+        os.readlink(f"/proc/self/fd/{n}")
+        for n in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{n}")
+    ]
+    assert not [
+        link for link in links if str(folder) in link
+    ]  # there may be more shards than files that may be open
 
 
 def test_half_precision(tmp_path):
     values = torch.randn(300, 3, 2).half()
     for number, start in enumerate(range(0, 300, 100)):
         rows = range(start, start + 100)
-        write_shard(shard(tmp_path, number), rows, {"latents": values[rows], "wide": values[rows].bfloat16()})
+        write_shard(
+            shard(tmp_path, number),
+            rows,
+            {"latents": values[rows], "wide": values[rows].bfloat16()},
+        )
     finish_cache(tmp_path, "abc", 300, 300, 3)
     cache = ArrayCache.open(tmp_path, "abc")
     order = np.random.default_rng(0).permutation(300)
@@ -105,7 +137,8 @@ def test_one_changed_bit_is_noticed_by_the_process_that_checks_the_shard(folder)
     content[content.rindex(np.float32(60).tobytes())] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"00001.safetensors cannot be read .*another checksum of latents.*Remove the folder"
+        ValueError,
+        match=r"00001.safetensors cannot be read .*another checksum of latents.*Remove the folder",
     ):
         ArrayCache.open(folder, "abc")
     with pytest.raises(ValueError, match=CORRUPTED):
@@ -121,7 +154,13 @@ def test_arrays_without_a_checksum_are_refused(folder):
 
 def test_wrong_meta_is_refused(folder):
     meta = json.loads((folder / "meta.json").read_text())
-    for change in ({"num_rows": 2}, {"num_studies": 6}, {"num_shards": 1}, {"num_shards": 3}, {"num_rows": None}):
+    for change in (
+        {"num_rows": 2},
+        {"num_studies": 6},
+        {"num_shards": 1},
+        {"num_shards": 3},
+        {"num_rows": None},
+    ):
         (folder / "meta.json").write_text(json.dumps({**meta, **change}))
         with pytest.raises(ValueError, match="corrupted"):
             ArrayCache.open(folder, "abc")

@@ -42,8 +42,12 @@ def studies(count: int = 60) -> list[Study]:
             "wave": generator.standard_normal((2, 4)).astype(np.float32),
         }
         bits = i % 15 + 1
-        values = {name: value for j, (name, value) in enumerate(all_values.items()) if bits >> j & 1}
-        made.append(Study(f"s{i}", f"p{i // 2}", values, {"effusion": np.float32(0.5)} if i % 2 else None))
+        values = {
+            name: value for j, (name, value) in enumerate(all_values.items()) if bits >> j & 1
+        }
+        made.append(
+            Study(f"s{i}", f"p{i // 2}", values, {"effusion": np.float32(0.5)} if i % 2 else None)
+        )
     return made
 
 
@@ -78,7 +82,9 @@ def test_every_value_comes_back_and_absence_stays_absence(prepared):
             assert dataset.present[i].tolist() == [name in study.values for name in dataset.names]
             if "view" in found.values:
                 assert found.values["view"].dtype == np.float32
-                np.testing.assert_allclose(found.values["view"], study.values["view"], atol=0.5001 / 65535)
+                np.testing.assert_allclose(
+                    found.values["view"], study.values["view"], atol=0.5001 / 65535
+                )
             if "wave" in found.values:
                 np.testing.assert_array_equal(found.values["wave"], study.values["wave"])
             for name in {"notes", "row"} & set(found.values):
@@ -102,7 +108,9 @@ def test_absent_values_are_nulls_in_plain_arrow(prepared):
 
 
 def test_schema_is_fitted_on_the_training_split_only(prepared):
-    train = [s for s in studies() if split_of(s.patient_id, 0.2, 0.2) == "train" and "row" in s.values]
+    train = [
+        s for s in studies() if split_of(s.patient_id, 0.2, 0.2) == "train" and "row" in s.values
+    ]
     expected = schema().fit([study.values["row"] for study in train])
     assert PreparedDataset.load(prepared, "test").schema == expected
     ages = [study.values["row"]["age"] for study in train]
@@ -117,16 +125,21 @@ def test_splits_do_not_depend_on_the_order(prepared, tmp_path):
 
 
 def test_the_identity_is_of_the_content(prepared, tmp_path):
-    """The same studies, one pixel of one of them changed: counts and schemas do not tell, checksums do."""
+    """The same studies, one pixel of one of them changed: counts and schemas do not tell, checksums
+    do."""
     shutil.copytree(prepared, tmp_path / "moved")
     assert dataset_identity(tmp_path / "moved") == dataset_identity(prepared)
     for name, change in (("same", 0.0), ("changed", 1.0)):
         made = studies()
         next(study for study in made if "view" in study.values).values["view"][0, 0] *= 1 - change
         write(tmp_path / name, made, validation=0.2, test=0.2)
-    same, changed, before = (dataset_identity(folder) for folder in (tmp_path / "same", tmp_path / "changed", prepared))
+    same, changed, before = (
+        dataset_identity(folder) for folder in (tmp_path / "same", tmp_path / "changed", prepared)
+    )
     assert same == before != changed
-    assert {**changed[0], "checksums": None} == {**before[0], "checksums": None} and changed[1] == before[1]
+    assert {**changed[0], "checksums": None} == {**before[0], "checksums": None} and changed[
+        1
+    ] == before[1]
 
 
 def test_counts_in_prepared_json(prepared):
@@ -134,7 +147,9 @@ def test_counts_in_prepared_json(prepared):
     assert sum(split["studies"] for split in index["splits"].values()) == 60
     for split, counts in index["splits"].items():
         dataset = PreparedDataset.load(prepared, split)
-        assert counts["present"] == dict(zip(dataset.names, dataset.present.sum(0).tolist(), strict=True))
+        assert counts["present"] == dict(
+            zip(dataset.names, dataset.present.sum(0).tolist(), strict=True)
+        )
         assert sum(counts["combinations"].values()) == len(dataset)
     assert "view+notes+row+wave" in index["splits"]["train"]["combinations"]
 
@@ -204,7 +219,10 @@ def test_rejects_csv_is_written_even_when_empty(prepared):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path):
-    with pytest.raises(RuntimeError, match="boom"), PreparedWriter(tmp_path / "p", FIELDS, schema()) as writer:
+    with (
+        pytest.raises(RuntimeError, match="boom"),
+        PreparedWriter(tmp_path / "p", FIELDS, schema()) as writer,
+    ):
         writer.add(studies(1)[0])
         raise RuntimeError("boom")
     assert list(tmp_path.iterdir()) == []
@@ -214,8 +232,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     generator = np.random.default_rng(0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(OSError, match=r"."), PreparedWriter(tmp_path / "p", [FieldSpec("view", "image")]) as writer:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # writes beyond it fail, as on a full disk
+        with (
+            pytest.raises(OSError, match=r"."),
+            PreparedWriter(tmp_path / "p", [FieldSpec("view", "image")]) as writer,
+        ):
+            resource.setrlimit(
+                resource.RLIMIT_FSIZE, (200_000, hard)
+            )  # writes beyond it fail, as on a full disk
             for i in range(20):
                 writer.add(Study(f"s{i}", "1", {"view": generator.random((100, 100))}))
     finally:

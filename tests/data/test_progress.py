@@ -27,4 +27,6 @@ def test_a_log_gets_lines_with_the_time_left(monkeypatch, caplog):
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with caplog.at_level(logging.INFO):
         assert list(progress.tracked(iter("abcdef"), 6, "files")) == list("abcdef")
-    assert caplog.messages == [f"files {done}/6, 0.1 a second, {left} s left" for done, left in ((2, 80), (4, 40), (6, 0))]
+    assert caplog.messages == [
+        f"files {done}/6, 0.1 a second, {left} s left" for done, left in ((2, 80), (4, 40), (6, 0))
+    ]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from medcodi.cli import app
+from medcodi.cli.main import app
 from medcodi.data.prepared import PreparedDataset, PreparedWriter
 from medcodi.data.show import describe, write_page
 from medcodi.data.storage import FieldSpec
@@ -36,7 +36,9 @@ def test_counts_are_those_of_the_dataset(tiny_prepared):
 
 
 def test_the_page_shows_images_and_escapes_texts(tmp_path):
-    with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image"), FieldSpec("b", "text")], validation=0, test=0) as writer:
+    with PreparedWriter(
+        tmp_path / "p", [FieldSpec("a", "image"), FieldSpec("b", "text")], validation=0, test=0
+    ) as writer:
         writer.add(Study("s", "p", {"a": [[0.0, 1.0]], "b": "<script>x</script>"}))
     page = write_page(tmp_path / "p", tmp_path / "page.html").read_text()
     assert page.count("data:image/png;base64,") == 1
@@ -46,18 +48,33 @@ def test_the_page_shows_images_and_escapes_texts(tmp_path):
 def test_views_spacings_and_decisions_of_the_source(tmp_path):
     with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image")], validation=0, test=1) as writer:
         writer.add(Study("s", "p", {"a": [[0.0, 1.0]]}))
-        writer.notes = {"source": "dicom", "counts": {"files": 3, "view from ViewPosition": 1, "view unknown": 2},
-                        "spacings_mm": {"0.14 x 0.14": 1}, "columns": {"age": "integer: 3 to 5"}}  # fmt: skip
+        writer.notes = {
+            "source": "dicom",
+            "counts": {"files": 3, "view from ViewPosition": 1, "view unknown": 2},
+            "spacings_mm": {"0.14 x 0.14": 1},
+            "columns": {"age": "integer: 3 to 5"},
+        }
     tables = describe(tmp_path / "p")
-    assert tables["views"] == [["views", "count"], ["view from ViewPosition", "1"], ["view unknown", "2"]]
+    assert tables["views"] == [
+        ["views", "count"],
+        ["view from ViewPosition", "1"],
+        ["view unknown", "2"],
+    ]
     assert tables["counts"] == [["counts", "count"], ["files", "3"]]
-    assert tables["spacings mm"][1] == ["0.14 x 0.14", "1"] and tables["columns"][0] == ["columns", "value"]
+    assert tables["spacings mm"][1] == ["0.14 x 0.14", "1"] and tables["columns"][0] == [
+        "columns",
+        "value",
+    ]
     page = write_page(tmp_path / "p", tmp_path / "page.html").read_text()
-    assert "test: first studies" in page and "data:image/png;base64," in page  # the training split has none
+    assert (
+        "test: first studies" in page and "data:image/png;base64," in page
+    )  # the training split has none
 
 
 def test_the_command(tiny_prepared, tmp_path):
-    result = CliRunner().invoke(app, ["data", "show", str(tiny_prepared), "--page", str(tmp_path / "page.html")])
+    result = CliRunner().invoke(
+        app, ["data", "show", str(tiny_prepared), "--page", str(tmp_path / "page.html")]
+    )
     assert result.exit_code == 0 and "studies by what is present" in result.stdout
     assert (tmp_path / "page.html").stat().st_size > 1000
 
@@ -68,7 +85,14 @@ def test_a_browser_shows_tables_and_pictures(tmp_path):
     with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image")], validation=0, test=0) as writer:
         writer.add(Study("s", "p", {"a": np.full((64, 64), 128 / 255)}))
     page, shot = write_page(tmp_path / "p", tmp_path / "page.html"), tmp_path / "page.png"
-    call = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,1200", f"--screenshot={shot}"]
+    call = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=800,1200",
+        f"--screenshot={shot}",
+    ]
     subprocess.run([*call, page.as_uri()], check=True, capture_output=True, timeout=120)
     pixels = np.asarray(Image.open(shot).convert("RGB"))
     assert (pixels == 128).all(axis=2).sum() >= 64 * 64  # the picture

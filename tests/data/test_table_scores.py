@@ -22,7 +22,11 @@ def test_numbers_become_normal_scores_and_come_back():
     assert abs(scores.mean()) < 0.05 and abs(scores.std() - 1) < 0.05 and scores.max() == 3.0
     back = np.array([row["x"] for row in schema.decode(torch.from_numpy(scores)[:, None])])
     assert np.abs(back - SKEWED).max() < 0.2 and column.decimals == 1
-    assert np.array_equal(back, back.round(1)) and back.min() >= SKEWED.min() and back.max() <= SKEWED.max()
+    assert (
+        np.array_equal(back, back.round(1))
+        and back.min() >= SKEWED.min()
+        and back.max() <= SKEWED.max()
+    )
     drawn = column.from_scores(np.random.default_rng(1).standard_normal(5000))
     assert stats.ks_2samp(drawn, SKEWED).statistic < 0.04
 
@@ -38,19 +42,29 @@ def test_shared_values_have_the_middle_score():
 
 def test_beyond_the_observed_range_scores_go_on():
     column, _ = fitted_column(SKEWED)
-    high = column.to_scores(np.array([SKEWED.max(), SKEWED.max() + column.std, SKEWED.max() + 2 * column.std]))
+    high = column.to_scores(
+        np.array([SKEWED.max(), SKEWED.max() + column.std, SKEWED.max() + 2 * column.std])
+    )
     assert high == pytest.approx([3, 4, 5])
     assert column.to_scores(np.array([SKEWED.min() - column.std]))[0] == pytest.approx(-4)
 
 
-@pytest.mark.parametrize(("values", "decimals"), [([1.0, 2.0], 0), ([1.25, 3.5], 2), ([1 / 3, 2.0], None), ([5.0] * 4, 0)])
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [([1.0, 2.0], 0), ([1.25, 3.5], 2), ([1 / 3, 2.0], None), ([5.0] * 4, 0)],
+)
 def test_decimals_are_those_of_the_values(values, decimals):
     column, schema = fitted_column(values)
     assert column.decimals == decimals
-    assert schema.decode(schema.encode([{"x": values[0]}]))[0]["x"] == pytest.approx(values[0], abs=1e-5)
+    assert schema.decode(schema.encode([{"x": values[0]}]))[0]["x"] == pytest.approx(
+        values[0], abs=1e-5
+    )
 
 
 def test_a_schema_without_knots_is_standardised():
     """As written by earlier versions."""
     schema = TableSchema.from_dicts([{"name": "x", "type": "continuous", "mean": 10.0, "std": 2.0}])
-    assert schema.encode([{"x": 14.0}]).item() == 2.0 and schema.decode(torch.tensor([[2.0]]))[0]["x"] == 14.0
+    assert (
+        schema.encode([{"x": 14.0}]).item() == 2.0
+        and schema.decode(torch.tensor([[2.0]]))[0]["x"] == 14.0
+    )

@@ -1,4 +1,5 @@
-"""Coupling of jointly generated outputs: it starts at exactly nothing, then every output depends on every other one."""
+"""Coupling of jointly generated outputs: it starts at exactly nothing, then every output depends on
+every other one."""
 
 import pytest
 import torch
@@ -22,7 +23,10 @@ from tests.networks import (
 KINDS = sorted(SHAPES)
 STEPS = torch.tensor([5.0, 800.0])
 CONTEXTS, MASK = normal(2, 5, CONTEXT, seed=3), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
-CODES, CODE_MASK = normal(2, 4, ENVIRONMENT, seed=4), torch.tensor([[True, False, True, True], [False] * 4])
+CODES, CODE_MASK = (
+    normal(2, 4, ENVIRONMENT, seed=4),
+    torch.tensor([[True, False, True, True], [False] * 4]),
+)
 
 
 def other(kind: str) -> str:
@@ -56,7 +60,9 @@ def test_coupling_parameters_are_all_that_coupling_adds(kind):
     added = {n: p for n, p in net.named_parameters() if n not in before}
     assert added and {id(p) for p in added.values()} == {id(p) for p in net.coupling_parameters()}
     assert all(torch.equal(dict(net.named_parameters())[n], p) for n, p in before.items())
-    assert all(p.any() != n.endswith("to_out.weight") for n, p in added.items())  # only the output projections are zero
+    assert all(
+        p.any() != n.endswith("to_out.weight") for n, p in added.items()
+    )  # only the output projections are zero
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,8 +97,10 @@ def test_joint_generation_is_joint(kind):
         mine = normal(2, *SHAPES[kind]).requires_grad_(True)
         partner = normal(2, *SHAPES[other(kind)], seed=7).requires_grad_(True)
         here = torch.ones(2, dtype=torch.bool)
-        states = {kind: JointState(mine, torch.full((2,), 0.5), here),
-                  other(kind): JointState(partner, torch.full((2,), 0.3), here)}  # fmt: skip
+        states = {
+            kind: JointState(mine, torch.full((2,), 0.5), here),
+            other(kind): JointState(partner, torch.full((2,), 0.3), here),
+        }
         tokens, mask = coupling_for(kind, environment_codes(codes_of, states), states)
         out = net(mine, STEPS, CONTEXTS, MASK, tokens, mask)
         (gradient,) = torch.autograd.grad(out.square().sum(), partner)
@@ -102,8 +110,10 @@ def test_joint_generation_is_joint(kind):
 
 
 def states_of(*names: str) -> dict[str, JointState]:
-    return {n: JointState(torch.zeros(3, 1), torch.zeros(3), torch.tensor([True, i % 2 == 0, False]))
-            for i, n in enumerate(names)}  # fmt: skip
+    return {
+        n: JointState(torch.zeros(3, 1), torch.zeros(3), torch.tensor([True, i % 2 == 0, False]))
+        for i, n in enumerate(names)
+    }
 
 
 def test_an_output_attends_to_the_others_only():
@@ -113,7 +123,12 @@ def test_an_output_attends_to_the_others_only():
         tokens, mask = coupling_for(name, codes, states)
         assert tokens[0, :, 0].tolist() == expected
         assert mask[0].all() and not mask[2].any()
-    assert coupling_for("b", codes, states)[1][1].tolist() == [True, True, True, True]  # a and c are present in row 1
+    assert coupling_for("b", codes, states)[1][1].tolist() == [
+        True,
+        True,
+        True,
+        True,
+    ]  # a and c are present in row 1
     assert coupling_for("a", codes, states)[1][1].tolist() == [False, False, True, True, True]
 
 
@@ -123,7 +138,8 @@ def test_one_output_alone_has_no_coupling():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_coupled_forward_changes_nothing_that_it_was_given(kind):
-    """DESIGN 6.6: skip connections are read as they were written, inputs stay, and a second pass gives the same."""
+    """DESIGN 6.6: skip connections are read as they were written, inputs stay, and a second pass
+    gives the same."""
     net = coupled(kind, opened=True)
     written: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -133,8 +149,19 @@ def test_the_coupled_forward_changes_nothing_that_it_was_given(kind):
                 written.append((tensor, tensor.clone()))
 
     hooked = [m for n, m in net.named_modules() if "." in n and n.count(".") < 3]
-    handles = [m.register_forward_hook(record) for m in hooked if not isinstance(m, (nn.ModuleList, nn.ModuleDict))]
-    inputs = [normal(2, *SHAPES[kind]), STEPS.clone(), CONTEXTS.clone(), MASK.clone(), CODES.clone(), CODE_MASK.clone()]
+    handles = [
+        m.register_forward_hook(record)
+        for m in hooked
+        if not isinstance(m, (nn.ModuleList, nn.ModuleDict))
+    ]
+    inputs = [
+        normal(2, *SHAPES[kind]),
+        STEPS.clone(),
+        CONTEXTS.clone(),
+        MASK.clone(),
+        CODES.clone(),
+        CODE_MASK.clone(),
+    ]
     before = [x.clone() for x in inputs]
     with torch.no_grad():
         first = net(*inputs)
@@ -179,12 +206,17 @@ def test_a_sink_adds_nothing_where_nothing_may_be_attended_to():
     assert not out[0].any() and out[1].abs().sum() > 0
     assert torch.allclose(out[1:], attention(hidden[1:], context[1:, :2]), atol=1e-6)
     one, twice = (attention(hidden, context[:, :1].expand(-1, n, -1)) for n in (1, 2))
-    assert not torch.allclose(one, twice, atol=1e-3)  # a key can also be left alone: the sink takes the rest
+    assert not torch.allclose(
+        one, twice, atol=1e-3
+    )  # a key can also be left alone: the sink takes the rest
     with pytest.raises(ValueError, match="width 8 is not divisible by 3 heads"):
         Attention(8, 3)
 
 
 def test_encodings_move_and_slice_together():
     rows = encoding(4)[torch.tensor([2, 0])]
-    assert torch.equal(rows.embeds, encoding(4).embeds[[2, 0]]) and rows.tokens.shape[0] == rows.mask.shape[0] == 2
+    assert (
+        torch.equal(rows.embeds, encoding(4).embeds[[2, 0]])
+        and rows.tokens.shape[0] == rows.mask.shape[0] == 2
+    )
     assert rows.to("meta").tokens.is_meta and generator().device.type == "cpu"

@@ -1,4 +1,5 @@
-"""Multi-prompt: which prompts are drawn, and how they become the context. Legend: P prompts, S the drawn subset."""
+"""Multi-prompt: which prompts are drawn, and how they become the context. Legend: P prompts, S the
+drawn subset."""
 
 from collections import Counter
 
@@ -28,7 +29,11 @@ def test_subsets_are_uniform_over_the_non_empty_ones(available):
     found = counts(draw(available))
     number = 2 ** sum(available) - 1
     assert len(found) == number and (False,) * 4 not in found
-    assert all(not (bit and not there) for subset in found for bit, there in zip(subset, available, strict=True))
+    assert all(
+        not (bit and not there)
+        for subset in found
+        for bit, there in zip(subset, available, strict=True)
+    )
     expected = MANY / number
     chi_square = sum((count - expected) ** 2 / expected for count in found.values())
     assert chi_square < 3 * number  # mean number - 1; the seed is fixed
@@ -71,25 +76,40 @@ def keep(*rows: list[int]) -> torch.Tensor:
 def test_mean_is_the_weighted_mean_of_the_kept_embeddings():
     fused, p, q = fusion("mean"), encoding(3, 1), encoding(3, 2)
     kept = keep([1, 1], [1, 0], [0, 1])
-    project = lambda x: fused.projection(x)[:, None]  # (B, 1, D)  # noqa: E731
+    project = lambda x: fused.projection(x)[:, None]  # (B, 1, D)
     context, mask = fused({"p": p, "q": q}, kept)
     expected = torch.cat([(p.embeds[:1] + q.embeds[:1]) / 2, p.embeds[1:2], q.embeds[2:]])
-    assert torch.allclose(context, project(expected), atol=1e-6) and mask.all() and mask.shape == (3, 1)
+    assert (
+        torch.allclose(context, project(expected), atol=1e-6)
+        and mask.all()
+        and mask.shape == (3, 1)
+    )
     weighted, _ = fused({"p": p, "q": q}, kept, {"p": 3.0, "q": 1.0})
     expected = torch.cat([0.75 * p.embeds[:1] + 0.25 * q.embeds[:1], p.embeds[1:2], q.embeds[2:]])
-    assert torch.allclose(weighted, project(expected), atol=1e-6)  # alpha sums to 1 over what is kept
+    assert torch.allclose(
+        weighted, project(expected), atol=1e-6
+    )  # alpha sums to 1 over what is kept
 
 
 def test_tokens_are_the_prompts_side_by_side_with_their_type():
     fused, p, q = fusion("tokens"), encoding(2, 1), encoding(2, 2, tokens=4)
     q.mask[:, 2:] = False
     context, mask = fused({"p": p, "q": q}, keep([1, 1], [0, 1]))
-    summary = fused.summaries["q"](q.embeds) + torch.tensor([[1.0], [0.0]]) * fused.summaries["p"](p.embeds)
+    summary = fused.summaries["q"](q.embeds) + torch.tensor([[1.0], [0.0]]) * fused.summaries["p"](
+        p.embeds
+    )
     assert torch.allclose(context[:, 0], summary, atol=1e-6)
     count = p.tokens.shape[1]
-    assert torch.allclose(context[:, 1 : 1 + count], fused.token_projections["p"](p.tokens) + fused.types["p"], atol=1e-6)
+    assert torch.allclose(
+        context[:, 1 : 1 + count],
+        fused.token_projections["p"](p.tokens) + fused.types["p"],
+        atol=1e-6,
+    )
     padded_q = [True, True, False, False]
-    assert mask.tolist() == [[True] + [True] * count + padded_q, [True] + [False] * count + padded_q]
+    assert mask.tolist() == [
+        [True] + [True] * count + padded_q,
+        [True] + [False] * count + padded_q,
+    ]
 
 
 @pytest.mark.parametrize("kind", ["mean", "tokens"])
@@ -104,21 +124,33 @@ def test_nothing_kept_is_the_null_context(kind):
 @pytest.mark.parametrize("grid_or_slots", ["grid", "slots"])
 @pytest.mark.parametrize("kind", ["mean", "tokens"])
 def test_an_absent_prompt_changes_nothing(kind, grid_or_slots):
-    """Whatever stands in the rows of a prompt that is not kept (zeros, other numbers, no entry): same prediction."""
+    """Whatever stands in the rows of a prompt that is not kept (zeros, other numbers, no entry):
+    same prediction."""
     model = diffusion(grid_or_slots, fused=kind)
-    latents, steps = normal(2, *((2, 4, 4) if grid_or_slots == "grid" else (3, 4))), torch.tensor([10.0, 700.0])
+    latents, steps = (
+        normal(2, *((2, 4, 4) if grid_or_slots == "grid" else (3, 4))),
+        torch.tensor([10.0, 700.0]),
+    )
     p, kept = encoding(2, 1), keep([1, 0], [1, 0])
-    garbage = PromptEncoding(normal(2, EMBED, seed=8) * 50, normal(2, 3, TOKEN, seed=9) * 50, encoding(2).mask)
-    out = [model(latents, steps, model.condition(prompts, kept))
-           for prompts in ({"p": p}, {"p": p, "q": encoding(2, 2)}, {"p": p, "q": garbage})]  # fmt: skip
+    garbage = PromptEncoding(
+        normal(2, EMBED, seed=8) * 50, normal(2, 3, TOKEN, seed=9) * 50, encoding(2).mask
+    )
+    out = [
+        model(latents, steps, model.condition(prompts, kept))
+        for prompts in ({"p": p}, {"p": p, "q": encoding(2, 2)}, {"p": p, "q": garbage})
+    ]
     assert torch.allclose(out[0], out[1], atol=1e-5) and torch.allclose(out[1], out[2], atol=1e-5)
-    with_q = model(latents, steps, model.condition({"p": p, "q": encoding(2, 2)}, keep([1, 1], [1, 1])))
+    with_q = model(
+        latents, steps, model.condition({"p": p, "q": encoding(2, 2)}, keep([1, 1], [1, 1]))
+    )
     assert not torch.allclose(out[1], with_q, atol=1e-4)
 
 
 def test_the_order_of_the_given_prompts_does_not_matter():
     fused, p, q = fusion("tokens"), encoding(1, 1), encoding(1, 2)
-    one, other = (fused(prompts, keep([1, 0]))[0] for prompts in ({"p": p, "q": q}, {"q": q, "p": p}))
+    one, other = (
+        fused(prompts, keep([1, 0]))[0] for prompts in ({"p": p, "q": q}, {"q": q, "p": p})
+    )
     assert torch.equal(one, other)
 
 
@@ -134,10 +166,13 @@ def test_the_null_context_is_learned_and_each_prompt_has_its_own_type():
 
 @pytest.mark.parametrize("grid_or_slots", ["grid", "slots"])
 def test_one_pooled_token_is_position_independent_and_tokens_are_not(grid_or_slots):
-    """DESIGN 6.10: softmax over one key is 1 everywhere, so one pooled token gives every position the same."""
+    """DESIGN 6.10: softmax over one key is 1 everywhere, so one pooled token gives every position
+    the same."""
     torch.manual_seed(0)
     net = denoiser(grid_or_slots)
-    attention = next(m for n, m in net.named_modules() if n.endswith(("attn2", "context_attention")))
+    attention = next(
+        m for n, m in net.named_modules() if n.endswith(("attn2", "context_attention"))
+    )
     hidden = normal(1, 16, attention.to_q.in_features, seed=3)  # 16 positions
     for kind, spread_at_least in (("mean", None), ("tokens", 1e-3)):
         fused = fusion(kind)
@@ -151,7 +186,9 @@ def test_one_pooled_token_is_position_independent_and_tokens_are_not(grid_or_slo
 def test_user_errors_are_named():
     with pytest.raises(ValueError, match=r"fusion must be one of \('mean', 'tokens'\), got 'sum'"):
         PromptFusion("sum", {"p": TOKEN}, EMBED, 8)
-    with pytest.raises(ValueError, match=r"\['self'\] cannot stand in the context; valid prompts: \['p', 'q'\]"):
+    with pytest.raises(
+        ValueError, match=r"\['self'\] cannot stand in the context; valid prompts: \['p', 'q'\]"
+    ):
         fusion()({"self": encoding(1)}, keep([0, 0]))
 
 
@@ -174,8 +211,14 @@ def test_latents_of_a_prompt_reach_the_context_only_when_it_is_kept():
 @pytest.mark.parametrize("kind", ["mean", "tokens"])
 def test_half_precision(kind):
     """A pipeline with torch_dtype has weights and encodings of that type; so has the context."""
-    fused, prompts, kept = fusion(kind).to(torch.bfloat16), {"p": encoding(2, 1), "q": encoding(2, 2)}, keep([1, 1], [0, 1])
-    half = {n: e.map(lambda x: x if x.dtype == torch.bool else x.bfloat16()) for n, e in prompts.items()}
+    fused, prompts, kept = (
+        fusion(kind).to(torch.bfloat16),
+        {"p": encoding(2, 1), "q": encoding(2, 2)},
+        keep([1, 1], [0, 1]),
+    )
+    half = {
+        n: e.map(lambda x: x if x.dtype == torch.bool else x.bfloat16()) for n, e in prompts.items()
+    }
     context, mask = fused(half, kept)
     assert context.dtype == torch.bfloat16
     exact, whole = fusion(kind)(prompts, kept)

@@ -1,4 +1,5 @@
-"""epsilon, v and flow say the same thing in three ways; the schedulers undo the noise that the objective adds."""
+"""epsilon, v and flow say the same thing in three ways; the schedulers undo the noise that the
+objective adds."""
 
 import pytest
 import torch
@@ -28,7 +29,9 @@ def test_epsilon_and_v_describe_one_noisy_latent():
     alpha, sigma = (x[:, None, None, None].double() for x in v.alpha_sigma(TIMESTEPS))
     assert torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-6)
     predicted_v = v.target(CLEAN, NOISE, TIMESTEPS)
-    predicted_epsilon = alpha * predicted_v + sigma * noisy  # v -> epsilon (Salimans and Ho 2022, appendix D)
+    predicted_epsilon = (
+        alpha * predicted_v + sigma * noisy
+    )  # v -> epsilon (Salimans and Ho 2022, appendix D)
     assert torch.allclose(predicted_epsilon, epsilon.target(CLEAN, NOISE, TIMESTEPS), atol=1e-5)
     again = (predicted_epsilon - sigma * noisy) / alpha  # epsilon -> v
     assert torch.allclose(again, predicted_v, atol=1e-4)
@@ -37,7 +40,9 @@ def test_epsilon_and_v_describe_one_noisy_latent():
 def test_flow_runs_straight_from_data_to_noise():
     flow = objective("flow")
     ends = torch.tensor([0.0, 1000.0])
-    assert torch.equal(flow.add_noise(CLEAN[:2], NOISE[:2], ends), torch.stack([CLEAN[0], NOISE[1]]))
+    assert torch.equal(
+        flow.add_noise(CLEAN[:2], NOISE[:2], ends), torch.stack([CLEAN[0], NOISE[1]])
+    )
     velocity = flow.target(CLEAN, NOISE, TIMESTEPS)
     step = flow.add_noise(CLEAN, NOISE, TIMESTEPS + 1) - flow.add_noise(CLEAN, NOISE, TIMESTEPS)
     assert torch.allclose(step * 1000, velocity, atol=1e-3)  # d z_t / d s
@@ -65,7 +70,8 @@ def test_the_default_scheduler_with_the_true_prediction_returns_the_sample(of_ty
 
 
 def test_a_prediction_from_the_noisy_latent_returns_the_sample(of_type):
-    """The same through z_t: what a perfect network computes from what it sees, also after an error at the start."""
+    """The same through z_t: what a perfect network computes from what it sees, also after an error
+    at the start."""
 
     def perfect(noisy, t):
         alpha, sigma = (x.view(1, 1, 1, 1).double() for x in of_type.alpha_sigma(t.view(1)))
@@ -95,7 +101,10 @@ def test_noise_level_grows_from_clean_to_noise(of_type):
     assert (level.diff() > 0).all() and level.min() >= 0 and level.max() <= 1
     assert of_type.noise_level(torch.tensor([999.0])) > 0.99
     if of_type.is_flow:
-        assert of_type.noise_level(torch.zeros(1)) == 0 and of_type.noise_level(torch.tensor([1000.0])) == 1
+        assert (
+            of_type.noise_level(torch.zeros(1)) == 0
+            and of_type.noise_level(torch.tensor([1000.0])) == 1
+        )
     else:
         assert 0 < of_type.noise_level(torch.zeros(1)) < 0.03
 
@@ -111,9 +120,16 @@ def test_timesteps_cover_the_range(of_type):
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_the_noise_schedule_is_copied_to_a_device_once(kind, monkeypatch):
     of_type, copies, to = objective(kind), [], torch.Tensor.to
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *where: (copies.append(where), to(tensor, *where))[1])
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda tensor, *where: (copies.append(where), to(tensor, *where))[1]
+    )
     steps = [torch.zeros(2, device=device) for device in ("cpu", "meta", "meta", "cpu")]
-    assert [of_type.alpha_sigma(step)[0].device.type for step in steps] == ["cpu", "meta", "meta", "cpu"]
+    assert [of_type.alpha_sigma(step)[0].device.type for step in steps] == [
+        "cpu",
+        "meta",
+        "meta",
+        "cpu",
+    ]
     assert copies == [(torch.device("cpu"),), (torch.device("meta"),)]
 
 
@@ -136,17 +152,24 @@ def test_min_snr_weights_bound_the_error_of_the_sample():
         weighted = objective(kind, loss_weighting="min_snr")
         alpha, sigma = weighted.alpha_sigma(TIMESTEPS)
         snr = (alpha / sigma) ** 2
-        assert torch.allclose(weighted.weight(TIMESTEPS) * of_sample(snr), snr.clamp(max=5), rtol=1e-4)
+        assert torch.allclose(
+            weighted.weight(TIMESTEPS) * of_sample(snr), snr.clamp(max=5), rtol=1e-4
+        )
         prediction = weighted.target(CLEAN, NOISE, TIMESTEPS) + 0.1
         noisy = weighted.add_noise(CLEAN, NOISE, TIMESTEPS)
-        error = (weighted.to_sample(prediction, noisy, TIMESTEPS) - CLEAN).square().flatten(1).mean(1)
+        error = (
+            (weighted.to_sample(prediction, noisy, TIMESTEPS) - CLEAN).square().flatten(1).mean(1)
+        )
         assert torch.allclose(error.float() * of_sample(snr), torch.full((5,), 0.01), rtol=1e-2)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prediction_type": "noise"}, r"prediction_type must be one of \('epsilon', .*got 'noise'"),
+        (
+            {"prediction_type": "noise"},
+            r"prediction_type must be one of \('epsilon', .*got 'noise'",
+        ),
         ({"loss_weighting": "snr"}, "loss_weighting must be 'none' or 'min_snr'"),
         ({"timestep_sampling": "normal"}, "timestep_sampling must be 'uniform' or 'logit_normal'"),
         ({"prediction_type": "flow", "loss_weighting": "min_snr"}, "not for flow"),

@@ -20,19 +20,25 @@ GIVEN = {"p": torch.tensor([True, True, False]), "q": torch.tensor([True, False,
 
 
 def conditions(rows=slice(None), **changes) -> Conditions:
-    values = {"encodings": {n: encoding(BATCH, i)[rows] for i, n in enumerate(GIVEN)},
-              "given": {n: g[rows] for n, g in GIVEN.items()}}  # fmt: skip
+    values = {
+        "encodings": {n: encoding(BATCH, i)[rows] for i, n in enumerate(GIVEN)},
+        "given": {n: g[rows] for n, g in GIVEN.items()},
+    }
     return Conditions(**(values | changes))
 
 
 def noise(rows=slice(None)) -> dict[str, torch.Tensor]:
-    return {name: normal(BATCH, *shape, seed=i)[rows] for i, (name, shape) in enumerate(SHAPES.items())}
+    return {
+        name: normal(BATCH, *shape, seed=i)[rows] for i, (name, shape) in enumerate(SHAPES.items())
+    }
 
 
 @pytest.fixture(scope="module")
 def models():
     """Coupled, with open coupling."""
-    return {name: wake(diffusion(name, coupled=True, seed=i), seed=i) for i, name in enumerate(SHAPES)}
+    return {
+        name: wake(diffusion(name, coupled=True, seed=i), seed=i) for i, name in enumerate(SHAPES)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +46,29 @@ def codes_of():
     return environments()
 
 
-def sample(models, codes_of=None, given=None, guidance=1.0, names=tuple(SHAPES), kind="flow", rows=slice(None),
-           schedulers=None, **kwargs):  # fmt: skip
+def sample(
+    models,
+    codes_of=None,
+    given=None,
+    guidance=1.0,
+    names=tuple(SHAPES),
+    kind="flow",
+    rows=slice(None),
+    schedulers=None,
+    **kwargs,
+):
     of_type = objective(kind)
     return joint_sample(
-        {n: models[n] for n in names}, codes_of, of_type, schedulers or {n: of_type.scheduler() for n in names},
-        {n: x for n, x in noise(rows).items() if n in names}, given or conditions(rows),
-        guidance if isinstance(guidance, dict) else dict.fromkeys(names, guidance), STEPS, **kwargs,
-    )  # fmt: skip
+        {n: models[n] for n in names},
+        codes_of,
+        of_type,
+        schedulers or {n: of_type.scheduler() for n in names},
+        {n: x for n, x in noise(rows).items() if n in names},
+        given or conditions(rows),
+        guidance if isinstance(guidance, dict) else dict.fromkeys(names, guidance),
+        STEPS,
+        **kwargs,
+    )
 
 
 def close(a, b, atol=1e-5) -> bool:
@@ -57,7 +78,9 @@ def close(a, b, atol=1e-5) -> bool:
 def one_prediction(models, given, guidance, codes_of=None):
     latents, steps = {n: noise()[n] for n in models}, dict.fromkeys(models, torch.tensor(600.0))
     with torch.no_grad():
-        return predict(models, codes_of, objective(), latents, steps, given, dict.fromkeys(models, guidance))
+        return predict(
+            models, codes_of, objective(), latents, steps, given, dict.fromkeys(models, guidance)
+        )
 
 
 def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models):
@@ -87,7 +110,10 @@ def test_no_prompts_with_guidance_is_unconditional(models, codes_of):
 
 def test_without_a_prompt_there_is_no_second_pass(models):
     rows = []
-    handles = [m.register_forward_pre_hook(lambda _m, args: rows.append(len(args[0]))) for m in models.values()]
+    handles = [
+        m.register_forward_pre_hook(lambda _m, args: rows.append(len(args[0])))
+        for m in models.values()
+    ]
     for given in (Conditions(), conditions()):
         one_prediction(models, given, 4.0)
     for handle in handles:
@@ -106,7 +132,9 @@ def test_joint_generation_of_one_output_is_single_generation(models, codes_of):
     for name in SHAPES:
         alone = sample(models, codes_of, names=(name,))
         assert torch.equal(alone[name], sample(models, None, names=(name,))[name])
-        assert torch.allclose(alone[name], sample(models, None)[name], atol=1e-6)  # side by side, not coupled
+        assert torch.allclose(
+            alone[name], sample(models, None)[name], atol=1e-6
+        )  # side by side, not coupled
         assert not torch.allclose(alone[name], sample(models, codes_of)[name], atol=1e-3)
 
 
@@ -116,7 +144,9 @@ def test_new_coupling_samples_as_independent_generation_does(codes_of):
     assert all(torch.equal(together[n], apart[n]) for n in SHAPES)
 
 
-SWAPS = [("epsilon", c) for c in (DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)]
+SWAPS = [
+    ("epsilon", c) for c in (DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+]
 SWAPS += [("v_prediction", c) for _, c in SWAPS] + [("flow", FlowMatchEulerDiscreteScheduler)]
 
 
@@ -129,12 +159,20 @@ def test_schedulers_swap(models, codes_of, kind, scheduler):
     assert all(torch.isfinite(x).all() and x.std() > 0 for x in out.values())
     default = sample(models, codes_of, kind=kind)
     assert close(out, default) == (type(of_type.scheduler()) is scheduler)
-    mixed = sample(models, codes_of, kind=kind, schedulers={"grid": built["grid"], "slots": of_type.scheduler()})
+    mixed = sample(
+        models,
+        codes_of,
+        kind=kind,
+        schedulers={"grid": built["grid"], "slots": of_type.scheduler()},
+    )
     assert all(torch.isfinite(x).all() for x in mixed.values())
 
 
 def test_a_used_scheduler_can_be_used_again(models):
-    schedulers = {n: UniPCMultistepScheduler.from_config(objective("epsilon").scheduler().config) for n in SHAPES}
+    schedulers = {
+        n: UniPCMultistepScheduler.from_config(objective("epsilon").scheduler().config)
+        for n in SHAPES
+    }
     first = sample(models, kind="epsilon", schedulers=schedulers)
     assert close(sample(models, kind="epsilon", schedulers=schedulers), first)
 
@@ -142,20 +180,30 @@ def test_a_used_scheduler_can_be_used_again(models):
 def test_outputs_must_step_together(models):
     default = objective("epsilon").scheduler()
     schedulers = {"grid": default, "slots": HeunDiscreteScheduler.from_config(default.config)}
-    with pytest.raises(ValueError, match=r"must step together, .* take \{'grid': 4, 'slots': 7\} steps"):
+    with pytest.raises(
+        ValueError, match=r"must step together, .* take \{'grid': 4, 'slots': 7\} steps"
+    ):
         sample(models, kind="epsilon", schedulers=schedulers)
 
 
 def test_clean_members_condition_with_their_latent(models, codes_of):
-    """A given value conditions through the coupling; its latent matters where the row has it, and only there."""
-    given = {"clean": {"slots": noise()["slots"]}, "given": GIVEN | {"slots": torch.tensor([True, False, True])}}
+    """A given value conditions through the coupling; its latent matters where the row has it, and
+    only there."""
+    given = {
+        "clean": {"slots": noise()["slots"]},
+        "given": GIVEN | {"slots": torch.tensor([True, False, True])},
+    }
     changed = given | {"clean": {"slots": noise()["slots"] + 1.0}}
-    out, other = (sample(models, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed))
+    out, other = (
+        sample(models, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed)
+    )
     difference = (out - other).abs().flatten(1).amax(1)
     assert difference[0] > 1e-3 and difference[2] > 1e-3 and difference[1] < 1e-5
     assert torch.allclose(out[1], sample(models, None, names=("grid",))["grid"][1], atol=1e-5)
     closed = {"grid": diffusion("grid", coupled=True)}
-    out, other = (sample(closed, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed))
+    out, other = (
+        sample(closed, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed)
+    )
     assert torch.equal(out, other)
 
 
@@ -164,17 +212,29 @@ def test_clean_members_are_encoded_at_noise_level_zero(models, codes_of):
     given = conditions(clean={"slots": clean}, given=GIVEN | {"slots": here})
     with torch.no_grad():
         tokens = codes_of["slots"](clean, torch.zeros(BATCH))
-        keep, mask = torch.stack(list(GIVEN.values()), 1), torch.ones(tokens.shape[:2], dtype=torch.bool)
+        keep, mask = (
+            torch.stack(list(GIVEN.values()), 1),
+            torch.ones(tokens.shape[:2], dtype=torch.bool),
+        )
         condition = models["grid"].condition(given.encodings, keep)
-        expected = models["grid"](noise()["grid"], torch.full((BATCH,), 600.0), condition, tokens, mask)
-    assert torch.allclose(one_prediction({"grid": models["grid"]}, given, 1.0, codes_of)["grid"], expected, atol=1e-6)
+        expected = models["grid"](
+            noise()["grid"], torch.full((BATCH,), 600.0), condition, tokens, mask
+        )
+    assert torch.allclose(
+        one_prediction({"grid": models["grid"]}, given, 1.0, codes_of)["grid"], expected, atol=1e-6
+    )
 
 
 def test_clean_members_are_encoded_once(models, codes_of):
     """Not at every step: noise level 0 stays; and the steps see exactly what `predict` alone would."""
     levels = []
-    handle = codes_of["slots"].register_forward_pre_hook(lambda _module, args: levels.append(float(args[1].max())))
-    given = conditions(clean={"slots": noise()["slots"]}, given=GIVEN | {"slots": torch.tensor([True, False, True])})
+    handle = codes_of["slots"].register_forward_pre_hook(
+        lambda _module, args: levels.append(float(args[1].max()))
+    )
+    given = conditions(
+        clean={"slots": noise()["slots"]},
+        given=GIVEN | {"slots": torch.tensor([True, False, True])},
+    )
     sampled = sample(models, codes_of, given, 2.0, ("grid",))["grid"]
     assert levels == [0.0]
     scheduler, latents = objective().scheduler(), noise()["grid"]
@@ -182,7 +242,13 @@ def test_clean_members_are_encoded_once(models, codes_of):
     for step in scheduler.timesteps:
         with torch.no_grad():
             out = predict(
-                {"grid": models["grid"]}, codes_of, objective(), {"grid": latents}, {"grid": step}, given, {"grid": 2.0}
+                {"grid": models["grid"]},
+                codes_of,
+                objective(),
+                {"grid": latents},
+                {"grid": step},
+                given,
+                {"grid": 2.0},
             )
         latents = scheduler.step(out["grid"], step, latents).prev_sample
     handle.remove()
@@ -191,20 +257,26 @@ def test_clean_members_are_encoded_once(models, codes_of):
 
 def test_the_null_pass_of_guidance_does_not_see_clean_members(models, codes_of):
     single = {"grid": models["grid"]}
-    given = conditions(clean={"slots": noise()["slots"]}, given=GIVEN | {"slots": torch.ones(BATCH, dtype=torch.bool)})
+    given = conditions(
+        clean={"slots": noise()["slots"]},
+        given=GIVEN | {"slots": torch.ones(BATCH, dtype=torch.bool)},
+    )
     null = one_prediction(single, given, 0.0, codes_of)["grid"]
     assert torch.allclose(null, one_prediction(single, Conditions(), 1.0)["grid"], atol=1e-5)
     prompted = one_prediction(single, given, 1.0, codes_of)["grid"]
-    assert not torch.allclose(prompted, one_prediction(single, given, 1.0)["grid"], atol=1e-3)  # the prompt pass does
+    assert not torch.allclose(
+        prompted, one_prediction(single, given, 1.0)["grid"], atol=1e-3
+    )  # the prompt pass does
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_row_does_not_depend_on_its_batch(models, codes_of, guidance):
     present = torch.tensor([True, False, True])
-    with_clean = lambda rows: conditions(  # noqa: E731
-        rows, given={n: g[rows] for n, g in GIVEN.items()} | {"slots": present[rows]},
+    with_clean = lambda rows: conditions(
+        rows,
+        given={n: g[rows] for n, g in GIVEN.items()} | {"slots": present[rows]},
         clean={"slots": noise()["slots"][rows]},
-    )  # fmt: skip
+    )
     for names, given in ((tuple(SHAPES), conditions), (("grid",), with_clean)):
         together = sample(models, codes_of, given(slice(None)), guidance, names)
         for row in range(BATCH):
@@ -218,7 +290,10 @@ def test_the_callback_sees_every_step_and_may_change_latents(models):
     plain = sample(models)
     assert close(sample(models, callback=lambda step, latents: seen.append(step)), plain)
     assert seen == list(range(STEPS))
-    zeroed = sample(models, callback=lambda step, x: {n: v * 0 for n, v in x.items()} if step == STEPS - 1 else None)
+    zeroed = sample(
+        models,
+        callback=lambda step, x: {n: v * 0 for n, v in x.items()} if step == STEPS - 1 else None,
+    )
     assert all(not x.any() for x in zeroed.values())
 
 
@@ -226,22 +301,33 @@ def test_inputs_are_not_changed(models, codes_of):
     given, start = conditions(), noise()
     before, start_before = copy.deepcopy(given), copy.deepcopy(start)
     of_type = objective()
-    joint_sample(models, codes_of, of_type, {n: of_type.scheduler() for n in SHAPES}, start, given,
-                 dict.fromkeys(SHAPES, 2.0), STEPS)  # fmt: skip
+    joint_sample(
+        models,
+        codes_of,
+        of_type,
+        {n: of_type.scheduler() for n in SHAPES},
+        start,
+        given,
+        dict.fromkeys(SHAPES, 2.0),
+        STEPS,
+    )
     assert close(start, start_before, atol=0)
     assert all(torch.equal(given.encodings[n].tokens, before.encodings[n].tokens) for n in GIVEN)
     assert all(torch.equal(given.given[n], before.given[n]) for n in GIVEN)
 
 
 def test_guidance_outside_its_interval_is_the_prompt_pass(models):
-    """The interval of everything changes nothing; one that no step falls into equals guidance 1, without the null pass."""
+    """The interval of everything changes nothing; one that no step falls into equals guidance 1,
+    without the null pass."""
     everywhere, nowhere = dict.fromkeys(SHAPES, (0.0, 1.0)), dict.fromkeys(SHAPES, (0.8, 0.9))
     guided, plain = sample(models, guidance=3.0), sample(models, guidance=1.0)
     assert not close(guided, plain, atol=1e-2)
     assert close(sample(models, guidance=3.0, guidance_interval=everywhere), guided, atol=0)
     assert close(sample(models, guidance=3.0, guidance_interval=nowhere), plain, atol=0)
     rows = []
-    handle = models["grid"].register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    handle = models["grid"].register_forward_pre_hook(
+        lambda module, args: rows.append(len(args[0]))
+    )
     half = sample(models, guidance=3.0, guidance_interval=dict.fromkeys(SHAPES, (0.3, 0.9)))
     handle.remove()
     # flow steps at noise levels 1, .667, .334, .001: two of four are guided

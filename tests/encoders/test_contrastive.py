@@ -34,7 +34,9 @@ def cross_entropy(logits: torch.Tensor, targets: list[list[float]]) -> float:
 @pytest.mark.parametrize("rows", [2, 5, 16])
 def test_constant_embeddings_give_log_b(rows):
     same = F.normalize(torch.ones(rows, 4), dim=-1)
-    assert float(infonce(same, same, torch.tensor(14.0), own(rows))) == pytest.approx(math.log(rows), rel=1e-6)
+    assert float(infonce(same, same, torch.tensor(14.0), own(rows))) == pytest.approx(
+        math.log(rows), rel=1e-6
+    )
 
 
 def test_both_directions_count():
@@ -57,10 +59,14 @@ def test_perfect_alignment_with_a_large_scale_costs_nothing_and_a_wrong_one_much
 def test_identical_prompts_are_positives():
     keys_a, keys_b = torch.tensor([1, 2, 1, 4]), torch.tensor([7, 8, 9, 8])
     assert positives(keys_a, keys_b).tolist() == [
-        [True, False, True, False], [False, True, False, True], [True, False, True, False], [False, True, False, True],
-    ]  # fmt: skip
+        [True, False, True, False],
+        [False, True, False, True],
+        [True, False, True, False],
+        [False, True, False, True],
+    ]
     assert torch.equal(positives(torch.arange(3), torch.arange(3)), own(3))
-    # rows 0 and 1 say the same in b: pulling them apart is not asked for, and a perfect model pays only log 2
+    # rows 0 and 1 say the same in b: pulling them apart is not asked for, and a perfect model pays
+    # only log 2
     b = torch.eye(3)[[0, 0, 1]]
     positive = positives(torch.arange(3), torch.tensor([5, 5, 6]))
     loss = float(infonce(b, b, torch.tensor(100.0), positive))
@@ -109,28 +115,41 @@ def values(family):
 
 def pair(space, both, seed=1, keys=None):
     keys = (torch.arange(ROWS), torch.arange(ROWS)) if keys is None else keys
-    return space.pair_loss((unit(ROWS, 4, seed), unit(ROWS, 4, seed + 1)), keys, torch.tensor(both, dtype=torch.bool))
+    return space.pair_loss(
+        (unit(ROWS, 4, seed), unit(ROWS, 4, seed + 1)), keys, torch.tensor(both, dtype=torch.bool)
+    )
 
 
 def test_rows_without_both_sides_are_ignored(space):
     both = [1, 1, 0, 1, 0, 1]
     rows = [i for i, b in enumerate(both) if b]
     expected = infonce(unit(ROWS, 4, 1)[rows], unit(ROWS, 4, 2)[rows], space.scale, own(4))
-    torch.testing.assert_close(pair(space, both), expected, rtol=1e-6, atol=1e-7)  # the order of the sums differs
+    torch.testing.assert_close(
+        pair(space, both), expected, rtol=1e-6, atol=1e-7
+    )  # the order of the sums differs
     embeds = unit(ROWS, 4, 1)
     embeds[2] = float("nan")
     embeds.requires_grad_()
-    loss = space.pair_loss((embeds, unit(ROWS, 4, 2)), (torch.arange(ROWS),) * 2, torch.tensor(both, dtype=torch.bool))
+    loss = space.pair_loss(
+        (embeds, unit(ROWS, 4, 2)), (torch.arange(ROWS),) * 2, torch.tensor(both, dtype=torch.bool)
+    )
     assert torch.equal(loss, pair(space, both))
     loss.backward()
-    assert embeds.grad.isfinite().all() and not embeds.grad[[2, 4]].any() and embeds.grad[rows].any(dim=1).all()
+    assert (
+        embeds.grad.isfinite().all()
+        and not embeds.grad[[2, 4]].any()
+        and embeds.grad[rows].any(dim=1).all()
+    )
 
 
 def test_a_mask_says_what_a_selection_says():
     """Loss and gradients; with all rows kept to the bit, as torch's cross entropy has it."""
     keep = torch.tensor([True, False, True, True, False, True])
     keys = torch.tensor([1, 1, 2, 1, 3, 4]), torch.arange(6)
-    for rows, kept, exact in ((keep.nonzero().squeeze(1), keep, False), (torch.arange(6), keep | True, True)):
+    for rows, kept, exact in (
+        (keep.nonzero().squeeze(1), keep, False),
+        (torch.arange(6), keep | True, True),
+    ):
         found = []
         for selected in (True, False):
             a, b, scale = unit(6, 4, 1), unit(6, 4, 2), torch.tensor(7.0)
@@ -139,12 +158,21 @@ def test_a_mask_says_what_a_selection_says():
                 positive = positives(*(k[rows] for k in keys))
                 logits = scale * a[rows] @ b[rows].T
                 targets = [p.float() / p.sum(dim=1, keepdim=True) for p in (positive, positive.T)]
-                loss = 0.5 * (F.cross_entropy(logits, targets[0]) + F.cross_entropy(logits.T, targets[1]))
+                loss = 0.5 * (
+                    F.cross_entropy(logits, targets[0]) + F.cross_entropy(logits.T, targets[1])
+                )
                 other = sigmoid_loss(a[rows], b[rows], scale, torch.tensor(-2.0), positive)
             else:
                 loss = infonce(a, b, scale, positives(*keys), kept)
                 other = sigmoid_loss(a, b, scale, torch.tensor(-2.0), positives(*keys), kept)
-            found.append([loss, *torch.autograd.grad(loss, leaves), other, *torch.autograd.grad(other, leaves)])
+            found.append(
+                [
+                    loss,
+                    *torch.autograd.grad(loss, leaves),
+                    other,
+                    *torch.autograd.grad(other, leaves),
+                ]
+            )
         tolerance = {"rtol": 0.0, "atol": 0.0} if exact else {"rtol": 1e-5, "atol": 1e-7}
         torch.testing.assert_close(found[0], found[1], **tolerance)
 
@@ -155,7 +183,9 @@ def test_fewer_than_two_rows_say_nothing(space):
 
 
 def test_keys_reach_the_loss(space):
-    assert not torch.equal(pair(space, [1] * ROWS), pair(space, [1] * ROWS, keys=(torch.zeros(ROWS).long(),) * 2))
+    assert not torch.equal(
+        pair(space, [1] * ROWS), pair(space, [1] * ROWS, keys=(torch.zeros(ROWS).long(),) * 2)
+    )
 
 
 def test_the_scale_is_learned_and_capped(space):
@@ -169,7 +199,9 @@ def test_the_scale_is_learned_and_capped(space):
 
 def test_the_sigmoid_space_has_a_bias_and_the_loss_is_checked(family):
     space = SharedSpace({}, {}, "sigmoid")
-    expected = sigmoid_loss(unit(ROWS, 4, 1), unit(ROWS, 4, 2), space.scale, space.logit_bias, own(ROWS))
+    expected = sigmoid_loss(
+        unit(ROWS, 4, 1), unit(ROWS, 4, 2), space.scale, space.logit_bias, own(ROWS)
+    )
     assert torch.equal(pair(space, [1] * ROWS), expected)
     pair(space, [1] * ROWS).backward()
     assert space.logit_bias.grad.abs() > 0 and space.logit_scale.grad.abs() > 0
@@ -186,11 +218,16 @@ def test_encodings_have_unit_norm_and_a_fixed_number_of_tokens(space, values, na
     encoder = space.encoder(name).eval()
     encoding = encoder(values[name])
     assert torch.allclose(encoding.embeds.norm(dim=-1), torch.ones(ROWS), atol=1e-5)
-    assert encoding.tokens.shape == (ROWS, encoder.num_tokens, encoder.token_dim) and encoder.num_tokens <= 32
+    assert (
+        encoding.tokens.shape == (ROWS, encoder.num_tokens, encoder.token_dim)
+        and encoder.num_tokens <= 32
+    )
     assert encoding.mask.shape == (ROWS, encoder.num_tokens) and encoding.mask.all()
     first = values[name][:1]
     alone = encoder(first)
-    assert torch.allclose(alone.tokens, encoding.tokens[:1], atol=1e-5)  # a row does not depend on its batch
+    assert torch.allclose(
+        alone.tokens, encoding.tokens[:1], atol=1e-5
+    )  # a row does not depend on its batch
     assert not torch.allclose(encoding.embeds[0], encoding.embeds[1], atol=1e-4)
 
 
@@ -204,8 +241,12 @@ def test_names_of_a_group_share_their_encoder(space, values):
 
 def test_the_contrastive_loss_trains_encoders_of_the_pair_only(space, values):
     embeds = tuple(space.encode(n, values[n]).embeds for n in ("frontal", "report"))
-    space.pair_loss(embeds, (torch.arange(ROWS),) * 2, torch.ones(ROWS, dtype=torch.bool)).backward()
-    trained = {n: all(p.grad is not None for p in e.parameters()) for n, e in space.encoders.items()}
+    space.pair_loss(
+        embeds, (torch.arange(ROWS),) * 2, torch.ones(ROWS, dtype=torch.bool)
+    ).backward()
+    trained = {
+        n: all(p.grad is not None for p in e.parameters()) for n, e in space.encoders.items()
+    }
     assert trained == {"radiograph": True, "report": True, "tabular": False}
     assert all(p.grad is None for p in space.encoders["tabular"].parameters())
 
@@ -232,7 +273,11 @@ def test_span_pooling_keeps_short_sequences_and_averages_long_ones():
     [
         (33, "attention", r"num_tokens must be in 1\.\.32, got 33"),
         (0, "grid", r"in 1\.\.32"),
-        (4, "mean", r"pooling must be one of \['attention', 'first', 'grid', 'last', 'spans'\], got 'mean'"),
+        (
+            4,
+            "mean",
+            r"pooling must be one of \['attention', 'first', 'grid', 'last', 'spans'\], got 'mean'",
+        ),
     ],
 )
 def test_user_errors_are_named(space, values, tokens, pooling, message):

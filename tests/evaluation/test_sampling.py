@@ -1,4 +1,5 @@
-"""eval/sampling.py on the tiny run: the same seeds in every row, differences to the reference, the scheduler put back."""
+"""eval/sampling.py on the tiny run: the same seeds in every row, differences to the reference, the
+scheduler put back."""
 
 import math
 import runpy
@@ -15,7 +16,11 @@ SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "eval" / "sampling.py"))
 def measured(tiny_run, tmp_path_factory):
     context = context_of(tiny_run, tmp_path_factory.mktemp("sampling"), batch_size=3)
     way = SCRIPT["Way"]
-    rows = {"reference": way("euler", 3), "same": way("euler", 3), "other": way("unipc", 2, (0.1, 0.9))}
+    rows = {
+        "reference": way("euler", 3),
+        "same": way("euler", 3),
+        "other": way("unipc", 2, (0.1, 0.9)),
+    }
     before = dict(context.pipeline.schedulers)
     return SCRIPT["measure"](context, rows), before == context.pipeline.schedulers
 
@@ -39,12 +44,18 @@ def test_the_table_has_a_line_a_row(measured):
     assert len(lines) == 6 and len({line.count("|") for line in lines}) == 1
 
 
-def test_the_reference_is_guided_at_every_step_whatever_the_recipe_says(tiny_run, tmp_path, monkeypatch):
+def test_the_reference_is_guided_at_every_step_whatever_the_recipe_says(
+    tiny_run, tmp_path, monkeypatch
+):
     context = context_of(tiny_run, tmp_path, batch_size=2)
     for name in context.names("FL"):
-        monkeypatch.setattr(context.pipeline.family.modality(name).args, "guidance_interval", [0.4, 0.6])
+        monkeypatch.setattr(
+            context.pipeline.family.modality(name).args, "guidance_interval", [0.4, 0.6]
+        )
     rows = []
     denoiser = context.pipeline.diffusions[context.name("F")].denoiser
     denoiser.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
-    SCRIPT["generate"](context, context.held_out("FLT")[:2], {"reference": SCRIPT["Way"]("euler", 3)})
+    SCRIPT["generate"](
+        context, context.held_out("FLT")[:2], {"reference": SCRIPT["Way"]("euler", 3)}
+    )
     assert rows[-3:] == [4, 4, 4]  # two studies, with and without their prompt

@@ -1,4 +1,5 @@
-"""The suite on the tiny run: every table, resumption, bad input, samples of another system, the report."""
+"""The suite on the tiny run: every table, resumption, bad input, samples of another system, the
+report."""
 
 import copy
 import json
@@ -17,13 +18,19 @@ from medcodi.evaluation.labels import ColumnLabels, ReportLabels, TruthLabels
 from medcodi.evaluation.report import cell_text, row_cells
 from medcodi.evaluation.suite import run_suite
 from medcodi.evaluation.table import choose_tables
-from medcodi.metrics.labeler import Labeler
+from medcodi.labeler import Labeler
 from medcodi.turing.store import RatingStore
 from tests.tiny import SIZE, write_recipe
 from tests.turing.folders import write_study
 
 OURS = ["T1", "T2", "T3", "T4", "T5", "T6", "Fig7"]
-SMALL = {"num_studies": 8, "num_training_studies": 32, "num_inference_steps": 1, "num_resamples": 20, "network_steps": 4}
+SMALL = {
+    "num_studies": 8,
+    "num_training_studies": 32,
+    "num_inference_steps": 1,
+    "num_resamples": 20,
+    "network_steps": 4,
+}
 
 
 def context_of(recipe, output, pipeline=None, **settings):
@@ -41,7 +48,9 @@ def done(tiny_run, tmp_path_factory):
 
 def test_every_table_is_measured_beside_floors(done):
     _, document = done
-    states = {key: (table["status"], table.get("message")) for key, table in document["tables"].items()}
+    states = {
+        key: (table["status"], table.get("message")) for key, table in document["tables"].items()
+    }
     assert {key: states[key] for key in OURS} == dict.fromkeys(OURS, ("done", None))
     for key in OURS:
         result = document["tables"][key]["result"]
@@ -52,26 +61,48 @@ def test_every_table_is_measured_beside_floors(done):
             assert {"ours", "floor"} <= kinds and result["seeds"] and result["figures"]
         assert all(Path(path).is_file() for path in result["pictures"].values())
     assert {row["kind"] for row in document["tables"]["T4"]["result"]["rows"]} >= {"baseline"}
-    for row in (row for key in OURS[1:] for row in document["tables"][key]["result"]["rows"] if row["kind"] == "ours"):
+    for row in (
+        row
+        for key in OURS[1:]
+        for row in document["tables"][key]["result"]["rows"]
+        if row["kind"] == "ours"
+    ):
         assert row["n"] == 8, row  # every row of ours says its N, and has an interval
-        assert any(isinstance(cell, dict) and cell["low"] <= cell["value"] <= cell["high"] for cell in row["cells"].values())
-    few = [note for note in document["tables"]["T2"]["result"]["notes"] if "8 samples are not more than its" in note]
-    assert len(few) == 2  # fewer images than features: said, for both views, and measured all the same
+        assert any(
+            isinstance(cell, dict) and cell["low"] <= cell["value"] <= cell["high"]
+            for cell in row["cells"].values()
+        )
+    few = [
+        note
+        for note in document["tables"]["T2"]["result"]["notes"]
+        if "8 samples are not more than its" in note
+    ]
+    assert (
+        len(few) == 2
+    )  # fewer images than features: said, for both views, and measured all the same
 
 
 def test_the_report_is_self_contained_and_complete(done):
     context, document = done
     page = (context.output / "report.html").read_text()
     text = (context.output / "report.md").read_text()
-    assert json.loads((context.output / "report.json").read_text()) == json.loads(json.dumps(document))
+    assert json.loads((context.output / "report.json").read_text()) == json.loads(
+        json.dumps(document)
+    )
     for key in OURS:
         assert f'id="{key}"' in page and f"## {key}" in text
     assert "T2 / A1: " in text and "T4 / A2: " in text
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert page.count("data:image/png;base64,") == sum(
-        len(table["result"]["pictures"]) for table in document["tables"].values() if table["status"] == "done"
+        len(table["result"]["pictures"])
+        for table in document["tables"].values()
+        if table["status"] == "done"
     )
-    backbones = {row["cells"].get("backbone") for row in document["tables"]["T2"]["result"]["rows"] if row["kind"] == "ours"}
+    backbones = {
+        row["cells"].get("backbone")
+        for row in document["tables"]["T2"]["result"]["rows"]
+        if row["kind"] == "ours"
+    }
     assert backbones == {"label network (frontal)", "label network (lateral)"}
     assert "nan" not in text.lower().replace("finance", "")
 
@@ -94,13 +125,17 @@ def test_generated_samples_are_kept_paired_and_resumable(done, tiny_run, tmp_pat
     studies = again.held_out("FLT")
     apart = again.generated("T", "FL", studies=studies, joint=False)
     assert "pipeline" not in vars(again)  # nothing was generated: all of it was kept
-    assert np.array_equal(np.stack(apart["F"]), np.stack(again.generated("T", "F", studies=studies)["F"]))
+    assert np.array_equal(
+        np.stack(apart["F"]), np.stack(again.generated("T", "F", studies=studies)["F"])
+    )
     fresh = context_of(tiny_run, tmp_path)
     first = fresh.generated("T", "F", studies=studies[:2])["F"]
     more = fresh.generated("T", "F", studies=studies[1:4])["F"]
     assert np.array_equal(first[1], more[0])
     assert np.stack(more) == pytest.approx(np.stack(apart["F"][1:4]), abs=1e-4)
-    assert not np.array_equal(fresh.generated("T", "F", studies=studies[:2], seed=5)["F"][0], first[0])
+    assert not np.array_equal(
+        fresh.generated("T", "F", studies=studies[:2], seed=5)["F"][0], first[0]
+    )
 
 
 def test_without_a_pipeline_the_others_still_run(tiny_run, tmp_path):
@@ -142,7 +177,9 @@ def test_samples_of_another_system_are_measured(tiny_run, tmp_path):
         ("T>F", "nan", r"1 of 8 images hold NaN or infinite pixels"),
     ],
 )
-def test_bad_samples_fail_clearly_and_the_other_tables_run(route, broken, message, tiny_run, tmp_path):
+def test_bad_samples_fail_clearly_and_the_other_tables_run(
+    route, broken, message, tiny_run, tmp_path
+):
     folder = tmp_path / "samples"
     context = context_of(tiny_run, tmp_path / "out", samples={route: str(folder)})
     if broken in ("nan", "missing"):
@@ -161,7 +198,9 @@ def test_bad_samples_fail_clearly_and_the_other_tables_run(route, broken, messag
 def test_readers_ratings_are_a_table_that_follows_new_ratings(tiny_run, tmp_path):
     folder, (first, second, _) = write_study(tmp_path, num_items=2)
     without = run_suite(context_of(tiny_run, tmp_path / "out"), ["T7"])["tables"]["T7"]
-    assert without["status"] == "not applicable" and "evaluation.tables.T7.study" in without["message"]
+    assert (
+        without["status"] == "not applicable" and "evaluation.tables.T7.study" in without["message"]
+    )
     context = context_of(tiny_run, tmp_path / "out", tables={"T7": {"study": str(folder)}})
     assert "holds no ratings yet" in run_suite(context, ["T7"])["tables"]["T7"]["message"]
     truth = json.loads((folder / "truth.json").read_text())["items"]
@@ -173,8 +212,14 @@ def test_readers_ratings_are_a_table_that_follows_new_ratings(tiny_run, tmp_path
     rows = {row["system"]: row for row in done["result"]["rows"]}
     made, real = rows["X-ray pair: synthetic"], rows["X-ray pair: real"]
     assert (made["kind"], made["n"], real["kind"], real["n"]) == ("ours", 1, "real", 1)
-    assert (made["cells"]["rating, 1 to 5"]["value"], real["cells"]["rating, 1 to 5"]["value"]) == (2.5, 4.5)
-    assert made["cells"]["synthetic - real"]["value"] == -2 and made["cells"]["AUC of the readers"]["value"] == 1
+    assert (made["cells"]["rating, 1 to 5"]["value"], real["cells"]["rating, 1 to 5"]["value"]) == (
+        2.5,
+        4.5,
+    )
+    assert (
+        made["cells"]["synthetic - real"]["value"] == -2
+        and made["cells"]["AUC of the readers"]["value"] == 1
+    )
     chance = rows["X-ray pair: real and synthetic shuffled"]["cells"]
     assert chance["AUC of the readers"]["value"] == pytest.approx(0.5, abs=0.15)
     assert chance["synthetic - real"]["low"] == -2 and chance["synthetic - real"]["high"] == 2
@@ -207,10 +252,17 @@ def test_label_sources(tiny_run, tmp_path):
     known = ~np.isnan(read)
     assert known.any() and (read[known] == truth[known]).mean() > 0.9
     schema = context.split("train").schemas["tabular"]
-    columns = ColumnLabels({"icu": {"column": "is_icu", "positive": ["true"]}}, "tabular", schema).of(studies)
-    expected = [{"true": 1.0, "false": 0.0}.get(s.values["tabular"]["is_icu"], np.nan) for s in studies]
+    columns = ColumnLabels(
+        {"icu": {"column": "is_icu", "positive": ["true"]}}, "tabular", schema
+    ).of(studies)
+    expected = [
+        {"true": 1.0, "false": 0.0}.get(s.values["tabular"]["is_icu"], np.nan) for s in studies
+    ]
     assert columns[:, 0] == pytest.approx(expected, nan_ok=True)
-    with pytest.raises(ValueError, match=r"unknown key 'is_icus' in evaluation.labels.icu.column; did you mean 'is_icu'"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown key 'is_icus' in evaluation.labels.icu.column; did you mean 'is_icu'",
+    ):
         ColumnLabels({"icu": {"column": "is_icus", "positive": ["true"]}}, "tabular", schema)
     with pytest.raises(ValueError, match="needs `positive`"):
         ColumnLabels({"icu": {"column": "is_icu"}}, "tabular", schema)
@@ -221,19 +273,41 @@ def test_table_ids_cells_and_rows():
     assert list(choose_tables(OURS)) == OURS
     numbered = [f"T{n}" for n in range(1, 12)]  # every experiment of the papers has its table
     known = choose_tables(None)
-    assert {*numbered, "A1", "A2", "A3", "A4", "A5", "Fig7", "hybrid", "tabular", "moments", "privacy"} == {
-        alias for key, cls in known.items() for alias in (key, *cls.also)
-    }
+    assert {
+        *numbered,
+        "A1",
+        "A2",
+        "A3",
+        "A4",
+        "A5",
+        "Fig7",
+        "hybrid",
+        "tabular",
+        "moments",
+        "privacy",
+    } == {alias for key, cls in known.items() for alias in (key, *cls.also)}
     with pytest.raises(ValueError, match="unknown key 'T99' in the tables"):
         choose_tables(["T99"])
     assert cell_text({"value": 0.5, "low": 0.25, "high": None, "n": 3}) == "0.500 [0.250, n/a]"
     assert [cell_text(v) for v in (None, 3, 0.0, 0.01234, 12.3456, 123.4, "x")] == [
-        "n/a", "3", "0", "0.0123", "12.3", "123", "x"
-    ]  # fmt: skip
+        "n/a",
+        "3",
+        "0",
+        "0.0123",
+        "12.3",
+        "123",
+        "x",
+    ]
     assert cell_text(2.4e-9) == "2e-09" and cell_text(-0.00012) == "-0.000120"
-    assert row_cells({"kind": "paper", "cells": {"a": 10.67, "b": 0.44}}, ["a", "b", "c"]) == ["10.67", "0.44", ""]
+    assert row_cells({"kind": "paper", "cells": {"a": 10.67, "b": 0.44}}, ["a", "b", "c"]) == [
+        "10.67",
+        "0.44",
+        "",
+    ]
     assert row_cells({"kind": "ours", "cells": {"a": 10.67}}, ["a"]) == ["10.7"]
-    with pytest.raises(ValueError, match="kind must be one of ours, baseline, floor, real, paper, got 'best'"):
+    with pytest.raises(
+        ValueError, match="kind must be one of ours, baseline, floor, real, paper, got 'best'"
+    ):
         Row("us", "best", {})
     with pytest.raises(ValueError, match="unknown key 'b' in the columns of table 't', row 'us'"):
         Result("t", ["a"], [Row("us", "ours", {"b": 1})], 1, [])
@@ -242,8 +316,18 @@ def test_table_ids_cells_and_rows():
 
 def test_the_command_line_ends_with_json(tiny_run, tmp_path, monkeypatch, capsys):
     recipe = write_recipe(tiny_run, tmp_path / "tiny.yaml")
-    call = ["run.py", "--config", str(recipe), "--tables", "T1", "--output", str(tmp_path / "out"), "--num-studies", "4",
-            "evaluation.seed=3"]  # fmt: skip
+    call = [
+        "run.py",
+        "--config",
+        str(recipe),
+        "--tables",
+        "T1",
+        "--output",
+        str(tmp_path / "out"),
+        "--num-studies",
+        "4",
+        "evaluation.seed=3",
+    ]
     monkeypatch.setattr(sys, "argv", call)
     runpy.run_path(str(Path(__file__).parents[2] / "eval" / "run.py"), run_name="__main__")
     document = json.loads(capsys.readouterr().out.splitlines()[-1])

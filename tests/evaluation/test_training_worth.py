@@ -1,4 +1,5 @@
-"""Utility, hybrid, tabular and privacy tables: on the tiny run's pipeline with a phantom that is large enough to measure."""
+"""Utility, hybrid, tabular and privacy tables: on the tiny run's pipeline with a phantom that is
+large enough to measure."""
 
 import copy
 
@@ -8,21 +9,23 @@ import pytest
 pytest.importorskip("lightgbm", reason="the extra `eval` is not installed")
 
 from medcodi.config import EvaluationConfig, Recipe, build_dataclass
-from medcodi.data.phantom import SCHEMA
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.records import fit_settings, options_of
 from medcodi.evaluation.suite import run_suite
 from medcodi.evaluation.table import choose_tables
 from medcodi.evaluation.tables import hybrid
+from medcodi.phantom import SCHEMA
 from tests.tiny import prepare_tiny
 
 OURS = ["T8", "T10", "T11", "A3", "hybrid", "moments", "privacy", "tabular"]
 FIT = {"num_epochs": 1, "min_steps": 3, "batch_size": 16}
 TABLES = {
     **{key: {"num_images": 40, "seeds": [0], "fit": FIT} for key in ("T8", "T10", "T11", "A3")},
-    "hybrid": {"num_records": 40, "seeds": [0], "fit": FIT}, "privacy": {"num_records": 24, "level": 0.05, "fit": FIT},
-    "tabular": {"num_rows": 40}, "moments": {"num_rows": 40},
-}  # fmt: skip
+    "hybrid": {"num_records": 40, "seeds": [0], "fit": FIT},
+    "privacy": {"num_records": 24, "level": 0.05, "fit": FIT},
+    "tabular": {"num_rows": 40},
+    "moments": {"num_rows": 40},
+}
 SMALL = {"num_studies": 24, "num_inference_steps": 1, "num_resamples": 20, "tables": TABLES}
 
 
@@ -44,7 +47,9 @@ def done(tiny_run, tmp_path_factory):
 @pytest.mark.slow
 def test_every_table_is_measured_beside_floors(done):
     _, tables = done
-    assert {key: (tables[key]["status"], tables[key].get("message")) for key in OURS} == dict.fromkeys(OURS, ("done", None))
+    assert {
+        key: (tables[key]["status"], tables[key].get("message")) for key in OURS
+    } == dict.fromkeys(OURS, ("done", None))
     for key in OURS:
         result = tables[key]["result"]
         assert {"ours", "real"} <= {row["kind"] for row in result["rows"]} and result["n"] > 0, key
@@ -58,8 +63,13 @@ def test_planted_copies_are_found_in_the_table(done):
     for space in ("F", "record"):
         assert figures[f"planted, exact.{space}.planted copies found"] == 1.0
         assert figures[f"planted, perturbed.{space}.planted copies found"] == 1.0
-        assert figures[f"planted, exact.{space}.called copies"] > figures[f"generated.{space}.called copies"]
-    assert figures["planted, exact.record.linked"] >= figures["generated.record.linked"] + 2 / 24  # 10 % of 24 records
+        assert (
+            figures[f"planted, exact.{space}.called copies"]
+            > figures[f"generated.{space}.called copies"]
+        )
+    assert (
+        figures["planted, exact.record.linked"] >= figures["generated.record.linked"] + 2 / 24
+    )  # 10 % of 24 records
 
 
 @pytest.mark.slow
@@ -79,7 +89,9 @@ def test_one_outcome_only_is_a_message_and_the_others_run(done):
     context, _ = done
     tables = copy.deepcopy(TABLES)
     tables["hybrid"]["outcome"] = {"column": "last_status", "positive": ["deceased", "discharged"]}
-    changed = EvaluationContext(copy.deepcopy(context.recipe), context.output.parent / "one", context.pipeline_dir)
+    changed = EvaluationContext(
+        copy.deepcopy(context.recipe), context.output.parent / "one", context.pipeline_dir
+    )
     changed.recipe.evaluation.tables = tables
     result = run_suite(changed, ["hybrid", "moments"])["tables"]
     assert result["hybrid"]["status"] == "failed" and "each outcome" in result["hybrid"]["message"]
@@ -93,7 +105,10 @@ def test_ids_of_the_utility_tables():
 def test_options_are_checked(tmp_path):
     with pytest.raises(ValueError, match=r"evaluation.tables.hybrid.fit"):
         fit_settings({"epochs": 3}, 64, "evaluation.tables.hybrid")
-    assert fit_settings({}, 64, "x").network == "tiny" and fit_settings({}, 256, "x").network == "densenet121"
+    assert (
+        fit_settings({}, 64, "x").network == "tiny"
+        and fit_settings({}, 256, "x").network == "densenet121"
+    )
     assert fit_settings({"network": "tiny"}, 256, "x").network == "tiny"
 
     recipe = Recipe(evaluation=EvaluationConfig(tables={"hybrid": {"records": 3}}))
@@ -114,4 +129,9 @@ def test_outcomes_are_read_from_the_named_column():
     ):
         with pytest.raises(ValueError, match=message):
             hybrid.reader(outcome, SCHEMA)
-    assert [hybrid.ratio_name(share) for share in (1.0, 0.75, 0.5, 0.0)] == ["1:0", ".75:.25", ".5:.5", "0:1"]
+    assert [hybrid.ratio_name(share) for share in (1.0, 0.75, 0.5, 0.0)] == [
+        "1:0",
+        ".75:.25",
+        ".5:.5",
+        "0:1",
+    ]

@@ -1,4 +1,5 @@
-"""How many parameters the published code has and uses, counted from its layout at full size on the meta device."""
+"""How many parameters the published code has and uses, counted from its layout at full size on the
+meta device."""
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ def count(state: layouts.State) -> float:
 
 @pytest.fixture(scope="module")
 def view() -> layouts.State:
-    """The U-Net of a view: Stable Diffusion 1.5, a layer over frames behind every residual block, and the connectors."""
+    """The U-Net of a view: Stable Diffusion 1.5, a layer over frames behind every residual block,
+    and the connectors."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
         widths = [320, 320, 640, 640, 1280, 1280] + [1280] * 3 + [640] * 3 + [320] * 3
@@ -23,9 +25,16 @@ def view() -> layouts.State:
 
 def test_a_view_has_1773_million_parameters_and_617_never_run(view):
     """DESIGN 6.15. The paper says 1.77 billion a view, and counts them."""
-    over_frames = {k: v for k, v in view.items() if "frameshift" in k or "temporal" in k or ".ff.proj_" in k}
+    over_frames = {
+        k: v for k, v in view.items() if "frameshift" in k or "temporal" in k or ".ff.proj_" in k
+    }
     connectors = {k: v for k, v in view.items() if "connecters" in k and k not in over_frames}
-    print(f"\n{count(view):.1f} million: {count(over_frames):.1f} never run, {count(connectors):.1f} connectors")
+    print(
+        f"\n{count(view):.1f} million: {count(over_frames):.1f} never run, {count(connectors):.1f} "
+        "connectors"
+    )
     assert round(count(view)) == PUBLISHED_VIEW
     assert round(count(over_frames)) == NEVER_RUNS
-    assert round(count(view) - count(over_frames) - count(connectors), 1) == 859.5  # Stable Diffusion 1.5
+    assert (
+        round(count(view) - count(over_frames) - count(connectors), 1) == 859.5
+    )  # Stable Diffusion 1.5

@@ -1,4 +1,5 @@
-"""Stages that start from imported weights: they resume them at step 0, keep them with `num_steps: 0`, and go on training."""
+"""Stages that start from imported weights: they resume them at step 0, keep them with `num_steps:
+0`, and go on training."""
 
 import json
 
@@ -25,29 +26,57 @@ def vae(tmp_path_factory):
     torch.manual_seed(0)
     args = IMAGE["autoencoder"]
     AutoencoderKL(
-        in_channels=3, out_channels=3, block_out_channels=args["block_out_channels"], latent_channels=2,
-        norm_num_groups=args["norm_num_groups"], down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1, sample_size=SIZE, mid_block_add_attention=False,
-    ).save_pretrained(folder / "vae")  # fmt: skip
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=args["block_out_channels"],
+        latent_channels=2,
+        norm_num_groups=args["norm_num_groups"],
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        sample_size=SIZE,
+        mid_block_add_attention=False,
+    ).save_pretrained(folder / "vae")
     return folder
 
 
 def recipe_of(tiny_prepared, folder, **autoencoder):
-    return tiny_recipe(folder, data={"prepared": str(tiny_prepared)}, autoencoder={"modality": "frontal", **autoencoder},
-                       modalities={"frontal": {"gate": NEVER}})  # fmt: skip
+    return tiny_recipe(
+        folder,
+        data={"prepared": str(tiny_prepared)},
+        autoencoder={"modality": "frontal", **autoencoder},
+        modalities={"frontal": {"gate": NEVER}},
+    )
 
 
 def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, tmp_path, capsys):
-    """num_steps 0: the export is the imported VAE, with statistics and a reconstruction measured on the data."""
+    """num_steps 0: the export is the imported VAE, with statistics and a reconstruction measured on
+    the data."""
     recipe = recipe_of(tiny_prepared, tmp_path, num_steps=0)
     save_yaml(to_dict(recipe), tmp_path / "recipe.yaml")
     config = ["--config", str(tmp_path / "recipe.yaml")]
-    main(["autoencoder", *config, "--modality", "frontal", "--source", str(vae), "--output", str(tmp_path / "imported")])
-    assert "summed" in (tmp_path / "imported" / "keys.json").read_text() and "mapped to" in capsys.readouterr().out
+    main(
+        [
+            "autoencoder",
+            *config,
+            "--modality",
+            "frontal",
+            "--source",
+            str(vae),
+            "--output",
+            str(tmp_path / "imported"),
+        ]
+    )
+    assert (
+        "summed" in (tmp_path / "imported" / "keys.json").read_text()
+        and "mapped to" in capsys.readouterr().out
+    )
     main(["start", *config, "--stage", "autoencoder", "--weights", str(tmp_path / "imported")])
     train_stage(recipe, "autoencoder")
     folder = recipe.run_dir / "autoencoder" / "radiograph"
-    imported, exported = (load_file(p / WEIGHTS) for p in (tmp_path / "imported", folder / "export"))
+    imported, exported = (
+        load_file(p / WEIGHTS) for p in (tmp_path / "imported", folder / "export")
+    )
     for key, value in imported.items():
         assert torch.equal(exported[key], value) != key.startswith("latent_"), key
     assert "psnr" in load_config(folder / "export")["reconstruction"]
@@ -59,29 +88,55 @@ def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, 
 
 
 def test_an_image_is_imported_before_there_are_data(vae, tmp_path, caplog):
-    """Names first; then no tokenizer is fitted for the VAE of an image. What must come first is said where it must."""
+    """Names first; then no tokenizer is fitted for the VAE of an image. What must come first is
+    said where it must."""
     recipe = tiny_recipe(tmp_path, data={"prepared": str(tmp_path / "nowhere")})
     save_yaml(to_dict(recipe), tmp_path / "recipe.yaml")
     output = tmp_path / "imported"
 
     def run(part, modality, *more, source=str(vae)):
-        main([part, "--config", str(tmp_path / "recipe.yaml"), "--modality", modality, "--source", source,
-              "--output", str(output), *more])  # fmt: skip
+        main(
+            [
+                part,
+                "--config",
+                str(tmp_path / "recipe.yaml"),
+                "--modality",
+                modality,
+                "--source",
+                source,
+                "--output",
+                str(output),
+                *more,
+            ]
+        )
 
     run("autoencoder", "frontal")
     assert (output / WEIGHTS).is_file() and not recipe.run_dir.exists()
     published = tmp_path / "published.pth"
     torch.save({"model.diffusion_model.unet_text.out.0.bias": torch.zeros(2)}, published)
     for message, call in (
-        ("'frontl' in the modalities of recipe 'tiny'; did you mean 'frontal'?", lambda: run("autoencoder", "frontl")),
-        ("no folder nobody/nothing/vae here, and the hub cannot be reached",
-         lambda: run("autoencoder", "frontal", source="nobody/nothing")),
-        ("no weights at none.pth", lambda: run("denoiser", "report", "--part", "unet_text", source="none.pth")),
+        (
+            "'frontl' in the modalities of recipe 'tiny'; did you mean 'frontal'?",
+            lambda: run("autoencoder", "frontl"),
+        ),
+        (
+            "no folder nobody/nothing/vae here, and the hub cannot be reached",
+            lambda: run("autoencoder", "frontal", source="nobody/nothing"),
+        ),
+        (
+            "no weights at none.pth",
+            lambda: run("denoiser", "report", "--part", "unet_text", source="none.pth"),
+        ),
         ("encoder.tokenizer must be 'clip', got 'own'", lambda: run("encoder", "report")),
-        ("autoencoder_tokenizers must name the tokenizers of BERT and GPT-2", lambda: run("autoencoder", "report")),
-        ("tokenizer, a table's columns): prepare the data first. prepared folder",
-         lambda: run("denoiser", "report", "--part", "unet_text", source=str(published))),
-    ):  # fmt: skip
+        (
+            "autoencoder_tokenizers must name the tokenizers of BERT and GPT-2",
+            lambda: run("autoencoder", "report"),
+        ),
+        (
+            "tokenizer, a table's columns): prepare the data first. prepared folder",
+            lambda: run("denoiser", "report", "--part", "unet_text", source=str(published)),
+        ),
+    ):
         caplog.clear()
         with pytest.raises(SystemExit):
             call()
@@ -99,17 +154,29 @@ def part_of_a_run(run, part, name, module, folder):
 
 def test_training_goes_on_from_imported_weights(tiny_run, tmp_path):
     """Stage 1 with one of its encoders, stage 2 with a denoiser: the rest starts as it would have."""
-    recipe = copy_run(tiny_run, tmp_path / "run", without=("stage1", "stage2", "stage3", "pipeline", "cache"))
+    recipe = copy_run(
+        tiny_run, tmp_path / "run", without=("stage1", "stage2", "stage3", "pipeline", "cache")
+    )
     trained = Run(tiny_run)
-    encoder = part_of_a_run(trained, "encoder", "report", trained.shared_space().encoders["report"], tmp_path / "encoder")
+    encoder = part_of_a_run(
+        trained,
+        "encoder",
+        "report",
+        trained.shared_space().encoders["report"],
+        tmp_path / "encoder",
+    )
     (checkpoint,) = start_stage(recipe, "stage1", [encoder])
     state = torch.load(checkpoint / "state.pt", weights_only=True)["model"]
     imported = load_file(encoder / WEIGHTS)
     for key, value in imported.items():
         assert torch.equal(state[f"space.encoders.report.{key}"], value)
     fresh = {k: v for k, v in state.items() if "encoders.tabular" in k}
-    started = {k: v for k, v in trained.shared_space().state_dict().items() if "encoders.tabular" in k}
-    assert fresh and any(not torch.equal(v, started[k.removeprefix("space.")]) for k, v in fresh.items())
+    started = {
+        k: v for k, v in trained.shared_space().state_dict().items() if "encoders.tabular" in k
+    }
+    assert fresh and any(
+        not torch.equal(v, started[k.removeprefix("space.")]) for k, v in fresh.items()
+    )
     train_stage(recipe, "stage1")
     assert load_config(recipe.run_dir / "stage1" / "export")["step"] == recipe.stage1.num_steps
 
@@ -118,16 +185,29 @@ def test_training_goes_on_from_imported_weights(tiny_run, tmp_path):
     folder = part_of_a_run(trained, "denoiser", "tabular", denoiser, tmp_path / "denoiser")
     (checkpoint,) = start_stage(recipe, "stage2", [folder])
     state = torch.load(checkpoint / "state.pt", weights_only=True)["model"]
-    assert all(torch.equal(state[f"diffusion.denoiser.{k}"], v) for k, v in load_file(folder / WEIGHTS).items())
+    assert all(
+        torch.equal(state[f"diffusion.denoiser.{k}"], v)
+        for k, v in load_file(folder / WEIGHTS).items()
+    )
     train_stage(recipe, "stage2")
 
 
 def test_what_does_not_belong_is_refused(tiny_run, tmp_path):
     recipe = copy_run(tiny_run, tmp_path / "run", without=("stage2", "stage3", "pipeline", "cache"))
     trained = Run(tiny_run)
-    denoiser = part_of_a_run(trained, "denoiser", "tabular", trained.diffusion("tabular").denoiser, tmp_path / "denoiser")
-    encoder = part_of_a_run(trained, "encoder", "report", trained.shared_space().encoders["report"], tmp_path / "encoder")
-    with pytest.raises(ValueError, match="holds 'denoiser' weights, which start 'stage2', not 'stage1'"):
+    denoiser = part_of_a_run(
+        trained, "denoiser", "tabular", trained.diffusion("tabular").denoiser, tmp_path / "denoiser"
+    )
+    encoder = part_of_a_run(
+        trained,
+        "encoder",
+        "report",
+        trained.shared_space().encoders["report"],
+        tmp_path / "encoder",
+    )
+    with pytest.raises(
+        ValueError, match="holds 'denoiser' weights, which start 'stage2', not 'stage1'"
+    ):
         start_stage(recipe, "stage1", [denoiser])
     with pytest.raises(ValueError, match="has begun: remove it"):
         start_stage(recipe, "stage1", [encoder])

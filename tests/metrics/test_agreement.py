@@ -6,7 +6,12 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from medcodi.metrics.classification import auc_scores, best_thresholds, f1_scores
 from medcodi.metrics.coherence import CoherenceEncoder, cosine, shuffled_cosine
-from medcodi.metrics.hamming import agreement_difference, chance_hamming, corrected_agreement, hamming
+from medcodi.metrics.hamming import (
+    agreement_difference,
+    chance_hamming,
+    corrected_agreement,
+    hamming,
+)
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((200, 3)) < [0.5, 0.3, 0.1]).astype(float)
@@ -15,11 +20,17 @@ SCORES = 0.5 * LABELS + RNG.random((200, 3))
 
 def test_scores_agree_with_sklearn():
     values = auc_scores(LABELS, SCORES)
-    assert values[:3] == pytest.approx([roc_auc_score(LABELS[:, k], SCORES[:, k]) for k in range(3)])
-    assert values[3:] == pytest.approx([roc_auc_score(LABELS, SCORES, average=a) for a in ("micro", "macro", "weighted")])
+    assert values[:3] == pytest.approx(
+        [roc_auc_score(LABELS[:, k], SCORES[:, k]) for k in range(3)]
+    )
+    assert values[3:] == pytest.approx(
+        [roc_auc_score(LABELS, SCORES, average=a) for a in ("micro", "macro", "weighted")]
+    )
     read = SCORES > 0.7
     values = f1_scores(LABELS, read)
-    assert values[3:] == pytest.approx([f1_score(LABELS, read, average=a) for a in ("micro", "macro", "weighted")])
+    assert values[3:] == pytest.approx(
+        [f1_score(LABELS, read, average=a) for a in ("micro", "macro", "weighted")]
+    )
 
 
 def test_unknown_labels_are_left_out_and_one_class_has_no_value():
@@ -53,7 +64,9 @@ def test_agreement_is_one_for_equal_zero_for_shuffled_and_zero_for_silence():
     assert corrected_agreement(a, other) == pytest.approx(0, abs=0.03)
     assert hamming(a, other).mean() == pytest.approx(chance_hamming(a, other), abs=0.05)
     silent = np.zeros_like(a)
-    assert hamming(a, silent).mean() < hamming(a, other).mean()  # nearer than chance pairs, and worth nothing
+    assert (
+        hamming(a, silent).mean() < hamming(a, other).mean()
+    )  # nearer than chance pairs, and worth nothing
     assert corrected_agreement(a, silent) == pytest.approx(0)
     assert np.isnan(corrected_agreement(silent, silent))
     gain = agreement_difference((a[:200], a[:200]), (a[:200], other[:200]), 50)
@@ -79,11 +92,15 @@ def test_the_independent_encoder_tells_pairs_from_shuffled_pairs(tmp_path):
     for image, side in zip(images, sides, strict=True):
         image[4:12, 9 * side : 9 * side + 6] += 0.6
     texts = [("opacity on the left", "opacity on the right")[side] for side in sides]
-    encoder = CoherenceEncoder(["view"], "report").fit({"view": images, "report": texts}, num_steps=60)
+    encoder = CoherenceEncoder(["view"], "report").fit(
+        {"view": images, "report": texts}, num_steps=60
+    )
     codes = encoder.encode("view", images), encoder.encode("report", texts)
     assert cosine(*codes).mean() > shuffled_cosine(*codes).high + 0.1
     mirrored = encoder.encode("view", images[:, :, ::-1].copy())
-    assert cosine(mirrored, codes[1]).mean() < shuffled_cosine(*codes).value  # the other side is worse than any other study
+    assert (
+        cosine(mirrored, codes[1]).mean() < shuffled_cosine(*codes).value
+    )  # the other side is worse than any other study
     encoder.save(tmp_path / "encoder")
     again = CoherenceEncoder.load(tmp_path / "encoder")
     assert again.encode("view", images) == pytest.approx(codes[0], abs=1e-6)

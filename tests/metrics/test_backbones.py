@@ -1,4 +1,5 @@
-"""Backbones: any torchvision, timm or torchxrayvision network from a local file whose SHA-256 is checked."""
+"""Backbones: any torchvision, timm or torchxrayvision network from a local file whose SHA-256 is
+checked."""
 
 import hashlib
 from functools import partialmethod
@@ -23,15 +24,25 @@ def test_torchvision_and_timm(tmp_path):
 
     torch.manual_seed(0)
     network = shufflenet_v2_x0_5(num_classes=7).eval()
-    entry = {"name": "Shuffle", "kind": "torchvision", "model": "shufflenet_v2_x0_5", "size": 32, "classes": 7}
+    entry = {
+        "name": "Shuffle",
+        "kind": "torchvision",
+        "model": "shufflenet_v2_x0_5",
+        "size": 32,
+        "classes": 7,
+    }
     backbone = Backbone({**entry, **saved(network, tmp_path / "a.pth")})
     features = backbone.features(IMAGES)
     assert backbone.name == "Shuffle" and features.shape == (3, 1024)
     network.fc = torch.nn.Identity()
-    pixels = torch.nn.functional.interpolate(torch.from_numpy(IMAGES)[:, None], (32, 32), mode="bilinear", antialias=True)
+    pixels = torch.nn.functional.interpolate(
+        torch.from_numpy(IMAGES)[:, None], (32, 32), mode="bilinear", antialias=True
+    )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     with torch.no_grad():
-        expected = network((pixels.expand(-1, 3, -1, -1) - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
+        expected = network(
+            (pixels.expand(-1, 3, -1, -1) - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+        )
     assert features == pytest.approx(expected.numpy(), abs=1e-5)
     network = timm.create_model("test_resnet", pretrained=False, num_classes=5)
     entry = {"name": "timm", "kind": "timm", "model": "test_resnet", "size": 32, "classes": 5}
@@ -44,18 +55,23 @@ def features_of(network, pixels):
 
 
 def pixels_of(size, channels):
-    seen = torch.nn.functional.interpolate(torch.from_numpy(IMAGES)[:, None], (size, size), mode="bilinear", antialias=True)
+    seen = torch.nn.functional.interpolate(
+        torch.from_numpy(IMAGES)[:, None], (size, size), mode="bilinear", antialias=True
+    )
     return seen.expand(-1, channels, -1, -1)
 
 
 def test_torchxrayvision_reads_its_own_layout_and_runs_no_pickle(tmp_path, monkeypatch):
-    """A state dict with the thresholds that its published models carry; the pickled module that it downloads is refused."""
+    """A state dict with the thresholds that its published models carry; the pickled module that it
+    downloads is refused."""
     import torchxrayvision as xrv
 
     monkeypatch.setattr(xrv.models, "get_weights", lambda *a: pytest.fail("a download"))
     torch.manual_seed(0)
     small = {"block_config": (1, 1, 1, 1), "growth_rate": 8, "num_init_features": 16}
-    monkeypatch.setattr(xrv.models.DenseNet, "__init__", partialmethod(xrv.models.DenseNet.__init__, **small))
+    monkeypatch.setattr(
+        xrv.models.DenseNet, "__init__", partialmethod(xrv.models.DenseNet.__init__, **small)
+    )
     network = xrv.models.DenseNet(num_classes=18, op_threshs=torch.rand(18))
     entry = {"name": "XRV DenseNet", "kind": "torchxrayvision", "size": 32}
     features = Backbone({**entry, **saved(network, tmp_path / "x.pt")}).features(IMAGES)
@@ -63,12 +79,21 @@ def test_torchxrayvision_reads_its_own_layout_and_runs_no_pickle(tmp_path, monke
         expected = network.eval().features2(1024 * (2 * pixels_of(32, 1) - 1))
     assert features == pytest.approx(expected.numpy(), abs=1e-3, rel=1e-5)
     torch.save(network, tmp_path / "whole.pt")
-    whole = {"file": str(tmp_path / "whole.pt"), "sha256": hashlib.sha256((tmp_path / "whole.pt").read_bytes()).hexdigest()}
-    with pytest.raises(ValueError, match=r"whole.pt cannot be read as tensors alone \(UnpicklingError\)"):
+    whole = {
+        "file": str(tmp_path / "whole.pt"),
+        "sha256": hashlib.sha256((tmp_path / "whole.pt").read_bytes()).hexdigest(),
+    }
+    with pytest.raises(
+        ValueError, match=r"whole.pt cannot be read as tensors alone \(UnpicklingError\)"
+    ):
         Backbone({**entry, **whole})
-    with pytest.raises(ValueError, match=r"(?s)does not fit torchxrayvision: .*size mismatch for classifier.weight"):
+    with pytest.raises(
+        ValueError, match=r"(?s)does not fit torchxrayvision: .*size mismatch for classifier.weight"
+    ):
         Backbone({**entry, **saved(xrv.models.DenseNet(num_classes=14), tmp_path / "y.pt")})
-    assert Backbone({**entry, "classes": 14, **saved(xrv.models.DenseNet(num_classes=14), tmp_path / "y.pt")})
+    assert Backbone(
+        {**entry, "classes": 14, **saved(xrv.models.DenseNet(num_classes=14), tmp_path / "y.pt")}
+    )
 
 
 @pytest.mark.slow
@@ -83,7 +108,8 @@ def test_torchxrayvision_at_its_size(tmp_path):
 
 @pytest.mark.slow
 def test_torchvision_inception_as_its_weights_are_used(tmp_path):
-    """torchvision feeds its published Inception greys in [-1, 1], although they are normalised as for ImageNet."""
+    """torchvision feeds its published Inception greys in [-1, 1], although they are normalised as
+    for ImageNet."""
     from torchvision.models import inception_v3
 
     torch.manual_seed(0)
@@ -92,12 +118,15 @@ def test_torchvision_inception_as_its_weights_are_used(tmp_path):
     features = Backbone({**entry, **saved(network, tmp_path / "i.pth")}).features(IMAGES)
     network.fc = torch.nn.Identity()
     assert features.shape == (3, 2048)
-    assert features == pytest.approx(features_of(network, 2 * pixels_of(299, 3) - 1), rel=1e-3, abs=1e-4)
+    assert features == pytest.approx(
+        features_of(network, 2 * pixels_of(299, 3) - 1), rel=1e-3, abs=1e-4
+    )
 
 
 @pytest.mark.slow
 def test_the_inception_of_published_fids(tmp_path):
-    """Its layout: torchvision's keys without AuxLogits, 1,008 outputs. Its pooling, in two blocks: the border is no zero."""
+    """Its layout: torchvision's keys without AuxLogits, 1,008 outputs. Its pooling, in two blocks:
+    the border is no zero."""
     from torchvision.models import inception_v3
 
     torch.manual_seed(0)
@@ -115,7 +144,11 @@ def test_the_inception_of_published_fids(tmp_path):
         assert torch.allclose(block(x)[:, -32:], pooled, atol=1e-5)
         assert torch.allclose(block(x)[:, :-32], plain.eval().Mixed_5b(x)[:, :-32], atol=1e-6)
         z = torch.rand(1, 2048, 5, 5)
-        assert torch.allclose(last(z)[:, -192:], last.branch_pool(torch.nn.functional.max_pool2d(z, 3, 1, 1)), atol=1e-5)
+        assert torch.allclose(
+            last(z)[:, -192:],
+            last.branch_pool(torch.nn.functional.max_pool2d(z, 3, 1, 1)),
+            atol=1e-5,
+        )
     with_aux = inception_v3(weights=None, init_weights=False)
     with pytest.raises(ValueError, match=r"(?s)does not fit fid-inception: .*AuxLogits"):
         Backbone({**entry, **saved(with_aux, tmp_path / "j.pth")})
@@ -125,7 +158,9 @@ def test_timm_is_normalised_as_the_model_was_trained(tmp_path):
     import timm
 
     torch.manual_seed(0)
-    network = timm.create_model("test_vit", pretrained=False, num_classes=3)  # .5 and .5, not ImageNet's
+    network = timm.create_model(
+        "test_vit", pretrained=False, num_classes=3
+    )  # .5 and .5, not ImageNet's
     size = timm.data.resolve_model_data_config(network)["input_size"][-1]
     entry = {"name": "vit", "kind": "timm", "model": "test_vit", "size": size, "classes": 3}
     features = Backbone({**entry, **saved(network, tmp_path / "v.pth")}).features(IMAGES)
@@ -156,7 +191,9 @@ def test_bad_entries_are_named(tmp_path):
     text = hashlib.sha256(b"no tensors").hexdigest()
     with pytest.raises(ValueError, match="cannot be read as tensors alone"):
         Backbone({**entry, "sha256": text, "file": str(tmp_path / "text.safetensors")})
-    with pytest.raises(ValueError, match="kind must be one of torchvision, timm, torchxrayvision, fid-inception"):
+    with pytest.raises(
+        ValueError, match="kind must be one of torchvision, timm, torchxrayvision, fid-inception"
+    ):
         Backbone({**entry, "sha256": digest, "kind": "clip"})
     with pytest.raises(ValueError, match="did you mean 'sha256'"):
         Backbone({**entry, "sha": digest, "sha256": digest})

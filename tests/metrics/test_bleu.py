@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from medcodi.data.phantom import make_study
 from medcodi.metrics import bleu
+from medcodi.phantom import make_study
 
 REPORTS = [text for i in range(60) if (text := make_study(3, i, 16).values.get("report"))]
 TEXTS = [text.replace("left", "right").replace("The heart", "Heart") for text in REPORTS]
 
 
 def coco(texts, references):
-    """The definition of coco-caption's BleuScorer ("closest"), written down for one reference list a text."""
+    """The definition of coco-caption's BleuScorer ("closest"), written down for one reference list
+    a text."""
     correct, guess, length, reference = [0] * 4, [0] * 4, 0, 0
     for text, allowed in zip(texts, references, strict=True):
         length += len(text)
@@ -24,7 +25,9 @@ def coco(texts, references):
             grams = Counter(tuple(text[i : i + k]) for i in range(len(text) - k + 1))
             best = Counter()
             for r in allowed:
-                for gram, times in Counter(tuple(r[i : i + k]) for i in range(len(r) - k + 1)).items():
+                for gram, times in Counter(
+                    tuple(r[i : i + k]) for i in range(len(r) - k + 1)
+                ).items():
                     best[gram] = max(best[gram], times)
             guess[k - 1] += max(0, len(text) - k + 1)
             correct[k - 1] += sum(min(times, best[gram]) for gram, times in grams.items())
@@ -37,20 +40,33 @@ def coco(texts, references):
 
 
 def of_sacrebleu(texts, references):
-    columns = [[r[i] if i < len(r) else None for r in references] for i in range(max(map(len, references)))]
+    columns = [
+        [r[i] if i < len(r) else None for r in references] for i in range(max(map(len, references)))
+    ]
     return [
-        sacrebleu.BLEU(lowercase=True, smooth_method="none", max_ngram_order=n).corpus_score(texts, columns).score / 100
+        sacrebleu.BLEU(lowercase=True, smooth_method="none", max_ngram_order=n)
+        .corpus_score(texts, columns)
+        .score
+        / 100
         for n in range(1, 5)
     ]
 
 
-@pytest.mark.parametrize("texts", [TEXTS, [text[: len(text) // 2] for text in TEXTS]], ids=["long", "cut"])
+@pytest.mark.parametrize(
+    "texts", [TEXTS, [text[: len(text) // 2] for text in TEXTS]], ids=["long", "cut"]
+)
 def test_both_definitions_agree_to_a_millionth(texts):
     """One reference, and two of different lengths."""
-    for references in ([[r] for r in REPORTS], [[r, s] for r, s in zip(REPORTS, REPORTS[1:] + REPORTS[:1], strict=True)]):
+    for references in (
+        [[r] for r in REPORTS],
+        [[r, s] for r, s in zip(REPORTS, REPORTS[1:] + REPORTS[:1], strict=True)],
+    ):
         ours = bleu.corpus_bleu(texts, references, "sacrebleu")
         assert ours == pytest.approx(of_sacrebleu(texts, references), abs=1e-6)
-        tokens = [bleu.tokens_words(t) for t in texts], [[bleu.tokens_words(r) for r in rs] for rs in references]
+        tokens = (
+            [bleu.tokens_words(t) for t in texts],
+            [[bleu.tokens_words(r) for r in rs] for rs in references],
+        )
         assert bleu.corpus_bleu(texts, references, "coco") == pytest.approx(coco(*tokens), abs=1e-6)
 
 

@@ -1,11 +1,11 @@
-"""Distances between sets of images: agreement with definitions and libraries, and the proof that each of them can fail."""
+"""Distances between sets of images: agreement with definitions and libraries, and the proof that
+each of them can fail."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import linalg, ndimage
 
-from medcodi.data.phantom import make_study
 from medcodi.metrics.classifier import ImageClassifier
 from medcodi.metrics.diversity import num_scales, pairwise_ms_ssim
 from medcodi.metrics.fidelity import (
@@ -18,6 +18,7 @@ from medcodi.metrics.fidelity import (
 )
 from medcodi.metrics.images import as_float_images, pixel_distance
 from medcodi.metrics.radiomics import NAMES, radiomic_distance, radiomic_features
+from medcodi.phantom import make_study
 
 LEVELS = (0.0, 0.05, 0.15, 0.4)
 BLURS = (0.0, 0.7, 1.5, 3.0)
@@ -66,7 +67,9 @@ def test_frechet_agrees_with_torchmetrics():
     from torchmetrics.image.fid import _compute_fid
 
     x, y = normal(300, 32, 0), normal(300, 32, 1, 0.1)
-    parts = [torch.from_numpy(part) for z in (x, y) for part in (z.mean(0), np.cov(z, rowvar=False))]
+    parts = [
+        torch.from_numpy(part) for z in (x, y) for part in (z.mean(0), np.cov(z, rowvar=False))
+    ]
     assert frechet_distance(x, y) == pytest.approx(float(_compute_fid(*parts)), rel=1e-6)
 
 
@@ -103,10 +106,16 @@ def test_small_sets_are_biased_and_the_extrapolation_takes_it_back():
     assert small_sample_note(65, 64, "net") is None
 
 
-@pytest.mark.parametrize(("rows", "dim", "shift"), [(150, 6, 0.6), (60, 90, 1.0)], ids=["many", "fewer than features"])
+@pytest.mark.parametrize(
+    ("rows", "dim", "shift"), [(150, 6, 0.6), (60, 90, 1.0)], ids=["many", "fewer than features"]
+)
 def test_the_frechet_interval_has_the_width_of_other_samples(rows, dim, shift):
-    """The infinitesimal jackknife's standard deviation against the spread over 40 samples of one population."""
-    pairs = [(normal(rows, dim, 2 * seed, shift), normal(2 * rows, dim, 2 * seed + 1)) for seed in range(40)]
+    """The infinitesimal jackknife's standard deviation against the spread over 40 samples of one
+    population."""
+    pairs = [
+        (normal(rows, dim, 2 * seed, shift), normal(2 * rows, dim, 2 * seed + 1))
+        for seed in range(40)
+    ]
     estimates = [frechet_estimate(*pair) for pair in pairs]
     values = np.array([estimate.value for estimate in estimates])
     assert values == pytest.approx([frechet_distance(*pair) for pair in pairs])
@@ -119,8 +128,10 @@ def test_the_frechet_interval_counts_patients_not_rows():
     tenfold, patients = np.repeat(x, 10, axis=0), np.repeat(np.arange(24), 10)
     once, by_row = frechet_estimate(x, y), frechet_estimate(tenfold, y)
     by_patient = frechet_estimate(tenfold, y, (patients, None))
-    width = lambda estimate: estimate.high - estimate.value  # noqa: E731
-    assert width(by_row) < 0.7 * width(by_patient) and width(by_patient) == pytest.approx(width(once), rel=0.1)
+    width = lambda estimate: estimate.high - estimate.value
+    assert width(by_row) < 0.7 * width(by_patient) and width(by_patient) == pytest.approx(
+        width(once), rel=0.1
+    )
     constant = frechet_estimate(np.zeros((9, 4)), y)
     assert constant.low < constant.value < constant.high
     assert np.isnan(frechet_estimate(x, y, (np.zeros(24), None)).low)  # one patient has no spread
@@ -132,12 +143,16 @@ def test_one_mode_loses_recall_and_coverage_and_keeps_precision():
     one = neighbour_figures(normal(120, 4, 4), real)
     far = neighbour_figures(normal(120, 4, 5, 100.0), real)
     assert all(both[name].value > 0.7 for name in both)
-    assert one["precision"].value > 0.7 and one["recall"].value < 0.55 and one["coverage"].value < 0.55
+    assert (
+        one["precision"].value > 0.7 and one["recall"].value < 0.55 and one["coverage"].value < 0.55
+    )
     assert all(far[name].value == 0 for name in far)
     assert one["precision"].low <= one["precision"].value <= one["precision"].high
 
 
-@pytest.mark.parametrize(("damage", "amounts"), [(noisy, LEVELS), (blurred, BLURS)], ids=["noise", "blur"])
+@pytest.mark.parametrize(
+    ("damage", "amounts"), [(noisy, LEVELS), (blurred, BLURS)], ids=["noise", "blur"]
+)
 def test_damage_worsens_every_distance_monotonically(damage, amounts, phantoms, network):
     images = phantoms[0]
     real, other = images[:40], images[40:]
@@ -153,7 +168,10 @@ def test_damage_worsens_every_distance_monotonically(damage, amounts, phantoms, 
     for name, values in figures.items():
         assert np.all(np.diff(values) > 0), (name, values)
     if damage is noisy:
-        clean, spoilt = (neighbour_figures(network.features(x), features, num_resamples=2) for x in (other, damaged))
+        clean, spoilt = (
+            neighbour_figures(network.features(x), features, num_resamples=2)
+            for x in (other, damaged)
+        )
         assert all(spoilt[name].value < clean[name].value for name in clean)
 
 
@@ -189,7 +207,10 @@ def test_radiomic_features_have_their_names_and_see_texture(phantoms):
     ("images", "message"),
     [
         ([], "expected at least one image, got none"),
-        (np.full((2, 4, 4), np.nan, np.float32), "2 of 2 images hold NaN or infinite pixels, first image 0"),
+        (
+            np.full((2, 4, 4), np.nan, np.float32),
+            "2 of 2 images hold NaN or infinite pixels, first image 0",
+        ),
         (np.full((2, 4, 4), 3.0), r"pixels must lie in \[0, 1\]; image 0 has \[3, 3\]"),
         (np.zeros((2, 4, 4), np.int64), "expected uint8, uint16 or float pixels, got int64"),
         (np.zeros((2, 4, 4, 3)), r"expected grey images \(N, H, W\)"),
@@ -203,7 +224,9 @@ def test_bad_images_are_named(images, message):
 
 def test_bad_features_are_named():
     good = normal(20, 3, 0)
-    with pytest.raises(ValueError, match="generated: 1 of 20 samples have NaN or infinite features, first sample 4"):
+    with pytest.raises(
+        ValueError, match="generated: 1 of 20 samples have NaN or infinite features, first sample 4"
+    ):
         frechet_distance(np.where(np.arange(20)[:, None] == 4, np.nan, good), good)
     with pytest.raises(ValueError, match="real: expected at least 2 samples, got 1"):
         frechet_distance(good, good[:1])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from medcodi.data.phantom import SCHEMA, make_study
 from medcodi.metrics import hybrid
 from medcodi.metrics.fitting import FitSettings
 from medcodi.metrics.statistics import auc
+from medcodi.phantom import SCHEMA, make_study
 
 SETTINGS = FitSettings(network="tiny", num_epochs=3, batch_size=16, learning_rate=3e-3)
 
@@ -17,7 +17,11 @@ def two_scores(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
     rng = np.random.default_rng(seed)
     labels = rng.random(n) < 0.3
     shared = rng.normal(size=n)
-    return labels, np.round(shared + labels + 0.5 * rng.normal(size=n), 1), np.round(shared + 0.6 * labels, 1)
+    return (
+        labels,
+        np.round(shared + labels + 0.5 * rng.normal(size=n), 1),
+        np.round(shared + 0.6 * labels, 1),
+    )
 
 
 def by_definition(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,12 +83,19 @@ def test_holm():
 
 
 def test_row_features_leave_the_outcome_out():
-    rows = [{"last_status": "deceased", "is_icu": "true", "heart_rate": None}, {"last_status": "discharged"}]
+    rows = [
+        {"last_status": "deceased", "is_icu": "true", "heart_rate": None},
+        {"last_status": "discharged"},
+    ]
     features = hybrid.row_features(rows, SCHEMA, without=["last_status"])
-    other = hybrid.row_features([row | {"last_status": "discharged"} for row in rows], SCHEMA, without=["last_status"])
+    other = hybrid.row_features(
+        [row | {"last_status": "discharged"} for row in rows], SCHEMA, without=["last_status"]
+    )
     assert np.array_equal(features, other) and np.isfinite(features).all()
     assert not np.array_equal(features[0], features[1])
-    assert not np.array_equal(hybrid.row_features(rows, SCHEMA), hybrid.row_features(rows[1:] * 2, SCHEMA))
+    assert not np.array_equal(
+        hybrid.row_features(rows, SCHEMA), hybrid.row_features(rows[1:] * 2, SCHEMA)
+    )
     with pytest.raises(ValueError, match="no such column"):
         hybrid.row_features(rows, SCHEMA, without=["status"])
 
@@ -117,7 +128,9 @@ def test_the_outcome_is_learned_and_shuffled_outcomes_are_not():
     train, test = records(160, 0), records(200, 1)
     scores = hybrid.predict_outcome(train, test, SETTINGS)
     assert auc(test.outcome, scores) > 0.85
-    shuffled = hybrid.Records(train.images, train.rows, np.random.default_rng(0).permutation(train.outcome))
+    shuffled = hybrid.Records(
+        train.images, train.rows, np.random.default_rng(0).permutation(train.outcome)
+    )
     assert auc(test.outcome, hybrid.predict_outcome(shuffled, test, SETTINGS)) < 0.72
     with pytest.raises(ValueError, match="two records or more of each outcome, got 0"):
         hybrid.predict_outcome(train.take(~train.outcome), test, SETTINGS)
@@ -135,7 +148,11 @@ def test_ranks_of_shuffled_pairs_are_chance():
     settings = FitSettings(network="tiny", num_epochs=4, batch_size=32, learning_rate=3e-3)
     own = hybrid.PairEncoders(settings).fit(train.images, train.rows).ranks(test.images, test.rows)
     order = np.random.default_rng(0).permutation(200)
-    apart = hybrid.PairEncoders(settings).fit(train.images, train.rows[order]).ranks(test.images, test.rows)
+    apart = (
+        hybrid.PairEncoders(settings)
+        .fit(train.images, train.rows[order])
+        .ranks(test.images, test.rows)
+    )
     assert np.median(own) < 44 < np.median(apart)
     assert hybrid.wilcoxon(own, apart) < 0.05
     assert hybrid.wilcoxon(own, own) == 1
@@ -154,6 +171,12 @@ def test_nan_images_are_named():
 
 
 def test_features_of_phantom_rows():
-    rows = [study.values["tabular"] for i in range(20) if "tabular" in (study := make_study(0, i, 32)).values]
-    widths = [len(c.categories) + 1 if c.is_discrete else 2 for c in SCHEMA.columns]  # with a state "missing"
+    rows = [
+        study.values["tabular"]
+        for i in range(20)
+        if "tabular" in (study := make_study(0, i, 32)).values
+    ]
+    widths = [
+        len(c.categories) + 1 if c.is_discrete else 2 for c in SCHEMA.columns
+    ]  # with a state "missing"
     assert hybrid.row_features(rows, SCHEMA).shape == (len(rows), sum(widths))

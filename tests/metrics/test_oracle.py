@@ -1,21 +1,25 @@
 import numpy as np
 import pytest
 
-from medcodi.data.phantom import Patient, render, sample_patient, truth_of
 from medcodi.metrics.oracle import LABELS, PhantomReader, label_table
+from medcodi.phantom import Patient, render, sample_patient, truth_of
 
 
 @pytest.fixture(scope="module")
 def frontal() -> tuple[np.ndarray, list[dict]]:
     """Frontal images and truths; rendered at half size, which the reader enlarges."""
     patients = [sample_patient(11, index) for index in range(700)]
-    return np.stack([render(patient, 32)[0] for patient in patients]), [truth_of(patient) for patient in patients]
+    return np.stack([render(patient, 32)[0] for patient in patients]), [
+        truth_of(patient) for patient in patients
+    ]
 
 
 @pytest.fixture(scope="module")
 def reader(frontal) -> PhantomReader:
     images, truths = frontal
-    return PhantomReader(seed=3).fit(images[:500], truths[:500], "frontal", num_epochs=10, batch_size=32)
+    return PhantomReader(seed=3).fit(
+        images[:500], truths[:500], "frontal", num_epochs=10, batch_size=32
+    )
 
 
 def test_reader_sees_the_findings_of_new_patients(reader, frontal):
@@ -33,7 +37,9 @@ def test_read_gives_a_number_for_each_image(reader, frontal):
 
 
 def test_side_follows_the_rendered_side(reader):
-    images = np.stack([render(Patient(effusion_left=0.6), 32)[0], render(Patient(effusion_right=0.6), 32)[0]])
+    images = np.stack(
+        [render(Patient(effusion_left=0.6), 32)[0], render(Patient(effusion_right=0.6), 32)[0]]
+    )
     read = reader.read(images)
     assert read["effusion_left"][0] > 0.5 > read["effusion_left"][1]
     assert read["effusion_right"][1] > 0.5 > read["effusion_right"][0]
@@ -52,16 +58,32 @@ def test_save_and_load_read_the_same(reader, frontal, tmp_path):
 
 def test_same_seed_same_reader(frontal):
     images, truths = frontal
-    first, second = (PhantomReader(seed=1).fit(images[:128], truths[:128], "frontal", num_epochs=1) for _ in range(2))
+    first, second = (
+        PhantomReader(seed=1).fit(images[:128], truths[:128], "frontal", num_epochs=1)
+        for _ in range(2)
+    )
     a, b = first.read(images[128:136]), second.read(images[128:136])
     assert all(np.array_equal(a[key], b[key]) for key in a)
 
 
 def test_labels_follow_the_truth():
-    truth = truth_of(Patient(effusion_left=0.3, consolidation="left_lower", consolidation_size=0.5, pneumothorax="right"))
+    truth = truth_of(
+        Patient(
+            effusion_left=0.3,
+            consolidation="left_lower",
+            consolidation_size=0.5,
+            pneumothorax="right",
+        )
+    )
     row = dict(zip(LABELS, label_table([truth])[0], strict=True))
     assert {key for key, value in row.items() if value} == {
-        *("effusion_left", "consolidation", "consolidation_left_lower", "pneumothorax", "pneumothorax_right"),
+        *(
+            "effusion_left",
+            "consolidation",
+            "consolidation_left_lower",
+            "pneumothorax",
+            "pneumothorax_right",
+        ),
     }
 
 

@@ -1,19 +1,22 @@
-"""The phantom's figures: perfect outputs reach the ceiling, shuffled ones reach chance, and every metric can fail."""
+"""The phantom's figures: perfect outputs reach the ceiling, shuffled ones reach chance, and every
+metric can fail."""
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medcodi.data.phantom import generate
 from medcodi.metrics import phantom, retrieval
 from medcodi.metrics.oracle import PhantomReader
+from medcodi.phantom import generate
 
 SIZE, NUM_TRAIN, NUM_TEST = 32, 320, 120
 
 
 @pytest.fixture(scope="module")
 def studies():
-    found = [s for s in generate(NUM_TRAIN + NUM_TEST + 100, seed=5, size=SIZE) if len(s.values) == 4]
+    found = [
+        s for s in generate(NUM_TRAIN + NUM_TEST + 100, seed=5, size=SIZE) if len(s.values) == 4
+    ]
     return found[: NUM_TRAIN + NUM_TEST]
 
 
@@ -31,7 +34,9 @@ def truth(held_out):
 def reader(studies):
     train = studies[:NUM_TRAIN]
     images = np.stack([s.values["frontal"] for s in train])
-    return PhantomReader().fit(images, [s.truth for s in train], "frontal", num_epochs=6, batch_size=32)
+    return PhantomReader().fit(
+        images, [s.truth for s in train], "frontal", num_epochs=6, batch_size=32
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,11 @@ def reports(held_out):
 
 def figures(metrics, truth, read, real=None):
     rows = phantom.follow_figures(
-        "route", metrics, truth, phantom.Outputs(read, real or read, real or read, real or read), num_resamples=50
+        "route",
+        metrics,
+        truth,
+        phantom.Outputs(read, real or read, real or read, real or read),
+        num_resamples=50,
     )
     return {row["metric"]: row for row in rows}
 
@@ -68,18 +77,26 @@ def test_perfect_images_reach_the_ceiling(reader, images, truth):
 
 
 def test_shuffled_images_reach_chance(reader, images, truth):
-    found = figures(phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images[order(len(images))]))
+    found = figures(
+        phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images[order(len(images))])
+    )
     assert found["mean AUC of the four findings"]["value"] == pytest.approx(0.5, abs=0.12)
     assert abs(found["cardiothoracic ratio: Pearson r"]["value"]) < 0.3
 
 
 def test_a_flipped_image_loses_the_side_and_a_blurred_one_the_findings(reader, images, truth):
     real = figures(phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images))
-    flipped = figures(phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images[:, :, ::-1].copy()))
+    flipped = figures(
+        phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images[:, :, ::-1].copy())
+    )
     side = "side of a one-sided effusion: AUC"
     assert real[side]["value"] > 0.8 and flipped[side]["value"] < 0.4
     blurred = [
-        figures(phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, gaussian_filter(images, (0, s, s))))
+        figures(
+            phantom.IMAGE_METRICS,
+            truth,
+            phantom.image_reading(reader, gaussian_filter(images, (0, s, s))),
+        )
         for s in (3.0, 12.0)
     ]
     name = "mean AUC of the four findings"
@@ -88,16 +105,27 @@ def test_a_flipped_image_loses_the_side_and_a_blurred_one_the_findings(reader, i
 
 def test_real_reports_are_perfect_and_shuffled_ones_are_not(reports, truth):
     real = figures(phantom.REPORT_METRICS, truth, phantom.report_reading(reports))
-    for name in ("11 findings: micro F1", "effusion, left: F1", "side of a one-sided effusion: accuracy"):
+    for name in (
+        "11 findings: micro F1",
+        "effusion, left: F1",
+        "side of a one-sided effusion: accuracy",
+    ):
         assert real[name]["value"] > 0.97, real[name]
-    shuffled = figures(phantom.REPORT_METRICS, truth, phantom.report_reading([reports[i] for i in order(len(reports))]))
+    shuffled = figures(
+        phantom.REPORT_METRICS,
+        truth,
+        phantom.report_reading([reports[i] for i in order(len(reports))]),
+    )
     name = "11 findings: micro F1"
     assert shuffled[name]["value"] == pytest.approx(real[name]["floors"]["shuffled"], abs=0.12)
     assert not shuffled[name]["above_chance"] or shuffled[name]["value"] < 0.5
 
 
 def test_swapped_sides_fail_in_reports(reports, truth):
-    swapped = [r.lower().replace("left", "LEFT").replace("right", "left").replace("LEFT", "right") for r in reports]
+    swapped = [
+        r.lower().replace("left", "LEFT").replace("right", "left").replace("LEFT", "right")
+        for r in reports
+    ]
     found = figures(phantom.REPORT_METRICS, truth, phantom.report_reading(swapped))
     assert found["side of a one-sided effusion: accuracy"]["value"] < 0.1
     assert found["side of a consolidation: accuracy"]["value"] < 0.1
@@ -113,14 +141,18 @@ def test_table_columns_follow_the_risk(held_out, truth):
     real = figures(phantom.TABLE_METRICS, truth, phantom.table_reading(rows))
     assert real["mean AUC of the four outcomes"]["value"] > 0.62
     assert real["low oxygen saturation with true risk: Spearman"]["value"] > 0.15
-    shuffled = figures(phantom.TABLE_METRICS, truth, phantom.table_reading([rows[i] for i in order(len(rows))]))
+    shuffled = figures(
+        phantom.TABLE_METRICS, truth, phantom.table_reading([rows[i] for i in order(len(rows))])
+    )
     assert shuffled["mean AUC of the four outcomes"]["value"] == pytest.approx(0.5, abs=0.12)
 
 
 def test_an_undefined_figure_says_so(held_out, truth):
     """Nobody dies in these rows: no AUC, no zero, but a note."""
     rows = [s.values["tabular"] | {"last_status": "discharged"} for s in held_out]
-    found = figures(phantom.TABLE_METRICS, truth, phantom.table_reading(rows))["last status by true risk: AUC"]
+    found = figures(phantom.TABLE_METRICS, truth, phantom.table_reading(rows))[
+        "last status by true risk: AUC"
+    ]
     assert np.isnan(found["value"]) and found["note"] and not found["above_chance"]
 
 
@@ -128,19 +160,28 @@ def test_coherence_of_real_pairs_is_above_independent_ones(reader, images, repor
     image, report = phantom.image_reading(reader, images), phantom.report_reading(reports)
     apart = phantom.take(report, order(len(reports)))
     rows = phantom.coherence_figures(
-        "s", "frontal and report", (image, report), (image, apart), (image, report), num_resamples=60
+        "s",
+        "frontal and report",
+        (image, report),
+        (image, apart),
+        (image, report),
+        num_resamples=60,
     )
     mean = next(row for row in rows if row["metric"].startswith("mean kappa"))
     assert mean["joint"]["value"] == mean["ceiling"] > 0.3
     assert mean["difference"]["interval"][0] > 0 and abs(mean["independent"]["value"]) < 0.2
     assert abs(mean["floors"]["shuffled"]) < 0.1
-    same = phantom.coherence_figures("s", "p", (image, apart), (image, apart), (image, report), num_resamples=20)
+    same = phantom.coherence_figures(
+        "s", "p", (image, apart), (image, apart), (image, report), num_resamples=20
+    )
     assert all(row["difference"]["value"] == 0 for row in same)
 
 
 def test_findings_that_never_show_prove_no_coherence(reader, images):
     empty = phantom.report_reading(["The lungs are clear."] * 20)
-    rows = phantom.coherence_figures("s", "p", (empty, empty), (empty, empty), (empty, empty), num_resamples=10)
+    rows = phantom.coherence_figures(
+        "s", "p", (empty, empty), (empty, empty), (empty, empty), num_resamples=10
+    )
     assert rows[0]["joint"]["value"] == 0 and np.isnan(rows[1]["joint"]["value"])
 
 
@@ -148,7 +189,10 @@ def test_nearest_neighbours_find_copies_and_the_constant_is_the_best(reports, im
     assert (retrieval.image_distances(images[:9], images).argmin(1) == np.arange(9)).all()
     found = retrieval.nearest(retrieval.text_distances(reports[:9], reports))
     assert [reports[i] for i in found] == reports[:9]
-    both = retrieval.nearest(retrieval.text_distances(reports[:9], reports), retrieval.image_distances(images[:9], images))
+    both = retrieval.nearest(
+        retrieval.text_distances(reports[:9], reports),
+        retrieval.image_distances(images[:9], images),
+    )
     assert (both == np.arange(9)).all()
     truth = np.array([[1, 0], [1, 0], [0, 1]])
     assert retrieval.best_constant(np.array([[0, 0], [0, 1], [1, 0]]), truth) == 2

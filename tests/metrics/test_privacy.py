@@ -1,15 +1,16 @@
-"""Planted copies are found, strangers are not: on real phantom studies, with exact and perturbed copies."""
+"""Planted copies are found, strangers are not: on real phantom studies, with exact and perturbed
+copies."""
 
 import numpy as np
 import pytest
 
-from medcodi.data.phantom import SCHEMA, draw_row, sample_patient, write_report
-from medcodi.data.phantom.anatomy import generator_for
 from medcodi.data.table import Column, TableSchema
 from medcodi.metrics import privacy
 from medcodi.metrics.fitting import FitSettings
 from medcodi.metrics.reidentification import Verifier, acquisitions, patient_pairs, top_scores
 from medcodi.metrics.retrieval import image_distances, text_distances
+from medcodi.phantom import SCHEMA, draw_row, sample_patient, write_report
+from medcodi.phantom.anatomy import generator_for
 
 NUM_TRAIN, NUM_HOLDOUT, NUM_SYNTHETIC, PLANTED = 120, 60, 60, 0.2
 
@@ -27,8 +28,8 @@ def smooth_images(n: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def parts():
-    """Training, holdout and a third part that stands for a perfect generator: images, and the phantom's reports and
-    rows (its radiographs would take a minute to render)."""
+    """Training, holdout and a third part that stands for a perfect generator: images, and the
+    phantom's reports and rows (its radiographs would take a minute to render)."""
     total = NUM_TRAIN + NUM_HOLDOUT + NUM_SYNTHETIC
     patients = [sample_patient(7, i) for i in range(total)]
     whole = {
@@ -36,7 +37,11 @@ def parts():
         REPORT: [write_report(p, generator_for(7, i, "report")) for i, p in enumerate(patients)],
         ROW: [draw_row(p, generator_for(7, i, "table")) for i, p in enumerate(patients)],
     }
-    ends = [slice(NUM_TRAIN), slice(NUM_TRAIN, NUM_TRAIN + NUM_HOLDOUT), slice(NUM_TRAIN + NUM_HOLDOUT, total)]
+    ends = [
+        slice(NUM_TRAIN),
+        slice(NUM_TRAIN, NUM_TRAIN + NUM_HOLDOUT),
+        slice(NUM_TRAIN + NUM_HOLDOUT, total),
+    ]
     return [{name: values[end] for name, values in whole.items()} for end in ends]
 
 
@@ -49,9 +54,10 @@ def distances(name, queries, references):
 
 
 PERTURB = {
-    IMAGE: privacy.perturbed_images, REPORT: privacy.perturbed_texts,
+    IMAGE: privacy.perturbed_images,
+    REPORT: privacy.perturbed_texts,
     ROW: lambda rows: privacy.perturbed_rows(rows, SCHEMA),
-}  # fmt: skip
+}
 
 
 def with_copies(parts, name, perturb):
@@ -69,7 +75,9 @@ def with_copies(parts, name, perturb):
 KINDS = [(IMAGE, True), (REPORT, True), (ROW, True), (IMAGE, False), (ROW, False)]
 
 
-@pytest.mark.parametrize(("name", "exact"), KINDS, ids=[f"{n}-{'exact' if e else 'perturbed'}" for n, e in KINDS])
+@pytest.mark.parametrize(
+    ("name", "exact"), KINDS, ids=[f"{n}-{'exact' if e else 'perturbed'}" for n, e in KINDS]
+)
 def test_planted_copies_are_found_and_strangers_are_not(parts, name, exact):
     train, holdout = parts[0][name], parts[1][name]
     control = distances(name, holdout, train)
@@ -77,13 +85,15 @@ def test_planted_copies_are_found_and_strangers_are_not(parts, name, exact):
     assert clean.share.value < 0.1 and clean.p > 0.01
     changed, planted = with_copies(parts, name, None if exact else PERTURB[name])
     found = privacy.memorised(distances(name, changed, train), control, level=0.02)
-    # A report that half of the patients share, or a row with a near twin, is no copy of one record: those may be missed.
+    # A report that half of the patients share, or a row with a near twin, is no copy of one record:
+    # those may be missed.
     assert found.flagged[planted].mean() >= {IMAGE: 1.0, ROW: 0.9, REPORT: 0.55}[name]
     assert found.p < 0.01
 
 
 def test_perturbed_joint_copies_are_found(parts):
-    """A report alone cannot tell a changed copy from two patients with like findings; the record can."""
+    """A report alone cannot tell a changed copy from two patients with like findings; the record
+    can."""
     train, holdout, _ = parts
     copies = {name: PERTURB[name](train[name][:30]) for name in PERTURB}
     control = [distances(name, holdout[name], train[name]) for name in PERTURB]
@@ -95,7 +105,9 @@ def test_perturbed_joint_copies_are_found(parts):
 
 def test_closest_record_moves_with_copies(parts):
     train, holdout, synthetic = (part[IMAGE] for part in parts)
-    clean = privacy.closest_record(image_distances(synthetic, train), image_distances(synthetic, holdout))
+    clean = privacy.closest_record(
+        image_distances(synthetic, train), image_distances(synthetic, holdout)
+    )
     assert clean["expected"] == pytest.approx(2 / 3)
     assert clean["p"] > 0.01 and clean["share"].low < clean["expected"] < clean["share"].high
     shares = [clean["share"].value]
@@ -104,12 +116,19 @@ def test_closest_record_moves_with_copies(parts):
         count = int(fraction * NUM_SYNTHETIC)
         changed[:count] = train[:count]
         shares.append(
-            privacy.closest_record(image_distances(changed, train), image_distances(changed, holdout))["share"].value
+            privacy.closest_record(
+                image_distances(changed, train), image_distances(changed, holdout)
+            )["share"].value
         )
     assert shares == sorted(shares) and shares[0] < shares[1] < shares[2] == 1.0
     # The same claim about the holdout must not fire: the test has a direction.
     changed[:] = holdout
-    assert privacy.closest_record(image_distances(changed, train), image_distances(changed, holdout))["share"].value == 0.0
+    assert (
+        privacy.closest_record(image_distances(changed, train), image_distances(changed, holdout))[
+            "share"
+        ].value
+        == 0.0
+    )
 
 
 def test_a_sentence_that_all_share_is_no_copy():
@@ -124,7 +143,8 @@ def test_membership_sees_copies_and_no_more(parts):
 
     def attack(released):
         return privacy.membership(
-            -image_distances(train, released).min(axis=1), -image_distances(holdout, released).min(axis=1)
+            -image_distances(train, released).min(axis=1),
+            -image_distances(holdout, released).min(axis=1),
         )
 
     chance = attack(synthetic)
@@ -153,24 +173,34 @@ def test_linkage_of_joint_copies(parts):
 
 def test_row_distances_by_hand():
     schema = TableSchema(
-        [Column("a", "continuous", mean=1, std=2, minimum=0, maximum=4), Column("b", "categorical", ["x", "y"])]
+        [
+            Column("a", "continuous", mean=1, std=2, minimum=0, maximum=4),
+            Column("b", "categorical", ["x", "y"]),
+        ]
     )
     first = [{"a": 0, "b": "x"}, {"a": 2, "b": None}, {}]
     second = [{"a": 2, "b": "y"}, {"a": 4, "b": "x"}]
     expected = [[0.75, 0.5], [0.0, 0.5], [1.0, 1.0]]
-    assert privacy.row_distances(first, second, schema) == pytest.approx(np.array(expected), abs=1e-6)
+    assert privacy.row_distances(first, second, schema) == pytest.approx(
+        np.array(expected), abs=1e-6
+    )
 
 
 def test_reidentification_separates_patients_and_finds_copies(parts):
     train, holdout, synthetic = (part[IMAGE] for part in parts)
-    verifier = Verifier(FitSettings(network="tiny", num_epochs=16, batch_size=40, learning_rate=3e-3)).fit(train)
+    verifier = Verifier(
+        FitSettings(network="tiny", num_epochs=16, batch_size=40, learning_rate=3e-3)
+    ).fit(train)
     check = verifier.verify(holdout, acquisitions(holdout, seed=3))
     assert check["auc"] > 0.95
     reference = verifier.embed(train)
     strangers = top_scores(verifier.embed(holdout), reference)
     copies = top_scores(verifier.embed(acquisitions(train[:NUM_SYNTHETIC], seed=4)), reference)
     assert np.median(copies) > np.quantile(strangers, 0.9)
-    assert abs(np.median(top_scores(verifier.embed(synthetic), reference)) - np.median(strangers)) < 0.1
+    assert (
+        abs(np.median(top_scores(verifier.embed(synthetic), reference)) - np.median(strangers))
+        < 0.1
+    )
 
 
 def test_patient_pairs():

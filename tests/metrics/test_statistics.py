@@ -20,36 +20,53 @@ def test_equal_to_the_libraries(rng):
     assert statistics.auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
     assert statistics.kappa(labels, other) == pytest.approx(cohen_kappa_score(labels, other))
     assert statistics.f1(labels, other) == pytest.approx(f1_score(labels, other))
-    assert statistics.pearson(scores, labels) == pytest.approx(stats.pearsonr(scores, labels).statistic)
-    assert statistics.spearman(scores, labels) == pytest.approx(stats.spearmanr(scores, labels).statistic)
+    assert statistics.pearson(scores, labels) == pytest.approx(
+        stats.pearsonr(scores, labels).statistic
+    )
+    assert statistics.spearman(scores, labels) == pytest.approx(
+        stats.spearmanr(scores, labels).statistic
+    )
 
 
 def test_what_cannot_be_computed_is_nan():
     ones = np.ones(5)
     for value in (
-        statistics.auc(ones, np.arange(5)), statistics.kappa(ones, ones), statistics.f1(0 * ones, 0 * ones),
-        statistics.pearson(ones, np.arange(5)), statistics.spearman([1.0, 2.0], [1.0, 2.0]),
-        statistics.macro_f1(np.zeros((5, 2)), np.ones((5, 2))), statistics.total_variation([], ["a"]),
+        statistics.auc(ones, np.arange(5)),
+        statistics.kappa(ones, ones),
+        statistics.f1(0 * ones, 0 * ones),
+        statistics.pearson(ones, np.arange(5)),
+        statistics.spearman([1.0, 2.0], [1.0, 2.0]),
+        statistics.macro_f1(np.zeros((5, 2)), np.ones((5, 2))),
+        statistics.total_variation([], ["a"]),
         statistics.bootstrap(lambda rows: 1.0, 0).value,
-    ):  # fmt: skip
+    ):
         assert np.isnan(value)
 
 
 def test_several_figures_share_their_resamples(rng):
     values, patients = rng.normal(size=(30, 2)), np.arange(30) // 2
     several = statistics.bootstrap_each(lambda rows: values[rows].mean(axis=0), 30, patients, 50, 3)
-    single = [statistics.bootstrap(lambda rows, k=k: values[rows, k].mean(), 30, patients, 50, 3) for k in range(2)]
+    single = [
+        statistics.bootstrap(lambda rows, k=k: values[rows, k].mean(), 30, patients, 50, 3)
+        for k in range(2)
+    ]
     for estimate, alone in zip(several, single, strict=True):
-        assert [estimate.value, estimate.low, estimate.high] == pytest.approx([alone.value, alone.low, alone.high])
+        assert [estimate.value, estimate.low, estimate.high] == pytest.approx(
+            [alone.value, alone.low, alone.high]
+        )
 
 
 def test_shuffled_pairs_never_keep_their_own(rng):
     seen = []
     labels = rng.random(12) < 0.5
-    figures = statistics.shuffled_each(lambda p: seen.append(p) or [(labels == labels[p]).mean(), np.nan], 12, 200)
+    figures = statistics.shuffled_each(
+        lambda p: seen.append(p) or [(labels == labels[p]).mean(), np.nan], 12, 200
+    )
     assert len(seen) == 11 and all((partner != np.arange(12)).all() for partner in seen)
     assert all(sorted(partner) == list(range(12)) for partner in seen)
-    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]  # every other study once: exactly the mean of all pairs
+    pairs = [
+        (i, j) for i in range(12) for j in range(12) if i != j
+    ]  # every other study once: exactly the mean of all pairs
     assert figures[0].value == pytest.approx(np.mean([labels[i] == labels[j] for i, j in pairs]))
     assert figures[0].low <= figures[0].value <= figures[0].high and np.isnan(figures[1].value)
     with pytest.raises(ValueError, match="two rows or more, got 1"):
@@ -63,17 +80,23 @@ def test_correlations_leave_missing_values_out():
 def test_interval_is_seeded_and_covers_the_truth(rng):
     """95% intervals of a mean cover it in most of 60 repetitions."""
     samples = rng.normal(3, 1, (60, 40))
-    estimates = [statistics.bootstrap(lambda rows, x=x: x[rows].mean(), 40, num_resamples=200) for x in samples]
+    estimates = [
+        statistics.bootstrap(lambda rows, x=x: x[rows].mean(), 40, num_resamples=200)
+        for x in samples
+    ]
     assert np.mean([e.low < 3 < e.high for e in estimates]) > 0.85
-    assert estimates[0] == statistics.bootstrap(lambda rows: samples[0][rows].mean(), 40, num_resamples=200)
+    assert estimates[0] == statistics.bootstrap(
+        lambda rows: samples[0][rows].mean(), 40, num_resamples=200
+    )
     assert estimates[0].n == 40
 
 
 def test_rows_of_a_patient_stay_together(rng):
-    """Ten copies of each patient add no evidence: by patient the interval keeps its width, by row it shrinks."""
+    """Ten copies of each patient add no evidence: by patient the interval keeps its width, by row
+    it shrinks."""
     x = rng.normal(0, 1, 30)
     copies, patients = np.repeat(x, 10), np.repeat(np.arange(30), 10)
-    width = lambda e: e.high - e.low  # noqa: E731
+    width = lambda e: e.high - e.low
     once = width(statistics.bootstrap(lambda rows: x[rows].mean(), 30))
     by_patient = width(statistics.bootstrap(lambda rows: copies[rows].mean(), 300, patients))
     by_row = width(statistics.bootstrap(lambda rows: copies[rows].mean(), 300))
@@ -85,7 +108,9 @@ def test_rows_of_a_patient_stay_together(rng):
 def test_paired_difference_sees_the_same_rows(rng):
     """Two noisy copies that differ by a constant: the paired interval is that constant."""
     x = rng.normal(0, 5, 50)
-    estimate = statistics.paired_difference(lambda r: (x[r] + 0.1).mean(), lambda r: x[r].mean(), 50)
+    estimate = statistics.paired_difference(
+        lambda r: (x[r] + 0.1).mean(), lambda r: x[r].mean(), 50
+    )
     assert estimate.low == pytest.approx(0.1) and estimate.high == pytest.approx(0.1)
 
 
@@ -99,6 +124,10 @@ def test_marginals_stand_beside_real_rows():
     real = [{"sex": "m", "rate": 10.0 + i} for i in range(20)] + [{"sex": "f", "rate": None}]
     shifted = [{"sex": "f", "rate": 100.0 + i} for i in range(20)]
     sex, rate = statistics.column_marginals(real, shifted, real)
-    assert sex["value"] == pytest.approx(20 / 21) and sex["real_vs_real"] == 0 and sex["distance"] == "total variation"
+    assert (
+        sex["value"] == pytest.approx(20 / 21)
+        and sex["real_vs_real"] == 0
+        and sex["distance"] == "total variation"
+    )
     assert rate["value"] == 1 and rate["real_vs_real"] == 0 and rate["n"] == [20, 20, 20]
     assert rate["real"]["mean"] == pytest.approx(19.5)

@@ -25,15 +25,23 @@ def data(n: int, seed: int) -> LabelledImages:
 def test_findings_are_learned_and_shuffled_labels_are_chance():
     train, test = data(200, 0), data(200, 1)
     everything = np.arange(200)
-    learned = utility.scores_of(test.labels, utility.train_and_predict(train, test.images, SETTINGS))
+    learned = utility.scores_of(
+        test.labels, utility.train_and_predict(train, test.images, SETTINGS)
+    )
     assert learned["auroc macro"](everything) > 0.9 and learned["f1 macro"](everything) > 0.7
     order = np.random.default_rng(0).permutation(200)
     shuffled = LabelledImages(train.images, train.labels[order])
-    chance = utility.scores_of(test.labels, utility.train_and_predict(shuffled, test.images, SETTINGS))
+    chance = utility.scores_of(
+        test.labels, utility.train_and_predict(shuffled, test.images, SETTINGS)
+    )
     assert 0.3 < chance["auroc macro"](everything) < 0.7
-    paired = utility.paired_test(learned["auroc macro"], chance["auroc macro"], 200, num_resamples=100)
+    paired = utility.paired_test(
+        learned["auroc macro"], chance["auroc macro"], 200, num_resamples=100
+    )
     assert paired.p < 0.05 and paired.difference.low > 0
-    same = utility.paired_test(learned["auroc macro"], learned["auroc macro"], 200, num_resamples=100)
+    same = utility.paired_test(
+        learned["auroc macro"], learned["auroc macro"], 200, num_resamples=100
+    )
     assert same.p == 1 and same.difference.value == 0
 
 
@@ -41,7 +49,9 @@ def test_seeds_are_reproducible_and_differ():
     train, test = data(60, 0), data(20, 1)
     first = utility.train_and_predict(train, test.images, SETTINGS, seeds=(0, 1))
     again = utility.train_and_predict(train, test.images, SETTINGS, seeds=(0, 1))
-    assert np.array_equal(first.scores, again.scores) and not np.allclose(first.scores[0], first.scores[1])
+    assert np.array_equal(first.scores, again.scores) and not np.allclose(
+        first.scores[0], first.scores[1]
+    )
     assert first.scores.shape == (2, 20, 2) and first.thresholds.shape == (2, 2)
 
 
@@ -52,8 +62,12 @@ def test_averages_are_those_of_sklearn():
     figures = utility.scores_of(truth, utility.Prediction(scores[None], np.full((1, 3), 0.6)))
     rows = np.arange(300)
     for average in utility.AVERAGES:
-        assert figures[f"auroc {average}"](rows) == pytest.approx(roc_auc_score(truth, scores, average=average))
-        assert figures[f"f1 {average}"](rows) == pytest.approx(f1_score(truth, scores >= 0.6, average=average))
+        assert figures[f"auroc {average}"](rows) == pytest.approx(
+            roc_auc_score(truth, scores, average=average)
+        )
+        assert figures[f"f1 {average}"](rows) == pytest.approx(
+            f1_score(truth, scores >= 0.6, average=average)
+        )
     assert figures["auroc 1"](rows) == pytest.approx(roc_auc_score(truth[:, 1], scores[:, 1]))
 
 
@@ -72,7 +86,9 @@ def test_seeds_apart_have_the_mean_of_seeds_together():
     for figure in ("auroc macro", "f1 macro"):
         apart = utility.by_seed(truth, prediction, figure)
         assert len(set(apart)) == 3
-        assert np.mean(apart) == pytest.approx(utility.scores_of(truth, prediction)[figure](np.arange(60)))
+        assert np.mean(apart) == pytest.approx(
+            utility.scores_of(truth, prediction)[figure](np.arange(60))
+        )
 
 
 def test_best_threshold():
@@ -86,7 +102,9 @@ def test_class_prior_says_yes_always():
     figures = utility.scores_of(test.labels, utility.class_prior(train.labels, 100))
     rows, known = np.arange(100), ~np.isnan(test.labels[:, 0])
     prevalence = test.labels[known, 0].mean()
-    assert figures["auroc macro"](rows) == 0.5 and figures["f1 0"](rows) == pytest.approx(2 * prevalence / (1 + prevalence))
+    assert figures["auroc macro"](rows) == 0.5 and figures["f1 0"](rows) == pytest.approx(
+        2 * prevalence / (1 + prevalence)
+    )
 
 
 def test_balancing_brings_positives_together():
@@ -102,12 +120,24 @@ def test_balancing_brings_positives_together():
 
 def test_scarcity_counts():
     assert [utility.scarcity_counts(s, 100, 100, total=100) for s in utility.SHARES] == [
-        (100, 0), (75, 25), (50, 50), (25, 75), (10, 90), (5, 95),
-    ]  # fmt: skip
+        (100, 0),
+        (75, 25),
+        (50, 50),
+        (25, 75),
+        (10, 90),
+        (5, 95),
+    ]
     assert [utility.scarcity_counts(s, 10, 200) for s in utility.SHARES] == [
-        (10, 0), (10, 3), (10, 10), (10, 30), (10, 90), (10, 190),
-    ]  # fmt: skip
-    with pytest.raises(ValueError, match="95% synthetic needs 10 real and 190 synthetic images, got 10 and 100"):
+        (10, 0),
+        (10, 3),
+        (10, 10),
+        (10, 30),
+        (10, 90),
+        (10, 190),
+    ]
+    with pytest.raises(
+        ValueError, match="95% synthetic needs 10 real and 190 synthetic images, got 10 and 100"
+    ):
         utility.scarcity_counts(0.95, 10, 100)
 
 
@@ -129,7 +159,9 @@ def test_bad_input_says_what_is_wrong():
     with pytest.raises(ValueError, match="10 training images or more, got 4"):
         utility.train_and_predict(train.take(np.arange(4)), train.images, SETTINGS)
     with pytest.raises(ValueError, match="nothing to learn"):
-        utility.train_and_predict(LabelledImages(train.images, np.zeros((60, 2))), train.images, SETTINGS)
+        utility.train_and_predict(
+            LabelledImages(train.images, np.zeros((60, 2))), train.images, SETTINGS
+        )
     with pytest.raises(ValueError, match="test images: 60 of 60 images hold NaN"):
         utility.train_and_predict(train, np.full((60, 16, 16), np.nan), SETTINGS)
     with pytest.raises(ValueError, match="1, 0 or NaN"):
@@ -147,5 +179,7 @@ def test_densenet_learns_from_scratch():
     train, test = data(60, 0), data(60, 1)
     images = [np.kron(part.images, np.ones((1, 2, 2), np.float32)) for part in (train, test)]
     settings = FitSettings(network="densenet121", num_epochs=3, batch_size=16, learning_rate=1e-3)
-    prediction = utility.train_and_predict(LabelledImages(images[0], train.labels), images[1], settings)
+    prediction = utility.train_and_predict(
+        LabelledImages(images[0], train.labels), images[1], settings
+    )
     assert utility.scores_of(test.labels, prediction)["auroc macro"](np.arange(60)) > 0.6

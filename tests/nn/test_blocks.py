@@ -1,4 +1,5 @@
-"""torch.compile and gradient checkpointing of the blocks of real denoisers: what they compute stays, and both really act."""
+"""torch.compile and gradient checkpointing of the blocks of real denoisers: what they compute
+stays, and both really act."""
 
 import pytest
 import torch
@@ -18,7 +19,10 @@ def step(model, name: str, rows: int = BATCH) -> dict[str, torch.Tensor]:
     condition = model.condition(given, torch.ones(rows, 2, dtype=torch.bool))
     out = model(normal(rows, *SHAPES[name]), torch.full((rows,), 600.0), condition)
     out.square().mean().backward()
-    return {"out": out.detach(), **{n: p.grad for n, p in model.named_parameters() if p.grad is not None}}
+    return {
+        "out": out.detach(),
+        **{n: p.grad for n, p in model.named_parameters() if p.grad is not None},
+    }
 
 
 def fresh(name: str):
@@ -27,14 +31,17 @@ def fresh(name: str):
 
 def test_blocks_are_the_members_of_the_outermost_lists():
     inner = nn.Sequential(nn.ModuleList([nn.Linear(2, 2)]), nn.Linear(2, 2))
-    network = nn.Sequential(nn.Linear(2, 2), nn.ModuleList([inner, None, nn.ReLU(), nn.Linear(2, 2)]))
+    network = nn.Sequential(
+        nn.Linear(2, 2), nn.ModuleList([inner, None, nn.ReLU(), nn.Linear(2, 2)])
+    )
     assert blocks(network) == [inner, network[1][3]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_compiled_blocks_compute_the_same(recomputed, name="slots"):
-    """Also with gradient checkpointing, also for another number of rows, and every block is compiled, none given up.
+    """Also with gradient checkpointing, also for another number of rows, and every block is
+    compiled, none given up.
     Compiling an image denoiser takes minutes: tests/training/test_speed.py trains one."""
     plain, model = fresh(name), fresh(name)
     if recomputed:

@@ -9,7 +9,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medcodi.nn import weights
-from medcodi.nn.weights import CONFIG, WEIGHTS, checksum, load_config, load_module, save_module, weights_hash, without_values
+from medcodi.nn.weights import (
+    CONFIG,
+    WEIGHTS,
+    checksum,
+    load_config,
+    load_module,
+    save_module,
+    weights_hash,
+    without_values,
+)
 
 
 def module(seed: int = 0, width: int = 3) -> nn.Module:
@@ -20,7 +29,10 @@ def module(seed: int = 0, width: int = 3) -> nn.Module:
 
 
 def equal(a: nn.Module, b: nn.Module) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 @pytest.fixture
@@ -76,7 +88,11 @@ def test_without_values_ends_with_an_error():
     before = (nn.Module.register_parameter, nn.Module.register_buffer, nn.init.kaiming_uniform_)
     with pytest.raises(RuntimeError), without_values():
         raise RuntimeError
-    assert (nn.Module.register_parameter, nn.Module.register_buffer, nn.init.kaiming_uniform_) == before
+    assert (
+        nn.Module.register_parameter,
+        nn.Module.register_buffer,
+        nn.init.kaiming_uniform_,
+    ) == before
     assert not nn.Linear(1, 1).weight.is_meta
 
 
@@ -88,9 +104,15 @@ def test_without_values_initialises_what_is_no_parameter():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("0.bias"), r"does not fit this recipe. Missing keys: \['0.bias'\] \(1\)"),
+        (
+            lambda state: state.pop("0.bias"),
+            r"does not fit this recipe. Missing keys: \['0.bias'\] \(1\)",
+        ),
         (lambda state: state.update(extra=torch.zeros(1)), r"Unexpected keys: \['extra'\] \(1\)"),
-        (lambda state: state.update({"0.weight": torch.zeros(4, 2)}), r"0.weight: file \(4, 2\), model \(3, 2\)"),
+        (
+            lambda state: state.update({"0.weight": torch.zeros(4, 2)}),
+            r"0.weight: file \(4, 2\), model \(3, 2\)",
+        ),
     ],
 )
 def test_loads_are_strict_and_leave_the_module_as_it_was(folder, change, message):
@@ -132,8 +154,10 @@ def fail_on_the_new_folder(source, target):
         ("os.replace", {}, fail_on_the_new_folder, OSError),
         (None, {"not json": object()}, None, TypeError),
     ],
-)  # fmt: skip
-def test_a_failed_save_leaves_the_old_folder_and_nothing_else(folder, monkeypatch, name, config, failure, error):
+)
+def test_a_failed_save_leaves_the_old_folder_and_nothing_else(
+    folder, monkeypatch, name, config, failure, error
+):
     before = weights_hash(folder)
     if name:
         monkeypatch.setattr(f"medcodi.nn.weights.{name}", failure)
@@ -159,6 +183,10 @@ def test_the_hash_follows_the_weights_and_nothing_else(folder, tmp_path):
     with torch.no_grad():
         changed[1].bias += 1e-6
     save_module(changed, tmp_path / "changed", {"step": 5})
-    assert weights_hash(folder) == weights_hash(tmp_path / "same") != weights_hash(tmp_path / "changed")
+    assert (
+        weights_hash(folder)
+        == weights_hash(tmp_path / "same")
+        != weights_hash(tmp_path / "changed")
+    )
     assert checksum(folder) == checksum(tmp_path / "same") != checksum(tmp_path / "changed")
     assert len(weights_hash(folder)) == 16 and weights.WEIGHTS == "model.safetensors"

@@ -15,12 +15,20 @@ def predictions(pipe, guidance, closed_form, outputs=("frontal", "report"), prom
         encoding = pipe.encoders[family.modality(prompt).group](normal(2, 1, 16, 16).sigmoid())
         encoding.latents = normal(2, *shape, seed=3)
         conditions = Conditions({prompt: encoding}, {prompt: torch.ones(2, dtype=torch.bool)})
-        latents = {n: normal(2, *family.latent_shape(family.modality(n).group), seed=i) for i, n in enumerate(outputs)}
+        latents = {
+            n: normal(2, *family.latent_shape(family.modality(n).group), seed=i)
+            for i, n in enumerate(outputs)
+        }
         try:
             for name, model in models.items():
                 model.linear_coupling = kept[name] if closed_form else None
-            timesteps, scales = dict.fromkeys(outputs, torch.tensor(400.0)), dict.fromkeys(outputs, guidance)
-            return predict(models, pipe.environments, family.objective, latents, timesteps, conditions, scales)
+            timesteps, scales = (
+                dict.fromkeys(outputs, torch.tensor(400.0)),
+                dict.fromkeys(outputs, guidance),
+            )
+            return predict(
+                models, pipe.environments, family.objective, latents, timesteps, conditions, scales
+            )
         finally:
             for name, model in models.items():
                 model.linear_coupling = kept[name]
@@ -28,10 +36,13 @@ def predictions(pipe, guidance, closed_form, outputs=("frontal", "report"), prom
 
 @pytest.mark.parametrize("guidance", [0.0, 3.0])
 def test_guidance_leaves_the_share_of_partners_alone(tiny_pipeline, guidance):
-    """Guided as well, it would be (1 - g) times what partners say without prompts, which is more than with them."""
+    """Guided as well, it would be (1 - g) times what partners say without prompts, which is more
+    than with them."""
     shares = []
     for scale in (1.0, guidance):
-        with_partners, alone = (predictions(tiny_pipeline, scale, closed_form) for closed_form in (True, False))
+        with_partners, alone = (
+            predictions(tiny_pipeline, scale, closed_form) for closed_form in (True, False)
+        )
         shares.append({name: with_partners[name] - alone[name] for name in alone})
     for name, share in shares[0].items():
         assert share.abs().max() > 1e-3

@@ -1,4 +1,5 @@
-"""The pipeline: every route, samples that do not depend on each other, strict loading, and its errors."""
+"""The pipeline: every route, samples that do not depend on each other, strict loading, and its
+errors."""
 
 import itertools
 import json
@@ -27,7 +28,9 @@ VALUES = {
 ROUTES = [
     (prompts, outputs)
     for roles in itertools.product("po-", repeat=4)
-    for prompts, outputs in [tuple(tuple(n for n, r in zip(NAMES, roles, strict=True) if r == role) for role in "po")]
+    for prompts, outputs in [
+        tuple(tuple(n for n, r in zip(NAMES, roles, strict=True) if r == role) for role in "po")
+    ]
     if outputs
 ]
 
@@ -65,13 +68,18 @@ def test_there_are_65_routes():
     assert sum(not prompts for prompts, _ in ROUTES) == 15
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: "-to-".join("+".join(part) or "nothing" for part in route))
+@pytest.mark.parametrize(
+    "route", ROUTES, ids=lambda route: "-to-".join("+".join(part) or "nothing" for part in route)
+)
 def test_every_prompt_subset_to_every_output_subset(pipe, route):
     prompts, outputs = route
     out = pipe(
-        {name: VALUES[name] for name in prompts}, outputs, num_inference_steps=2, generator=seeded(),
+        {name: VALUES[name] for name in prompts},
+        outputs,
+        num_inference_steps=2,
+        generator=seeded(),
         num_images_per_prompt=1 if prompts else 2,
-    )  # fmt: skip
+    )
     assert list(out.values) == list(outputs) and len(out) == 2
     for name in outputs:
         assert len(out[name]) == 2 and torch.isfinite(out.latents[name]).all()
@@ -88,7 +96,10 @@ def test_every_prompt_subset_to_every_output_subset(pipe, route):
 
 
 def test_same_generator_same_output_bit_for_bit(pipe):
-    first, second = (pipe({"report": "Clear lungs."}, num_inference_steps=2, generator=seeded(3)) for _ in range(2))
+    first, second = (
+        pipe({"report": "Clear lungs."}, num_inference_steps=2, generator=seeded(3))
+        for _ in range(2)
+    )
     other = pipe({"report": "Clear lungs."}, num_inference_steps=2, generator=seeded(4))
     for name in first.values:
         assert torch.equal(first.latents[name], second.latents[name])
@@ -99,19 +110,27 @@ def test_same_generator_same_output_bit_for_bit(pipe):
 
 def test_samples_do_not_depend_on_the_batch(pipe):
     prompts = {"report": ["Clear lungs.", "Edema.", "A nodule.", "Cardiomegaly."]}
-    whole, one = (pipe(prompts, num_inference_steps=2, generator=seeded(), batch_size=size) for size in (4, 1))
+    whole, one = (
+        pipe(prompts, num_inference_steps=2, generator=seeded(), batch_size=size) for size in (4, 1)
+    )
     assert_same(whole, one)
     pd.testing.assert_frame_equal(whole.tabular, one.tabular)
 
 
 def test_a_sample_regenerates_alone_from_its_seed(pipe):
     prompts = ["Clear lungs.", "Edema.", "A nodule."]
-    out = pipe({"report": prompts}, num_inference_steps=2, generator=seeded(), num_images_per_prompt=2)
+    out = pipe(
+        {"report": prompts}, num_inference_steps=2, generator=seeded(), num_images_per_prompt=2
+    )
     assert out.prompt_index == [0, 0, 1, 1, 2, 2] and len(set(out.seeds)) == 6
     for i in (0, 3):
-        alone = pipe({"report": prompts[out.prompt_index[i]]}, num_inference_steps=2, seeds=[out.seeds[i]])
+        alone = pipe(
+            {"report": prompts[out.prompt_index[i]]}, num_inference_steps=2, seeds=[out.seeds[i]]
+        )
         for name in out.values:
-            torch.testing.assert_close(alone.latents[name][0], out.latents[name][i], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                alone.latents[name][0], out.latents[name][i], rtol=1e-4, atol=1e-4
+            )
 
 
 def test_one_generator_a_sample(pipe):
@@ -131,13 +150,19 @@ def test_prompts_may_be_absent_in_some_rows(pipe):
     nothing = pipe({}, ["tabular"], 2, seeds=[2])
     both = pipe({"report": "A nodule.", "frontal": frontals[2]}, ["tabular"], 2, seeds=[3])
     for row, alone in enumerate((only_report, nothing, both)):
-        torch.testing.assert_close(out.latents["tabular"][row], alone.latents["tabular"][0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            out.latents["tabular"][row], alone.latents["tabular"][0], rtol=1e-4, atol=1e-4
+        )
 
 
 def test_one_prompt_value_serves_all_rows(pipe):
     frontal = VALUES["frontal"][0]
-    once = pipe({"report": ["Edema.", "A nodule."], "frontal": frontal}, ["tabular"], 2, seeds=[1, 2])
-    twice = pipe({"report": ["Edema.", "A nodule."], "frontal": [frontal] * 2}, ["tabular"], 2, seeds=[1, 2])
+    once = pipe(
+        {"report": ["Edema.", "A nodule."], "frontal": frontal}, ["tabular"], 2, seeds=[1, 2]
+    )
+    twice = pipe(
+        {"report": ["Edema.", "A nodule."], "frontal": [frontal] * 2}, ["tabular"], 2, seeds=[1, 2]
+    )
     assert torch.equal(once.latents["tabular"], twice.latents["tabular"])
 
 
@@ -146,7 +171,10 @@ def test_prompts_and_guidance_matter(pipe):
         return pipe({"report": text}, ["frontal"], 2, seeds=[7], **settings).latents["frontal"]
 
     assert not torch.equal(sample("Edema."), sample("A nodule."))
-    one, three = sample("Edema.", guidance_scale=1.0), sample("Edema.", guidance_scale={"frontal": 3.0})
+    one, three = (
+        sample("Edema.", guidance_scale=1.0),
+        sample("Edema.", guidance_scale={"frontal": 3.0}),
+    )
     assert not torch.equal(one, three)
     assert torch.equal(sample("Edema."), sample("Edema.", guidance_scale=1.5))  # the recipe's
 
@@ -170,7 +198,11 @@ def test_callback_sees_and_changes_latents(pipe):
 
     def zero_at_the_end(pipeline, step, num_steps, latents):
         seen.append((pipeline is pipe, step, num_steps, sorted(latents)))
-        return {name: torch.zeros_like(x) for name, x in latents.items()} if step == num_steps - 1 else None
+        return (
+            {name: torch.zeros_like(x) for name, x in latents.items()}
+            if step == num_steps - 1
+            else None
+        )
 
     out = pipe({}, ["frontal", "tabular"], 3, seeds=[1], callback_on_step_end=zero_at_the_end)
     assert seen == [(True, step, 3, ["frontal", "tabular"]) for step in range(3)]
@@ -180,7 +212,9 @@ def test_callback_sees_and_changes_latents(pipe):
 def test_scheduler_swap(tiny_pipeline):
     before = tiny_pipeline({}, ["frontal"], 3, seeds=[1])
     for name, scheduler in tiny_pipeline.schedulers.items():
-        tiny_pipeline.schedulers[name] = FlowMatchHeunDiscreteScheduler.from_config(scheduler.config)
+        tiny_pipeline.schedulers[name] = FlowMatchHeunDiscreteScheduler.from_config(
+            scheduler.config
+        )
     after = tiny_pipeline({}, ["frontal", "report"], 3, seeds=[1])
     assert torch.isfinite(after.latents["frontal"]).all()
     assert not torch.equal(before.latents["frontal"], after.latents["frontal"])
@@ -208,29 +242,53 @@ def test_encode_prompt_is_the_shared_space(pipe):
 @pytest.mark.parametrize(
     ("prompts", "settings", "match"),
     [
-        ({"fontal": None}, {}, "unknown key 'fontal' in the modalities of this pipeline; did you mean 'frontal'"),
+        (
+            {"fontal": None},
+            {},
+            "unknown key 'fontal' in the modalities of this pipeline; did you mean 'frontal'",
+        ),
         ({}, {"outputs": ["reports"]}, "unknown key 'reports'.*did you mean 'report'"),
-        ({"report": "x"}, {"outputs": ["report", "frontal"]}, r"\['report'\] cannot be prompt and output at once"),
+        (
+            {"report": "x"},
+            {"outputs": ["report", "frontal"]},
+            r"\['report'\] cannot be prompt and output at once",
+        ),
         ({}, {"outputs": []}, r"outputs must name at least one modality, each once; got \[\]"),
         ({}, {"outputs": ["report", "report"]}, "each once"),
         (dict.fromkeys(NAMES), {}, "outputs must name at least one modality"),
-        ({"report": ["a", "b"], "lateral": VALUES["lateral"] * 2}, {}, "prompts must have equal lengths.*'lateral': 4"),
+        (
+            {"report": ["a", "b"], "lateral": VALUES["lateral"] * 2},
+            {},
+            "prompts must have equal lengths.*'lateral': 4",
+        ),
         ({"report": []}, {}, "prompts must have equal lengths"),
-        ({"report": "x"}, {"outputs": ["frontal"], "guidance_scale": {"lateral": 2.0}}, "unknown key 'lateral' in gui"),
+        (
+            {"report": "x"},
+            {"outputs": ["frontal"], "guidance_scale": {"lateral": 2.0}},
+            "unknown key 'lateral' in gui",
+        ),
         ({"report": "  "}, {}, "modality 'report': expected a non-empty text, got '  '"),
         ({"report": 7}, {}, "modality 'report': expected a non-empty text, got 7"),
-        ({"frontal": np.full((SIZE, SIZE), 2.0)}, {}, r"modality 'frontal': a float image must lie in \[0, 1\]"),
+        (
+            {"frontal": np.full((SIZE, SIZE), 2.0)},
+            {},
+            r"modality 'frontal': a float image must lie in \[0, 1\]",
+        ),
         ({"frontal": np.full((SIZE, SIZE), np.nan)}, {}, "NaN|finite|must lie"),
         ({"frontal": np.zeros((8, 8))}, {}, "modality 'frontal': expected an image of 16 x 16"),
         ({"frontal": "a.png"}, {}, "expected a PIL image or a float array"),
-        ({"tabular": {"heart_rat": 80}}, {}, "unknown key 'heart_rat' in a row of 'tabular'; did you mean 'heart_rate"),
+        (
+            {"tabular": {"heart_rat": 80}},
+            {},
+            "unknown key 'heart_rat' in a row of 'tabular'; did you mean 'heart_rate",
+        ),
         ({"tabular": {"is_icu": "maybe"}}, {}, r"column 'is_icu': value 'maybe' is not one of"),
         ({"tabular": 3}, {}, "expected a DataFrame, a dict or a list of dicts, got int"),
         ({}, {"num_inference_steps": 0}, "num_inference_steps must be at least 1, got 0"),
         ({}, {"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1, got 0"),
         ({}, {"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
-)  # fmt: skip
+)
 def test_errors_name_what_is_wrong(pipe, prompts, settings, match):
     with pytest.raises(ValueError, match=match):
         pipe(prompts, **{"num_inference_steps": 1, **settings})
@@ -250,16 +308,23 @@ def test_save_and_load_gives_identical_outputs(pipe, tmp_path):
     loaded = MedCoDiPipeline.from_pretrained(tmp_path / "saved")
     loaded.set_progress_bar_config(disable=True)
     assert loaded.model_hash == pipe.model_hash
-    first, second = (p({"report": "Edema."}, num_inference_steps=2, generator=seeded()) for p in (pipe, loaded))
+    first, second = (
+        p({"report": "Edema."}, num_inference_steps=2, generator=seeded()) for p in (pipe, loaded)
+    )
     for name in first.values:
         assert torch.equal(first.latents[name], second.latents[name])
     pd.testing.assert_frame_equal(first.tabular, second.tabular)
 
 
 def test_a_part_of_the_family(tiny_run):
-    part = MedCoDiPipeline.from_pretrained(tiny_run.run_dir / "pipeline", modalities=["frontal", "report"])
+    part = MedCoDiPipeline.from_pretrained(
+        tiny_run.run_dir / "pipeline", modalities=["frontal", "report"]
+    )
     part.set_progress_bar_config(disable=True)
-    assert part.modalities == ["frontal", "report"] and set(part.autoencoders) == {"radiograph", "report"}
+    assert part.modalities == ["frontal", "report"] and set(part.autoencoders) == {
+        "radiograph",
+        "report",
+    }
     out = part({"report": "Edema."}, num_inference_steps=2)
     assert list(out.values) == ["frontal"]
     with pytest.raises(ValueError, match=r"unknown key 'tabular'.*Valid keys: frontal, report"):
@@ -269,10 +334,14 @@ def test_a_part_of_the_family(tiny_run):
 
 
 def test_missing_files_are_named(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"is no medcodi pipeline: model_index.json is missing.*quickstart"):
+    with pytest.raises(
+        FileNotFoundError, match=r"is no medcodi pipeline: model_index.json is missing.*quickstart"
+    ):
         MedCoDiPipeline.from_pretrained(tmp_path / "nowhere")
     (folder / "diffusion" / "lateral" / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*diffusion/lateral/model.safetensors"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no weights at .*diffusion/lateral/model.safetensors"
+    ):
         MedCoDiPipeline.from_pretrained(folder)
 
 
@@ -281,10 +350,15 @@ def test_other_weights_are_refused(folder):
     weights = load_file(path)
     key = sorted(weights)[0]
     save_file(weights | {key: weights[key] + 1e-3}, path)
-    with pytest.raises(ValueError, match=r"diffusion/report is not what model_index.json describes: its weights hash"):
+    with pytest.raises(
+        ValueError,
+        match=r"diffusion/report is not what model_index.json describes: its weights hash",
+    ):
         MedCoDiPipeline.from_pretrained(folder)
     save_file({k: v for k, v in weights.items() if k != key} | {"stray": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match=rf"does not fit this recipe. Missing keys: \['{key}'\].*\['stray'\]"):
+    with pytest.raises(
+        ValueError, match=rf"does not fit this recipe. Missing keys: \['{key}'\].*\['stray'\]"
+    ):
         MedCoDiPipeline.from_pretrained(folder)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="is not a readable safetensors file"):
@@ -295,7 +369,9 @@ def test_another_class_is_refused(folder):
     path = folder / "model_index.json"
     index = json.loads(path.read_text())
     path.write_text(json.dumps(index | {"_class_name": "StableDiffusionPipeline"}))
-    with pytest.raises(ValueError, match="describes a 'StableDiffusionPipeline', expected 'MedCoDiPipeline'"):
+    with pytest.raises(
+        ValueError, match="describes a 'StableDiffusionPipeline', expected 'MedCoDiPipeline'"
+    ):
         MedCoDiPipeline.from_pretrained(folder)
 
 
@@ -305,7 +381,9 @@ def test_without_stage_3_outputs_are_independent(tiny_run):
     alone = build_pipeline(tiny_run, coupled=False)
     alone.set_progress_bar_config(disable=True)
     assert alone.environments is None
-    pair, single = (alone({}, outputs, 2, seeds=[1]) for outputs in (["frontal", "report"], ["frontal"]))
+    pair, single = (
+        alone({}, outputs, 2, seeds=[1]) for outputs in (["frontal", "report"], ["frontal"])
+    )
     torch.testing.assert_close(pair.latents["frontal"], single.latents["frontal"])
 
 
@@ -314,9 +392,15 @@ def test_compiled_denoisers_change_rounding_only(tiny_pipeline):
     """Guided and not, and for a batch of another size."""
     torch.compiler.reset()
     counters.clear()
-    call = {"prompts": {"report": ["Large left effusion."]}, "outputs": ["frontal", "tabular"], "num_images_per_prompt": 3,
-            "num_inference_steps": 3, "seeds": [1, 2, 3], "batch_size": 2,
-            "guidance_interval": {"frontal": (0.5, 0.9), "tabular": (0.5, 0.9)}}  # fmt: skip
+    call = {
+        "prompts": {"report": ["Large left effusion."]},
+        "outputs": ["frontal", "tabular"],
+        "num_images_per_prompt": 3,
+        "num_inference_steps": 3,
+        "seeds": [1, 2, 3],
+        "batch_size": 2,
+        "guidance_interval": {"frontal": (0.5, 0.9), "tabular": (0.5, 0.9)},
+    }
     plain = tiny_pipeline(**call).latents
     assert tiny_pipeline.compile() is tiny_pipeline
     found = tiny_pipeline(**call).latents
@@ -329,11 +413,17 @@ def test_too_little_memory_names_three_settings(tiny_pipeline):
         torch.empty(1 << 58)
 
     match = (
-        r"too little memory to generate frontal, report\. Three settings reduce it: batch_size \(now 2\), dtype bfloat16 "
+        r"too little memory to generate frontal, report\. Three settings reduce it: batch_size "
+        r"\(now 2\), dtype bfloat16 "
         r"\(now float32\), fewer outputs at once \(now 2\)"
     )
     with pytest.raises(TooLittleMemoryError, match=match):
-        tiny_pipeline(outputs=["frontal", "report"], num_inference_steps=1, batch_size=2, callback_on_step_end=callback)
+        tiny_pipeline(
+            outputs=["frontal", "report"],
+            num_inference_steps=1,
+            batch_size=2,
+            callback_on_step_end=callback,
+        )
 
     def broken(*_):
         raise RuntimeError("shape mismatch")

@@ -1,4 +1,5 @@
-"""Two processes of one training, forked from the test: what torchrun starts, without importing torch twice more."""
+"""Two processes of one training, forked from the test: what torchrun starts, without importing
+torch twice more."""
 
 import os
 import signal
@@ -20,7 +21,8 @@ TOPOLOGIES = {
 
 
 def in_processes(count: int, topology: str, function: Callable[[int], None]) -> list[int]:
-    """Exit codes of `count` processes that call `function(rank)`; as with torchrun, one that fails ends the others."""
+    """Exit codes of `count` processes that call `function(rank)`; as with torchrun, one that fails
+    ends the others."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
@@ -29,7 +31,11 @@ def in_processes(count: int, topology: str, function: Callable[[int], None]) -> 
         sizes = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank}
         process = os.fork()
         if process == 0:
-            os.environ |= {**rendezvous, **TOPOLOGIES[topology], **{k: str(v) for k, v in sizes.items()}}
+            os.environ |= {
+                **rendezvous,
+                **TOPOLOGIES[topology],
+                **{k: str(v) for k, v in sizes.items()},
+            }
             _call(function, rank)
         ranks[process] = rank
     codes = [0] * count

@@ -15,11 +15,11 @@ from medcodi.data.prepared import INDEX
 from medcodi.nn.weights import WEIGHTS
 from medcodi.training import cached, run
 from medcodi.training.cached import cache_key, open_cache
+from medcodi.training.parallel.topology import start
 from medcodi.training.run import Run
 from medcodi.training.task import to_device
 from medcodi.training.tasks.stage2 import Stage2Task
 from medcodi.training.tasks.stage3 import Stage3Task
-from medcodi.training.topology import start
 from tests.tiny import copy_run
 from tests.training.processes import in_processes
 
@@ -42,7 +42,10 @@ def small_shards(monkeypatch):
 def changed(recipe, **sections):
     values = to_dict(recipe)
     for name, arguments in sections.items():
-        values["modalities"][name]["encoder"] = {**values["modalities"][name]["encoder"], **arguments}
+        values["modalities"][name]["encoder"] = {
+            **values["modalities"][name]["encoder"],
+            **arguments,
+        }
     return recipe_from_dict(values, "changed recipe")
 
 
@@ -53,7 +56,10 @@ def everything(cache):
 def files(recipe, name=NAME):
     """Content and time of every shard."""
     paths = sorted((recipe.run_dir / "cache" / "train" / name).glob("*/*"))
-    return {path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in paths}
+    return {
+        path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in paths
+    }
 
 
 def test_one_process_writes_what_the_networks_say_of_64_rows_at_a_time(recipe):
@@ -61,11 +67,16 @@ def test_one_process_writes_what_the_networks_say_of_64_rows_at_a_time(recipe):
     opened = Run(recipe)
     data = opened.data("train", [NAME])
     rows = data.present[:, 0].nonzero()[0]
-    space, autoencoder = opened.shared_space(), opened.autoencoder(opened.family.modality(NAME).group)
+    space, autoencoder = (
+        opened.shared_space(),
+        opened.autoencoder(opened.family.modality(NAME).group),
+    )
     expected = {"latents": [], "embeds": [], "tokens": [], "mask": []}
     for start_row in range(0, len(rows), 64):
         batch = data.batch(rows[start_row : start_row + 64])
-        values = to_device(opened.family.modality(NAME).collate([study.values[NAME] for study in batch]), "cpu")
+        values = to_device(
+            opened.family.modality(NAME).collate([study.values[NAME] for study in batch]), "cpu"
+        )
         with torch.no_grad():
             encoding = space.encode(NAME, values)
             found = (autoencoder.encode(values), encoding.embeds, encoding.tokens, encoding.mask)
@@ -73,11 +84,15 @@ def test_one_process_writes_what_the_networks_say_of_64_rows_at_a_time(recipe):
             expected[name].append(array)
     cache = open_cache(opened, "train", NAME)
     assert np.array_equal(cache.present, data.present[:, 0])
-    assert all(torch.equal(array, torch.cat(expected[name])) for name, array in everything(cache).items())
+    assert all(
+        torch.equal(array, torch.cat(expected[name])) for name, array in everything(cache).items()
+    )
     assert open_cache(opened, "train", NAME) is cache  # opened and compared with its checksums once
 
 
-def test_a_killed_computation_goes_on_with_the_shards_that_are_there(recipe, small_shards, monkeypatch):
+def test_a_killed_computation_goes_on_with_the_shards_that_are_there(
+    recipe, small_shards, monkeypatch
+):
     written = []
 
     def killed(path, studies, arrays):
@@ -97,11 +112,15 @@ def test_a_killed_computation_goes_on_with_the_shards_that_are_there(recipe, sma
     assert len(cache.shards) > 2 and first.items() <= files(recipe).items()  # not touched again
     whole = copy_run(recipe, recipe.run_dir.parent / "whole", without=("cache",))
     uninterrupted = open_cache(Run(whole), "train", NAME)
-    assert all(torch.equal(array, everything(uninterrupted)[name]) for name, array in everything(cache).items())
+    assert all(
+        torch.equal(array, everything(uninterrupted)[name])
+        for name, array in everything(cache).items()
+    )
 
 
 def test_two_processes_write_what_one_does(recipe, small_shards):
-    """Each its own shards, none twice; one that is slow is waited for. A second opening computes nothing."""
+    """Each its own shards, none twice; one that is slow is waited for. A second opening computes
+    nothing."""
     whole = copy_run(recipe, recipe.run_dir.parent / "whole")
 
     def fill(rank):
@@ -121,14 +140,18 @@ def test_two_processes_write_what_one_does(recipe, small_shards):
     cache, alone = open_cache(Run(recipe), "train", NAME), open_cache(Run(whole), "train", NAME)
     assert files(recipe) == before
     assert list(files(whole)) == list(before)
-    assert all(torch.equal(array, everything(alone)[name]) for name, array in everything(cache).items())
+    assert all(
+        torch.equal(array, everything(alone)[name]) for name, array in everything(cache).items()
+    )
 
 
 @pytest.mark.parametrize("make", [lambda opened: Stage2Task(opened, NAME), Stage3Task])
 def test_the_device_of_the_task_computes_its_cache(tiny_run, monkeypatch, make):
     task, devices = make(Run(tiny_run)), []
     monkeypatch.setattr(type(task), "device", torch.device("meta"))
-    monkeypatch.setattr(cached, "open_cache", lambda *about: (devices.append(about[-1]), open_cache(*about[:-1]))[1])
+    monkeypatch.setattr(
+        cached, "open_cache", lambda *about: (devices.append(about[-1]), open_cache(*about[:-1]))[1]
+    )
     task.dataset("train")
     assert set(devices) == {torch.device("meta")}
 
@@ -137,12 +160,15 @@ def test_a_process_that_waits_in_vain_says_for_what(recipe, small_shards, monkey
     monkeypatch.setattr(cached, "_processes", lambda: (1, 2))  # the other one never runs
     monkeypatch.setattr(cached, "POLL", 0.0)
     monkeypatch.setattr(cached, "PATIENCE", 0.0)
-    with pytest.raises(TimeoutError, match=r"00000.safetensors was not written in 0 s: .* Rerun the same command"):
+    with pytest.raises(
+        TimeoutError, match=r"00000.safetensors was not written in 0 s: .* Rerun the same command"
+    ):
         open_cache(Run(recipe), "train", NAME)
 
 
 def test_the_key_is_of_all_that_makes_a_row(recipe, tiny_prepared, tmp_path):
-    """Weights alone do not tell: those of a pool without parameters are the same for any number of tokens."""
+    """Weights alone do not tell: those of a pool without parameters are the same for any number of
+    tokens."""
     key = cache_key(Run(recipe), NAME)
     assert cache_key(Run(changed(recipe, report={"num_tokens": 3})), NAME) != key
     assert cache_key(Run(changed(recipe, tabular={"num_tokens": 3})), NAME) == key
@@ -173,7 +199,9 @@ def test_a_damaged_shard_is_refused_and_computed_again_once_removed(recipe):
     content[-1] ^= 1
     path.unlink()  # the mapped file stays as it is
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"corrupted: 00000.safetensors .*Remove the folder, it is computed again"):
+    with pytest.raises(
+        ValueError, match=r"corrupted: 00000.safetensors .*Remove the folder, it is computed again"
+    ):
         open_cache(Run(recipe), "train", NAME)
     shutil.rmtree(recipe.run_dir / "cache" / "train" / NAME)
     again = everything(open_cache(Run(recipe), "train", NAME))
@@ -183,7 +211,9 @@ def test_a_damaged_shard_is_refused_and_computed_again_once_removed(recipe):
 def test_weights_are_hashed_once_until_the_file_changes(recipe, monkeypatch):
     hashed = []
     weights_hash = run.weights_hash
-    monkeypatch.setattr(run, "weights_hash", lambda folder: (hashed.append(folder), weights_hash(folder))[1])
+    monkeypatch.setattr(
+        run, "weights_hash", lambda folder: (hashed.append(folder), weights_hash(folder))[1]
+    )
     first = [Run(recipe).hash("stage1"), Run(recipe).hash("stage1")]
     assert first[0] == first[1] and len(hashed) == 1
     path = recipe.run_dir / "stage1" / "export" / WEIGHTS
@@ -195,7 +225,9 @@ def test_weights_are_hashed_once_until_the_file_changes(recipe, monkeypatch):
 
 def test_rows_that_are_encoded_at_once_change_the_rounding_only(recipe):
     whole = everything(open_cache(Run(recipe), "train", NAME))
-    fewer = copy_run(recipe, recipe.run_dir.parent / "fewer", without=("cache",), data={"cache_batch": 5})
+    fewer = copy_run(
+        recipe, recipe.run_dir.parent / "fewer", without=("cache",), data={"cache_batch": 5}
+    )
     for name, array in everything(open_cache(Run(fewer), "train", NAME)).items():
         torch.testing.assert_close(array, whole[name], rtol=1e-5, atol=1e-5)
 

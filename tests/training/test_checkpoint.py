@@ -27,7 +27,9 @@ def stopped(tiny_run, tmp_path):
     """A run with the checkpoints step_2 and step_4."""
     recipe = stage2_recipe(tiny_run, tmp_path, checkpoint_every=2)
     with pytest.raises(TrainingInterrupted):
-        fit_stage2(recipe, Hooked(Run(recipe), "tabular", 4, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        fit_stage2(
+            recipe, Hooked(Run(recipe), "tabular", 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        )
     return recipe, checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")
 
 
@@ -41,7 +43,9 @@ def test_damaged_checkpoint_is_named(stopped, damage):
         path.unlink()
     else:
         path.write_bytes(data[: len(data) // 2] if damage in ("cut", "meta") else data)
-    with pytest.raises(CheckpointError, match=rf"step_4/{path.name} is damaged .*step_4 to resume from step_2"):
+    with pytest.raises(
+        CheckpointError, match=rf"step_4/{path.name} is damaged .*step_4 to resume from step_2"
+    ):
         train_stage(recipe, "stage2")
 
 

@@ -36,7 +36,8 @@ LATER = ("stage2", "stage3", "pipeline")  # what a fresh stage 2 makes
 
 
 class Hooked(Stage2Task):
-    """Stage 2 that calls `hook` in the forward pass of training step `at` (counted from 1 in this process)."""
+    """Stage 2 that calls `hook` in the forward pass of training step `at` (counted from 1 in this
+    process)."""
 
     def __init__(self, run, name, at, hook):
         super().__init__(run, name)
@@ -60,7 +61,9 @@ def exported(recipe, label):
 
 
 def losses(recipe, label):
-    return [(row["step"], row["loss"]) for row in read_metrics(recipe.run_dir / label / "metrics.jsonl")]
+    return [
+        (row["step"], row["loss"]) for row in read_metrics(recipe.run_dir / label / "metrics.jsonl")
+    ]
 
 
 def assert_same_weights(a, b):
@@ -95,18 +98,24 @@ def test_same_seed_same_losses_bit_for_bit(tiny_run, tmp_path):
         train_stage(recipe, "stage2")
     first, second, other = (losses(recipe, "stage2/tabular") for recipe in recipes)
     assert len(first) == 6 and first == second
-    assert first[0] == other[0] and first[2:] != other[2:]  # the learning rate acts from the first update on
+    assert (
+        first[0] == other[0] and first[2:] != other[2:]
+    )  # the learning rate acts from the first update on
     assert_same_weights(*(exported(recipe, "stage2/tabular") for recipe in recipes[:2]))
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_equals_uninterrupted(tiny_run, tmp_path, signal_number):
     settings = {"ema_decay": 0.9, "validate_every": 2, "checkpoint_every": 3}
-    whole, broken = (stage2_recipe(tiny_run, tmp_path / folder, **settings) for folder in ("whole", "broken"))
+    whole, broken = (
+        stage2_recipe(tiny_run, tmp_path / folder, **settings) for folder in ("whole", "broken")
+    )
     train_stage(whole, "stage2")
     handler = signal.getsignal(signal_number)
     task = Hooked(Run(broken), "tabular", at=4, hook=lambda: os.kill(os.getpid(), signal_number))
-    with pytest.raises(TrainingInterrupted, match="stage2/tabular stopped at step 4; rerun the same command"):
+    with pytest.raises(
+        TrainingInterrupted, match="stage2/tabular stopped at step 4; rerun the same command"
+    ):
         fit_stage2(broken, task)
     assert signal.getsignal(signal_number) is handler
     folder = broken.run_dir / "stage2" / "tabular"
@@ -114,13 +123,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(tiny_run, tmp_path, signal
     assert not (folder / "export").exists()
     train_stage(broken, "stage2")
     assert_same_weights(exported(whole, "stage2/tabular"), exported(broken, "stage2/tabular"))
-    assert losses(whole, "stage2/tabular") == losses(broken, "stage2/tabular")  # no step twice, none left out
+    assert losses(whole, "stage2/tabular") == losses(
+        broken, "stage2/tabular"
+    )  # no step twice, none left out
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "stage1", "stage3"])
 def test_every_stage_resumes_after_a_kill(tiny_run, tmp_path, stage, monkeypatch):
     """A kill -9 leaves the last checkpoint (and rows in metrics.jsonl after it)."""
-    settings = {"modality": "report" if stage == "autoencoder" else None, "num_steps": 6, "checkpoint_every": 2}
+    settings = {
+        "modality": "report" if stage == "autoencoder" else None,
+        "num_steps": 6,
+        "checkpoint_every": 2,
+    }
     whole, broken = (
         copy_run(tiny_run, tmp_path / folder, without=(stage, "pipeline"), **{stage: settings})
         for folder in ("whole", "broken")
@@ -129,13 +144,18 @@ def test_every_stage_resumes_after_a_kill(tiny_run, tmp_path, stage, monkeypatch
     label = "autoencoder/report" if stage == "autoencoder" else stage
     process = os.fork()
     if process == 0:  # dies in step 6, before its checkpoint, as under kill -9
-        monkeypatch.setattr("medcodi.training.loop.EMA.update", lambda self, step: step == 6 and os._exit(9))
+        monkeypatch.setattr(
+            "medcodi.training.loop.EMA.update", lambda self, step: step == 6 and os._exit(9)
+        )
         try:
             train_stage(broken, stage)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
-    assert [p.name for p in checkpoints(broken.run_dir / label / "checkpoints")] == ["step_2", "step_4"]
+    assert [p.name for p in checkpoints(broken.run_dir / label / "checkpoints")] == [
+        "step_2",
+        "step_4",
+    ]
     assert losses(broken, label)[-1][0] == 5
     with open(broken.run_dir / label / "metrics.jsonl", "a") as file:
         file.write('{"step": 6, "spl')  # a row that the kill cut short
@@ -145,12 +165,15 @@ def test_every_stage_resumes_after_a_kill(tiny_run, tmp_path, stage, monkeypatch
 
 
 def test_a_signal_to_the_whole_group_lets_the_readers_live(tiny_run, tmp_path):
-    """As a scheduler, a terminal or torchrun sends it: worker processes that died of it would fail the checkpoint."""
+    """As a scheduler, a terminal or torchrun sends it: worker processes that died of it would fail
+    the checkpoint."""
     recipe = stage2_recipe(tiny_run, tmp_path)
     recipe.data.num_workers = 2
 
     def signal_group():
-        subprocess.run(["kill", "-TERM", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True)
+        subprocess.run(
+            ["kill", "-TERM", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True
+        )
         time.sleep(0.3)  # readers that the signal ends are gone by then
 
     process = os.fork()
@@ -166,7 +189,9 @@ def test_a_signal_to_the_whole_group_lets_the_readers_live(tiny_run, tmp_path):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
-    assert [p.name for p in checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")] == ["step_3"]
+    assert [p.name for p in checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")] == [
+        "step_3"
+    ]
     recipe.data.num_workers = 0
     train_stage(recipe, "stage2")
     assert [step for step, _ in losses(recipe, "stage2/tabular")] == [1, 2, 3, 4, 5, 6]
@@ -189,7 +214,9 @@ def test_script_exits_with_130_and_resumes(tiny_run, tmp_path, caplog):
     step = int(checkpoint.name.split("_")[1])
     assert 3 <= step < 200
     with caplog.at_level(logging.INFO):
-        main("stage2", ["--config", str(path), "checkpoint_every=60"])  # does not change what is learned
+        main(
+            "stage2", ["--config", str(path), "checkpoint_every=60"]
+        )  # does not change what is learned
     assert f"resuming {folder} at step {step}" in caplog.text
     assert (folder / "export" / "done.json").is_file()
     assert [row["step"] for row in read_metrics(folder / "metrics.jsonl")] == list(range(1, 201))
@@ -209,12 +236,18 @@ def test_finished_stage_is_skipped(tiny_run, tmp_path, caplog):
 def test_checkpoint_of_another_recipe_is_refused(tiny_run, tmp_path):
     recipe = stage2_recipe(tiny_run, tmp_path)
     with pytest.raises(TrainingInterrupted):
-        fit_stage2(recipe, Hooked(Run(recipe), "tabular", 2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
-    described = [recipe.run_dir / "stage2" / "tabular" / name for name in ("config.yaml", "environment.json")]
+        fit_stage2(
+            recipe, Hooked(Run(recipe), "tabular", 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        )
+    described = [
+        recipe.run_dir / "stage2" / "tabular" / name for name in ("config.yaml", "environment.json")
+    ]
     before = [path.read_text() for path in described]
     described[1].write_text("of the run")
     recipe.stage2.optim.lr = 0.5
-    with pytest.raises(ValueError, match=r"step_2 was made by another recipe .*change the recipe's name"):
+    with pytest.raises(
+        ValueError, match=r"step_2 was made by another recipe .*change the recipe's name"
+    ):
         train_stage(recipe, "stage2")
     assert [path.read_text() for path in described] == [before[0], "of the run"]
 
@@ -223,7 +256,10 @@ def interrupted(recipe, stage):
     """Stop a stage in its third step."""
     with pytest.MonkeyPatch.context() as patched:
         update = EMA.update
-        stop = lambda self, step: (update(self, step), step == 3 and os.kill(os.getpid(), signal.SIGTERM))  # noqa: E731
+        stop = lambda self, step: (
+            update(self, step),
+            step == 3 and os.kill(os.getpid(), signal.SIGTERM),
+        )
         patched.setattr(EMA, "update", stop)
         with pytest.raises(TrainingInterrupted):
             train_stage(recipe, stage)
@@ -231,7 +267,9 @@ def interrupted(recipe, stage):
 
 def test_accumulation_of_means_over_rows_may_change(tiny_run, tmp_path):
     """As from eight GPUs to four of the same micro-batch."""
-    whole, moved = (stage2_recipe(tiny_run, tmp_path / folder, ema_decay=0.9) for folder in ("whole", "moved"))
+    whole, moved = (
+        stage2_recipe(tiny_run, tmp_path / folder, ema_decay=0.9) for folder in ("whole", "moved")
+    )
     train_stage(whole, "stage2")
     interrupted(moved, "stage2")
     moved.stage2.gradient_accumulation_steps = 2
@@ -256,24 +294,37 @@ def test_refused_checkpoint_says_what_differs(tiny_run, tmp_path):
         train_stage(recipe, "stage1")
 
 
-@pytest.mark.parametrize("settings", [{"modality": "frontal"}, {"per_modality": {"frontal": {"num_steps": 1}}}])
+@pytest.mark.parametrize(
+    "settings", [{"modality": "frontal"}, {"per_modality": {"frontal": {"num_steps": 1}}}]
+)
 @pytest.mark.parametrize("stage", ["stage1", "stage3"])
 def test_stage_without_parts_refuses_settings_of_one(tiny_run, tmp_path, stage, settings):
     recipe = copy_run(tiny_run, tmp_path, without=("pipeline",), **{stage: settings})
     (key,) = settings
-    with pytest.raises(ValueError, match=rf"{stage} trains all modalities together.*leave out {stage}\.{key}"):
+    with pytest.raises(
+        ValueError, match=rf"{stage} trains all modalities together.*leave out {stage}\.{key}"
+    ):
         train_stage(recipe, stage)
 
 
-POSITIVE = ("batch_size", "gradient_accumulation_steps", "log_every", "checkpoint_every", "checkpoints_kept")
+POSITIVE = (
+    "batch_size",
+    "gradient_accumulation_steps",
+    "log_every",
+    "checkpoint_every",
+    "checkpoints_kept",
+)
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [
-    *((key, "0", f"{key} must be at least 1, got 0") for key in POSITIVE),
-    ("num_steps", "-1", "num_steps must be at least 0, got -1"),
-    ("mixed_precision", "fp16", "mixed_precision must be no or bf16, got 'fp16'"),
-    ("per_modality", "{tabular: {log_every: 0}}", "log_every must be at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        *((key, "0", f"{key} must be at least 1, got 0") for key in POSITIVE),
+        ("num_steps", "-1", "num_steps must be at least 0, got -1"),
+        ("mixed_precision", "fp16", "mixed_precision must be no or bf16, got 'fp16'"),
+        ("per_modality", "{tabular: {log_every: 0}}", "log_every must be at least 1"),
+    ],
+)
 def test_settings_that_cannot_be_are_refused(tmp_path, key, value, message):
     path = write_recipe(tiny_recipe(tmp_path), tmp_path / "recipe.yaml")
     with pytest.raises(ValueError, match=message):
@@ -282,7 +333,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path, key, value, message):
 
 @pytest.mark.parametrize("interval", [[0.8, 0.1], [0.5], [-0.1, 0.5], [0.5, 1.5]])
 def test_guidance_interval_that_is_none_is_refused(interval):
-    with pytest.raises(ValueError, match=r"modalities\.frontal\.guidance_interval must be \[low, high\]"):
+    with pytest.raises(
+        ValueError, match=r"modalities\.frontal\.guidance_interval must be \[low, high\]"
+    ):
         get_kind("image")("frontal", {"kind": "image", "guidance_interval": interval})
 
 
@@ -296,14 +349,17 @@ def test_non_finite_loss_names_stage_and_step(tiny_run, tmp_path):
     task = Hooked(Run(recipe), "tabular", 4, poison)
     with pytest.raises(NonFiniteLossError, match=r"stage2/tabular, step 4: losses \{'loss': nan\}"):
         fit_stage2(recipe, task)
-    assert [p.name for p in checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")] == ["step_2"]
+    assert [p.name for p in checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")] == [
+        "step_2"
+    ]
     train_stage(recipe, "stage2")  # the last checkpoint is sound
     assert all(torch.isfinite(x).all() for x in exported(recipe, "stage2/tabular").values())
 
 
 @pytest.fixture
 def little_disk():
-    """Call it to let no file grow beyond 64 KiB: the operating system refuses the write, as on a full disk."""
+    """Call it to let no file grow beyond 64 KiB: the operating system refuses the write, as on a
+    full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -378,7 +434,9 @@ def test_stage3_trains_only_coupling_and_environments(tiny_run):
     trained = {key for key in joint if key not in frozen}
     moved = {key for key in trained if not torch.equal(joint[key], fresh[key])}
     assert moved == {key for key in joint if not torch.equal(joint[key], fresh[key])}
-    assert all("coupling" in k or "cross_modal" in k or k.startswith("environments.") for k in trained)
+    assert all(
+        "coupling" in k or "cross_modal" in k or k.startswith("environments.") for k in trained
+    )
     for name in tiny_run.modalities:
         assert any(key.startswith(f"diffusions.{name}.") for key in moved)
         assert any(key.startswith(f"environments.{name}.") for key in moved)
@@ -388,10 +446,14 @@ def test_stage3_trains_only_coupling_and_environments(tiny_run):
 def test_accumulation_equals_one_batch(tiny_run, tmp_path, name):
     weights = []
     for accumulation in (1, 2):
-        recipe = stage2_recipe(tiny_run, tmp_path / str(accumulation), name, gradient_accumulation_steps=accumulation)
+        recipe = stage2_recipe(
+            tiny_run, tmp_path / str(accumulation), name, gradient_accumulation_steps=accumulation
+        )
         train_stage(recipe, "stage2")
         weights.append(exported(recipe, f"stage2/{name}"))
-    for key in weights[0]:  # Adam turns the rounding of a gradient near zero into a part of a step, for single numbers
+    for key in weights[
+        0
+    ]:  # Adam turns the rounding of a gradient near zero into a part of a step, for single numbers
         torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-4, atol=1e-4, msg=key)
     differences = torch.cat([(weights[0][key] - weights[1][key]).flatten() for key in weights[0]])
     assert differences.abs().mean() < 1e-6
@@ -407,14 +469,20 @@ def test_stages_of_one_process_may_differ_in_precision(tiny_run, tmp_path):
 
 def test_batch_that_does_not_divide_is_refused(tiny_run, tmp_path):
     recipe = stage2_recipe(tiny_run, tmp_path, batch_size=7, gradient_accumulation_steps=2)
-    with pytest.raises(ValueError, match=r"batch_size 7 \(global\) is not divisible by 1 processes x 2"):
+    with pytest.raises(
+        ValueError, match=r"batch_size 7 \(global\) is not divisible by 1 processes x 2"
+    ):
         train_stage(recipe, "stage2")
 
 
 def test_gate_refuses_stage2_with_the_figure(tiny_run, tmp_path):
     gated = {"tabular": {"gate": 1.5}}
-    recipe = copy_run(tiny_run, tmp_path, without=LATER, modalities=gated, stage2={"modality": "tabular"})
-    with pytest.raises(ValueError, match=r"group 'tabular' reconstructs with accuracy 0\.\d+, the gate is 1.5"):
+    recipe = copy_run(
+        tiny_run, tmp_path, without=LATER, modalities=gated, stage2={"modality": "tabular"}
+    )
+    with pytest.raises(
+        ValueError, match=r"group 'tabular' reconstructs with accuracy 0\.\d+, the gate is 1.5"
+    ):
         train_stage(recipe, "stage2")
     path = recipe.run_dir / "autoencoder" / "tabular" / "export" / "config.json"
     path.write_text(json.dumps({"reconstruction": {"accuracy": float("nan")}}))
@@ -427,9 +495,13 @@ def test_stages_in_the_wrong_order_are_refused(tiny_prepared, tmp_path):
     for stage, first in (("stage2", "autoencoder/radiograph"), ("stage3", "stage2/frontal")):
         with pytest.raises(FileNotFoundError, match=f"train '{first}' of recipe 'tiny' first"):
             train_stage(recipe, stage)
-    with pytest.raises(ValueError, match=r"unknown stage 'stage4'\. Stages: autoencoder, stage1, stage2, stage3"):
+    with pytest.raises(
+        ValueError, match=r"unknown stage 'stage4'\. Stages: autoencoder, stage1, stage2, stage3"
+    ):
         train_stage(recipe, "stage4")
-    with pytest.raises(ValueError, match=r"data.prepared is empty: .*data.prepared=data/my_hospital"):
+    with pytest.raises(
+        ValueError, match=r"data.prepared is empty: .*data.prepared=data/my_hospital"
+    ):
         train_stage(tiny_recipe(tmp_path / "b", data={"prepared": ""}), "autoencoder")
 
 
@@ -440,7 +512,9 @@ def test_stale_cache_is_computed_again(tiny_run, tmp_path, caplog):
     weights["latent_mean"] += 1.0
     save_file(weights, path)
     cache = recipe.run_dir / "cache" / "train"
-    metas = {name: json.loads((cache / name / "meta.json").read_text()) for name in recipe.modalities}
+    metas = {
+        name: json.loads((cache / name / "meta.json").read_text()) for name in recipe.modalities
+    }
     with caplog.at_level(logging.WARNING):
         data = Stage2Task(Run(recipe), "tabular").dataset("train")
     assert caplog.text.count("computing it again") == 1
@@ -453,7 +527,9 @@ def test_stale_cache_is_computed_again(tiny_run, tmp_path, caplog):
         [s.values["tabular"] for s in run.data("train", ["tabular"]).batch(present[:4])]
     )
     autoencoder = load_module(run.family.build_autoencoder("tabular"), path.parent)
-    torch.testing.assert_close(data[[0, 1, 2, 3]].latents["tabular"], autoencoder.encode(values), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        data[[0, 1, 2, 3]].latents["tabular"], autoencoder.encode(values), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_run_folder_tells_what_was_run(tiny_run):

@@ -1,4 +1,5 @@
-"""Steps of training in which the host does not wait for a GPU: it reads no value of the device, nor how many rows it has."""
+"""Steps of training in which the host does not wait for a GPU: it reads no value of the device, nor
+how many rows it has."""
 
 import pytest
 import torch
@@ -15,12 +16,23 @@ from medcodi.training.tasks.stage2 import Stage2Task
 from medcodi.training.tasks.stage3 import Stage3Task
 from tests.tiny import BATCH
 
-READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "_unique2", "unique_dim", "masked_select", "_linalg_check_errors",
-         "one_hot", "equal", "repeat_interleave")  # fmt: skip
+READS = (
+    "_local_scalar_dense",
+    "nonzero",
+    "is_nonzero",
+    "_unique2",
+    "unique_dim",
+    "masked_select",
+    "_linalg_check_errors",
+    "one_hot",
+    "equal",
+    "repeat_interleave",
+)
 
 
 class Reads(TorchDispatchMode):
-    """Names of the operations that wait on a GPU, in `found`: those that return values or as many rows as values say."""
+    """Names of the operations that wait on a GPU, in `found`: those that return values or as many
+    rows as values say."""
 
     def __init__(self):
         super().__init__()
@@ -28,7 +40,9 @@ class Reads(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
-        if name in READS or (name in ("index", "index_put", "index_put_") and self._by_mask(args[1])):
+        if name in READS or (
+            name in ("index", "index_put", "index_put_") and self._by_mask(args[1])
+        ):
             self.found.append(name)
         return function(*args, **(kwargs or {}))
 
@@ -43,8 +57,16 @@ def test_the_tracer_sees_what_waits():
         x[torch.tensor([0, 2])] = 1.0
         torch.where(x > 1, x, 0.0).sum()
         assert reads.found == []
-        int(x.sum()), x[x > 1], (x > 1).nonzero(), x.unique(), torch.linalg.solve(torch.eye(2), torch.eye(2))
-    assert {"_local_scalar_dense", "index", "nonzero", "_unique2", "_linalg_check_errors"} <= set(reads.found)
+        (
+            int(x.sum()),
+            x[x > 1],
+            (x > 1).nonzero(),
+            x.unique(),
+            torch.linalg.solve(torch.eye(2), torch.eye(2)),
+        )
+    assert {"_local_scalar_dense", "index", "nonzero", "_unique2", "_linalg_check_errors"} <= set(
+        reads.found
+    )
 
 
 def reads_of_a_step(task):
@@ -77,13 +99,24 @@ def test_the_environment_contrast_is_of_the_rows_that_have_both_sides(tiny_run):
     task, (a, b, c) = Stage3Task(Run(tiny_run)), list(tiny_run.modalities)[:3]
     source = torch.Generator().manual_seed(0)
     codes = {name: torch.randn(6, 3, 8, generator=source) for name in (a, b, c)}
-    there = {a: [1, 1, 0, 1, 1, 1], b: [1, 1, 1, 1, 0, 1], c: [0, 0, 1, 0, 1, 0]}  # a and b: four rows, c: one with each
-    states = {n: JointState(codes[n], torch.zeros(6), torch.tensor(rows, dtype=torch.bool)) for n, rows in there.items()}
+    there = {
+        a: [1, 1, 0, 1, 1, 1],
+        b: [1, 1, 1, 1, 0, 1],
+        c: [0, 0, 1, 0, 1, 0],
+    }  # a and b: four rows, c: one with each
+    states = {
+        n: JointState(codes[n], torch.zeros(6), torch.tensor(rows, dtype=torch.bool))
+        for n, rows in there.items()
+    }
     with Reads() as reads:
         found = task._environment_contrast(codes, states)
     both = states[a].present & states[b].present
     pooled = [F.normalize(codes[n].mean(dim=1), dim=-1)[both] for n in (a, b)]
-    expected = infonce(*pooled, 1 / tiny_run.diffusion.environment_contrast_temperature, torch.eye(4, dtype=torch.bool))
+    expected = infonce(
+        *pooled,
+        1 / tiny_run.diffusion.environment_contrast_temperature,
+        torch.eye(4, dtype=torch.bool),
+    )
     torch.testing.assert_close(found, expected)
     assert reads.found == []
 

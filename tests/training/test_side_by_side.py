@@ -1,4 +1,5 @@
-"""Independent trainings in worker processes: the same weights as one after the other, and errors that arrive."""
+"""Independent trainings in worker processes: the same weights as one after the other, and errors
+that arrive."""
 
 import copy
 
@@ -37,5 +38,7 @@ def test_workers_make_the_weights_of_one_process(tiny_run, tmp_path):
 @pytest.mark.slow
 def test_the_error_of_a_worker_is_raised(tiny_prepared, tmp_path):
     recipe = tiny_recipe(tmp_path, data={"prepared": str(tiny_prepared)})
-    with pytest.raises(FileNotFoundError, match="train 'autoencoder/radiograph' of recipe 'tiny' first"):
+    with pytest.raises(
+        FileNotFoundError, match="train 'autoencoder/radiograph' of recipe 'tiny' first"
+    ):
         train_side_by_side(recipe, ("stage2",), num_workers=2)

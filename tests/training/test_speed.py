@@ -1,4 +1,5 @@
-"""Options of speed and memory: what they compute, and what a step says that finds too little memory."""
+"""Options of speed and memory: what they compute, and what a step says that finds too little
+memory."""
 
 import pytest
 import torch
@@ -14,7 +15,14 @@ from medcodi.training.speed import TooLittleMemoryError, memory_advice
 from medcodi.training.tasks import train_stage
 from medcodi.training.tasks.stage1 import Stage1Task
 from medcodi.training.tasks.stage2 import Stage2Task
-from tests.training.test_loop import Hooked, assert_same_weights, exported, fit_stage2, losses, stage2_recipe
+from tests.training.test_loop import (
+    Hooked,
+    assert_same_weights,
+    exported,
+    fit_stage2,
+    losses,
+    stage2_recipe,
+)
 
 
 def trained(tiny_run, folder, name, data=None, **settings):
@@ -30,39 +38,62 @@ def test_exact_options_change_nothing(tiny_run, tmp_path, name):
     """Gradient checkpointing and reading ahead: bit for bit."""
     label = f"stage2/{name}"
     plain = trained(tiny_run, tmp_path / "plain", name)
-    other = trained(tiny_run, tmp_path / "other", name, data={"prefetch": 3}, gradient_checkpointing=True)
+    other = trained(
+        tiny_run, tmp_path / "other", name, data={"prefetch": 3}, gradient_checkpointing=True
+    )
     assert losses(plain, label) == losses(other, label)
     assert_same_weights(exported(plain, label), exported(other, label))
 
 
 def test_channels_last_changes_rounding_only(tiny_run, tmp_path):
-    plain, other = (trained(tiny_run, tmp_path / str(option), "frontal", channels_last=option) for option in (False, True))
-    for (step, loss), (_, found) in zip(losses(plain, "stage2/frontal"), losses(other, "stage2/frontal"), strict=True):
+    plain, other = (
+        trained(tiny_run, tmp_path / str(option), "frontal", channels_last=option)
+        for option in (False, True)
+    )
+    for (step, loss), (_, found) in zip(
+        losses(plain, "stage2/frontal"), losses(other, "stage2/frontal"), strict=True
+    ):
         assert abs(loss - found) < 1e-4 * loss, step
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "recomputed"), [("tabular", False), ("frontal", False), ("frontal", True)])
+@pytest.mark.parametrize(
+    ("name", "recomputed"), [("tabular", False), ("frontal", False), ("frontal", True)]
+)
 def test_compile_changes_rounding_only(tiny_run, tmp_path, name, recomputed):
     torch.compiler.reset()
     counters.clear()
     plain, other = (
-        trained(tiny_run, tmp_path / str(option), name, compile=option, gradient_checkpointing=recomputed and option)
+        trained(
+            tiny_run,
+            tmp_path / str(option),
+            name,
+            compile=option,
+            gradient_checkpointing=recomputed and option,
+        )
         for option in (False, True)
     )
-    for (_, loss), (_, found) in zip(losses(plain, f"stage2/{name}"), losses(other, f"stage2/{name}"), strict=True):
+    for (_, loss), (_, found) in zip(
+        losses(plain, f"stage2/{name}"), losses(other, f"stage2/{name}"), strict=True
+    ):
         assert abs(loss - found) < 1e-4 * loss
-    assert counters["stats"]["unique_graphs"] > 1  # it was compiled, also with gradient checkpointing
+    assert (
+        counters["stats"]["unique_graphs"] > 1
+    )  # it was compiled, also with gradient checkpointing
 
 
 def test_checkpointing_recomputes_the_blocks(tiny_run, tmp_path):
     """The option reaches the network: a block's forward runs twice in a step, without it once."""
     counts = {}
     for option in (False, True):
-        recipe = stage2_recipe(tiny_run, tmp_path / str(option), num_steps=1, gradient_checkpointing=option)
+        recipe = stage2_recipe(
+            tiny_run, tmp_path / str(option), num_steps=1, gradient_checkpointing=option
+        )
         task = Stage2Task(Run(recipe), "tabular")
         seen = []
-        blocks(task)[0].self_attention.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        blocks(task)[0].self_attention.register_forward_pre_hook(
+            lambda *_, seen=seen: seen.append(torch.is_grad_enabled())
+        )
         fit_stage2(recipe, task)
         counts[option] = len([enabled for enabled in seen if enabled])
     assert counts == {False: 1, True: 2}
@@ -78,7 +109,9 @@ def test_options_keep_the_fingerprint(tiny_run):
     assert run_identity(task, config, 0)["fingerprint"] != key
 
 
-@pytest.mark.parametrize("settings", [{"prefetch": 2}, {"prefetch": 9}, {"num_workers": 1, "prefetch": 1}])
+@pytest.mark.parametrize(
+    "settings", [{"prefetch": 2}, {"prefetch": 9}, {"num_workers": 1, "prefetch": 1}]
+)
 def test_reading_ahead_yields_the_same_batches(settings):
     class Rows:
         def __getitem__(self, indices):
@@ -105,7 +138,8 @@ def test_too_little_memory_names_three_settings(tiny_run, tmp_path):
     recipe = stage2_recipe(tiny_run, tmp_path, gradient_accumulation_steps=2)
     task = Hooked(Run(recipe), "tabular", 3, lambda: torch.empty(1 << 58))
     match = (
-        r"stage2/tabular: too little memory for a micro-batch of 4 rows.*gradient_accumulation_steps \(now 2;"
+        r"stage2/tabular: too little memory for a micro-batch of 4 "
+        r"rows.*gradient_accumulation_steps \(now 2;"
         r".*gradient_checkpointing=true \(now false\).*mixed_precision=bf16 \(now no\)"
     )
     with pytest.raises(TooLittleMemoryError, match=match):
@@ -119,13 +153,19 @@ def test_other_errors_pass_as_they_are():
         assert raised.value is error
 
 
-@pytest.mark.parametrize("error", [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_advice_says_what_accumulation_changes(error):
     match = r"fewer negatives\).*gradient_accumulation_steps or mixed_precision the"
-    with pytest.raises(TooLittleMemoryError, match=match), memory_advice(Stage1Task, StageConfig(), 1):
+    with (
+        pytest.raises(TooLittleMemoryError, match=match),
+        memory_advice(Stage1Task, StageConfig(), 1),
+    ):
         raise error
 
 
@@ -137,7 +177,12 @@ def test_micro_batches_of_a_step_share_its_draws(monkeypatch):
     micro_batches = [range(0, 2), range(4, 6), range(2, 4)]
 
     def ask(draws):
-        return [draws.uniform(), draws.normal(3), draws.uniform(2), torch.randint(9, (4,), generator=draws.local_generator)]
+        return [
+            draws.uniform(),
+            draws.normal(3),
+            draws.uniform(2),
+            torch.randint(9, (4,), generator=draws.local_generator),
+        ]
 
     anew = [ask(Draws(1, "stage2/a", 7, 6, rows)) for rows in micro_batches]
     assert len(drawn) == 9

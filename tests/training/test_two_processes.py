@@ -1,4 +1,5 @@
-"""Two processes equal one at the same global batch: `torchrun` with gloo on the CPU, as DEPENDENCIES.md tells."""
+"""Two processes equal one at the same global batch: `torchrun` with gloo on the CPU, as
+DEPENDENCIES.md tells."""
 
 import os
 import signal
@@ -20,8 +21,17 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def start(stage, config):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-               str(REPOSITORY / "train" / f"{stage}.py"), "--config", str(config)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(REPOSITORY / "train" / f"{stage}.py"),
+        "--config",
+        str(config),
+    ]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -48,41 +58,58 @@ def train_in_one_and_in_two(tiny_run, tmp_path, stage, without, label, settings)
             code, said = torchrun(stage, write_recipe(recipe, tmp_path / "recipe.yaml"))
             assert code == 0, said[-3000:]
         rows = read_metrics(recipe.run_dir / label / "metrics.jsonl")
-        found.append((load_file(recipe.run_dir / label / "export" / WEIGHTS), [row["loss"] for row in rows]))
+        found.append(
+            (load_file(recipe.run_dir / label / "export" / WEIGHTS), [row["loss"] for row in rows])
+        )
     return found
 
 
 def assert_close(one, two, single=1e-5):
-    """Losses and weights. Adam turns the rounding of a gradient near zero (as of a bias of keys, which attention does not
-    see) into a part of a step, for single numbers: `single` bounds those, 1e-6 the mean."""
+    """Losses and weights. Adam turns the rounding of a gradient near zero (as of a bias of keys,
+    which attention does not see) into a part of a step, for single numbers: `single` bounds those,
+    1e-6 the mean."""
     torch.testing.assert_close(torch.tensor(one[1]), torch.tensor(two[1]), rtol=1e-5, atol=1e-5)
     assert one[0].keys() == two[0].keys()
     for key in one[0]:
         if key.endswith("in_proj_bias"):  # query, key, value
             for weights, _ in (one, two):
                 weights[key].chunk(3)[1].zero_()
-        torch.testing.assert_close(one[0][key], two[0][key], rtol=1e-5, atol=single, msg=f"{key} differs")
+        torch.testing.assert_close(
+            one[0][key], two[0][key], rtol=1e-5, atol=single, msg=f"{key} differs"
+        )
     differences = torch.cat([(one[0][key] - two[0][key]).float().flatten() for key in one[0]])
     assert differences.abs().mean() < 1e-6
 
 
 def test_stage2(tiny_run, tmp_path):
     settings = {"modality": "frontal", "num_steps": 4, "ema_decay": 0.9}
-    without = ("stage2", "stage3", "pipeline", "cache")  # one process fills the cache, the other waits
-    runs = train_in_one_and_in_two(tiny_run, tmp_path, "stage2", without, "stage2/frontal", settings)
+    without = (
+        "stage2",
+        "stage3",
+        "pipeline",
+        "cache",
+    )  # one process fills the cache, the other waits
+    runs = train_in_one_and_in_two(
+        tiny_run, tmp_path, "stage2", without, "stage2/frontal", settings
+    )
     assert_close(*runs, single=1e-4)
 
 
 def test_stage1_gathers_its_negatives(tiny_run, tmp_path):
-    """With two rows a process there are batches in which a modality is absent from one process: none may wait."""
+    """With two rows a process there are batches in which a modality is absent from one process:
+    none may wait."""
     settings = {"num_steps": 24, "batch_size": 4}
     without = ("stage1", "stage2", "stage3", "pipeline", "cache")
-    assert_close(*train_in_one_and_in_two(tiny_run, tmp_path, "stage1", without, "stage1", settings))
+    assert_close(
+        *train_in_one_and_in_two(tiny_run, tmp_path, "stage1", without, "stage1", settings)
+    )
 
 
 @pytest.mark.slow
 def test_stage3(tiny_run, tmp_path):
-    assert_close(*train_in_one_and_in_two(tiny_run, tmp_path, "stage3", ("stage3", "pipeline"), "stage3", {}))
+    assert_close(
+        *train_in_one_and_in_two(tiny_run, tmp_path, "stage3", ("stage3", "pipeline"), "stage3", {})
+    )
 
 
 @pytest.mark.slow
@@ -99,7 +126,8 @@ def test_autoencoder_of_a_fresh_run(tiny_prepared, tmp_path):
 
 @pytest.mark.slow
 def test_both_processes_stop_at_the_same_step(tiny_run, tmp_path):
-    """SIGTERM reaches the processes at different moments; they agree on the step, save it and leave."""
+    """SIGTERM reaches the processes at different moments; they agree on the step, save it and
+    leave."""
     settings = {"modality": "report", "num_steps": 3000}
     recipe = copy_run(tiny_run, tmp_path, without=("stage2", "stage3", "pipeline"), stage2=settings)
     folder = recipe.run_dir / "stage2" / "report"

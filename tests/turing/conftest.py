@@ -29,9 +29,15 @@ class Client:
     ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(*self.server.server_address[:2], timeout=10)
         connection.putrequest(method, path, skip_host="Host" in headers)
-        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        data = (
+            body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        )
         headers |= {"X-Reader": reader} if reader else {}
-        headers |= {"Content-Length": str(len(data))} if body is not None and "Content-Length" not in headers else {}
+        headers |= (
+            {"Content-Length": str(len(data))}
+            if body is not None and "Content-Length" not in headers
+            else {}
+        )
         for name, value in headers.items():
             connection.putheader(name, value)
         connection.endheaders(data)

@@ -1,4 +1,5 @@
-"""Small studies of a visual Turing test: folders of files, real ones and ones that pass for generated."""
+"""Small studies of a visual Turing test: folders of files, real ones and ones that pass for
+generated."""
 
 import subprocess
 import sys
@@ -15,7 +16,8 @@ NUM_ITEMS, SIZE = 4, 32
 
 
 def write_files(folder: Path, num_studies: int, seed: int, side: int = SIZE, bits: int = 8) -> Path:
-    """ID_frontal.png, ID_lateral.png, ID_report.txt of `num_studies` studies with the same IDs for every seed."""
+    """ID_frontal.png, ID_lateral.png, ID_report.txt of `num_studies` studies with the same IDs for
+    every seed."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for number in range(num_studies):
@@ -28,21 +30,28 @@ def write_files(folder: Path, num_studies: int, seed: int, side: int = SIZE, bit
     return folder
 
 
-def write_study(folder: Path, num_items: int = NUM_ITEMS, num_readers: int = 3) -> tuple[Path, list[str]]:
+def write_study(
+    folder: Path, num_items: int = NUM_ITEMS, num_readers: int = 3
+) -> tuple[Path, list[str]]:
     """Study folder and reader codes. The real files are larger, deeper and named alike."""
     real = write_files(folder / "real", 9 * num_items // 2, seed=0, side=2 * SIZE, bits=16)
     made = write_files(folder / "made", 9 * num_items // 2, seed=1)
-    codes = make_study(real, [made], folder / "study", NAMES, num_items=num_items, num_readers=num_readers, seed=5)
+    codes = make_study(
+        real, [made], folder / "study", NAMES, num_items=num_items, num_readers=num_readers, seed=5
+    )
     return folder / "study", codes
 
 
 SERVER = (
     "import sys; from pathlib import Path; from medcodi.turing.server import TuringServer\n"
-    "server = TuringServer(Path(sys.argv[1]), port=int(sys.argv[2])); print(server.url, flush=True); server.serve_forever()"
+    "server = TuringServer(Path(sys.argv[1]), port=int(sys.argv[2])); print(server.url, "
+    "flush=True); server.serve_forever()"
 )
 
 
 def start_server(folder: Path, port: int = 0) -> tuple[subprocess.Popen, str]:
     """A server in a process of its own, and its address once it answers there."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER, folder, str(port)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, folder, str(port)], stdout=subprocess.PIPE, text=True
+    )
     return process, process.stdout.readline().strip()

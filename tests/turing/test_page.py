@@ -1,4 +1,5 @@
-"""The page in a real headless Chromium: rate by keyboard, close, open again, go on; look at images; read no truth."""
+"""The page in a real headless Chromium: rate by keyboard, close, open again, go on; look at images;
+read no truth."""
 
 import json
 import os
@@ -12,7 +13,8 @@ from tests.turing.folders import start_server, write_study
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs Chromium and its driver (apt-get install chromium chromium-driver)"
+    not (CHROMIUM and DRIVER),
+    reason="needs Chromium and its driver (apt-get install chromium chromium-driver)",
 )
 ITEM = "return document.getElementById('parts').dataset.item"
 GREYS = """
@@ -62,13 +64,18 @@ class Browser:
         self.driver.get(url)
         self.wait("document.activeElement.id === 'code'")
         self.press(code.lower(), Keys.ENTER)
-        self.wait("!document.getElementById('sign-in') || document.getElementById('sign-in').hidden")
+        self.wait(
+            "!document.getElementById('sign-in') || document.getElementById('sign-in').hidden"
+        )
 
     def rate(self, score: int) -> str:
         """Press the key of a score; the item that it was for."""
         key = self.driver.execute_script(ITEM)
         self.press(str(score))
-        self.wait(f"arguments[0] in session.ratings && ({ITEM[7:]} !== arguments[0] || reading.hidden)", key)
+        self.wait(
+            f"arguments[0] in session.ratings && ({ITEM[7:]} !== arguments[0] || reading.hidden)",
+            key,
+        )
         return key
 
     def screenshot(self, name: str) -> None:
@@ -77,7 +84,11 @@ class Browser:
             self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
 
     def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] == "SEVERE"
+        ]
 
 
 def test_rate_close_and_resume(tmp_path):
@@ -99,11 +110,16 @@ def test_rate_close_and_resume(tmp_path):
         with Browser() as browser:
             browser.driver.get(f"{client.server.url}#{code}")
             browser.wait("!document.getElementById('intro').hidden")
-            assert "Task 2 of 5" in browser.driver.page_source and "1 of 2 are rated" in browser.driver.page_source
+            assert (
+                "Task 2 of 5" in browser.driver.page_source
+                and "1 of 2 are rated" in browser.driver.page_source
+            )
             for _ in range(4):
                 browser.press(Keys.ENTER)
                 browser.wait("!document.getElementById('reading').hidden")
-                while browser.driver.execute_script("return document.getElementById('intro').hidden && !reading.hidden"):
+                while browser.driver.execute_script(
+                    "return document.getElementById('intro').hidden && !reading.hidden"
+                ):
                     rated[browser.rate(5)] = 5
             browser.wait("!document.getElementById('done').hidden")
             assert browser.complaints() == []
@@ -113,7 +129,8 @@ def test_rate_close_and_resume(tmp_path):
 
 @pytest.mark.slow
 def test_images_can_be_looked_at(tmp_path):
-    """Window, level, zoom, move, invert, reset, the other image: each changes the picture as it says."""
+    """Window, level, zoom, move, invert, reset, the other image: each changes the picture as it
+    says."""
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -143,14 +160,20 @@ def test_images_can_be_looked_at(tmp_path):
         browser.press("+", "+")
         zoomed = grey()
         assert browser.wait("viewers[0].zoom > 1.5") and zoomed != start
-        ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
+        ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(
+            Keys.SHIFT
+        ).perform()
         assert browser.wait("viewers[0].x === -40") and grey() != zoomed
         assert browser.driver.execute_script("return at.item") == 0
         browser.press("v", "+")
         assert browser.wait("viewers[1].zoom > 1.2")
         canvas = browser.driver.find_elements("tag name", "canvas")[0]
-        ActionChains(browser.driver).click_and_hold(canvas).move_by_offset(-60, 20).release().perform()
-        assert browser.driver.execute_script("return [active, viewers[0].width, viewers[0].level]") == [0, 195, 147.5]
+        ActionChains(browser.driver).click_and_hold(canvas).move_by_offset(
+            -60, 20
+        ).release().perform()
+        assert browser.driver.execute_script(
+            "return [active, viewers[0].width, viewers[0].level]"
+        ) == [0, 195, 147.5]
         ActionChains(browser.driver).double_click(canvas).perform()
         assert browser.driver.execute_script("return viewers[0].zoom") == 1 and grey() == start
         browser.press("?")
@@ -165,7 +188,8 @@ def test_images_can_be_looked_at(tmp_path):
 
 @pytest.mark.slow
 def test_a_rating_that_is_not_saved_says_so(tmp_path):
-    """The server goes away: the page stays at the item and says it; when it is back, the same key works."""
+    """The server goes away: the page stays at the item and says it; when it is back, the same key
+    works."""
     from selenium.webdriver.common.keys import Keys
 
     folder, (code, *_) = write_study(tmp_path, num_items=2)
@@ -192,4 +216,7 @@ def test_wrong_code(tmp_path):
     folder, _ = write_study(tmp_path, num_items=2)
     with serving(folder) as client, Browser() as browser:
         browser.driver.get(f"{client.server.url}#NOBODY")
-        browser.wait("document.getElementById('sign-in-error').textContent === 'this study does not know that reader code'")
+        browser.wait(
+            "document.getElementById('sign-in-error').textContent === 'this study does not know "
+            "that reader code'"
+        )

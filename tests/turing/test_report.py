@@ -6,25 +6,32 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from medcodi.cli import app
+from medcodi.cli.main import app
 from medcodi.turing.report import agreement, describe_task, markdown, report, table
 from medcodi.turing.store import RatingStore
 
 NAN = np.nan
-# Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: 4 observers, 12 units, ordinal .815
-EXAMPLE = np.array([
-    [1, 2, 3, 3, 2, 1, 4, 1, 2, NAN, NAN, NAN],
-    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, NAN, 3],
-    [NAN, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NAN],
-    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NAN],
-])  # fmt: skip
+# Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: 4 observers, 12
+# units, ordinal .815
+EXAMPLE = np.array(
+    [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, NAN, NAN, NAN],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, NAN, 3],
+        [NAN, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NAN],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NAN],
+    ]
+)
 
 
 def test_alpha_by_hand():
     """Readers [1 2 3 4] and [1 2 3 5]: counts n = 2 2 2 1 1, squared ordinal distances d(c, k) =
-    (sum of n from c to k - (n_c + n_k) / 2)^2. Observed: one pair, d(4, 5) = 1, over 8 ratings twice: .25.
-    Expected: sum of n_c n_k d(c, k) over c < k is 324, times 2 over 8 x 7. Alpha = 1 - .25 / (648 / 56)."""
-    assert agreement(np.array([[1.0, 2, 3, 4], [1, 2, 3, 5]])) == pytest.approx(1 - 0.25 * 56 / 648, abs=1e-12)
+    (sum of n from c to k - (n_c + n_k) / 2)^2. Observed: one pair, d(4, 5) = 1, over 8 ratings
+    twice: .25.
+    Expected: sum of n_c n_k d(c, k) over c < k is 324, times 2 over 8 x 7. Alpha = 1 - .25 / (648 /
+    56)."""
+    assert agreement(np.array([[1.0, 2, 3, 4], [1, 2, 3, 5]])) == pytest.approx(
+        1 - 0.25 * 56 / 648, abs=1e-12
+    )
 
 
 def test_alpha_of_a_published_example():
@@ -53,7 +60,9 @@ def test_figures_of_a_task_by_hand():
 def test_ratings_without_information_cannot_tell():
     """Random ratings: the AUC and the difference are at chance, inside their own intervals."""
     rng = np.random.default_rng(3)
-    told = describe_task(rng.integers(1, 6, (3, 400)).astype(float), np.arange(400) % 2 == 0, 200, 0)
+    told = describe_task(
+        rng.integers(1, 6, (3, 400)).astype(float), np.arange(400) % 2 == 0, 200, 0
+    )
     assert told["auc"]["low"] < 0.5 < told["auc"]["high"]
     assert told["difference"]["low"] < 0 < told["difference"]["high"]
 
@@ -78,11 +87,24 @@ def test_report_of_a_study(rated, tmp_path):
     assert [told["synthetic"]["value"] for told in figures["tasks"].values()] == [2.0] * 5
     assert [reader["rated"] for reader in figures["readers"]] == [20, 20, 0]
     assert {len(row) for row in table(figures)} == {9}
-    assert "4.5 +- 0.6 [4.5, 4.5]" in markdown(figures) and "4.1 +- 0.9, 3.7 +- 0.8" in markdown(figures)
-    call = ["turing", "report", str(folder), "--output", str(tmp_path / "r"), "--num-resamples", "20"]
+    assert "4.5 +- 0.6 [4.5, 4.5]" in markdown(figures) and "4.1 +- 0.9, 3.7 +- 0.8" in markdown(
+        figures
+    )
+    call = [
+        "turing",
+        "report",
+        str(folder),
+        "--output",
+        str(tmp_path / "r"),
+        "--num-resamples",
+        "20",
+    ]
     result = CliRunner().invoke(app, call)
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "r" / "turing.json").read_text())["tasks"]["pair"]["auc"]["value"] == 1.0
+    assert (
+        json.loads((tmp_path / "r" / "turing.json").read_text())["tasks"]["pair"]["auc"]["value"]
+        == 1.0
+    )
 
 
 def test_a_study_that_has_only_begun(study):

@@ -1,4 +1,5 @@
-"""The server: what it tells, what it refuses, and that a rating that it confirmed is there after a kill."""
+"""The server: what it tells, what it refuses, and that a rating that it confirmed is there after a
+kill."""
 
 import json
 import signal
@@ -13,11 +14,28 @@ from medcodi.turing.store import RatingStore
 from tests.turing.folders import NUM_ITEMS, start_server, write_study
 
 FOREIGN = (
-    "/../truth.json", "/items/../truth.json", "/items/../../real/study000_frontal.png", "/%2e%2e/truth.json",
-    "/items/%2e%2e/truth.json", "/items/..%2ftruth.json", "/items/..%252f..%252ftruth.json", "/items/..\\truth.json",
-    "//truth.json", "/items//etc/passwd", "/truth.json", "/study.json", "/ratings.sqlite", "/items/", "/items",
-    "/page.html/../../truth.json", "/server.py", "/page.css?x", "/items/%00", "http://127.0.0.1/truth.json", "*",
-)  # fmt: skip
+    "/../truth.json",
+    "/items/../truth.json",
+    "/items/../../real/study000_frontal.png",
+    "/%2e%2e/truth.json",
+    "/items/%2e%2e/truth.json",
+    "/items/..%2ftruth.json",
+    "/items/..%252f..%252ftruth.json",
+    "/items/..\\truth.json",
+    "//truth.json",
+    "/items//etc/passwd",
+    "/truth.json",
+    "/study.json",
+    "/ratings.sqlite",
+    "/items/",
+    "/items",
+    "/page.html/../../truth.json",
+    "/server.py",
+    "/page.css?x",
+    "/items/%00",
+    "http://127.0.0.1/truth.json",
+    "*",
+)
 
 
 def session(client, reader):
@@ -38,20 +56,40 @@ def test_session(served):
 def test_every_reader_has_an_own_order_that_stays(tmp_path):
     folder, codes = write_study(tmp_path, num_items=10)
     one = Study(folder)
-    orders = {code: [item["id"] for task in one.session(code)["tasks"] for item in task["items"]] for code in codes}
-    assert len({tuple(order) for order in orders.values()}) == len({frozenset(order) for order in orders.values()}) + 2
+    orders = {
+        code: [item["id"] for task in one.session(code)["tasks"] for item in task["items"]]
+        for code in codes
+    }
+    assert (
+        len({tuple(order) for order in orders.values()})
+        == len({frozenset(order) for order in orders.values()}) + 2
+    )
     again = Study(folder)
-    assert [item["id"] for task in again.session(codes[0])["tasks"] for item in task["items"]] == orders[codes[0]]
+    assert [
+        item["id"] for task in again.session(codes[0])["tasks"] for item in task["items"]
+    ] == orders[codes[0]]
 
 
 def test_images_and_page(served):
     client, codes = served
     told = session(client, codes[0])
-    images = [p["image"] for t in told["tasks"] for item in t["items"] for p in item["parts"] if "image" in p]
+    images = [
+        p["image"]
+        for t in told["tasks"]
+        for item in t["items"]
+        for p in item["parts"]
+        if "image" in p
+    ]
     answers = [client("GET", f"/items/{name}") for name in images]
     assert {status for status, _, _ in answers} == {200}
-    assert len({tuple(v for k, v in headers.items() if k != "Date") for _, headers, _ in answers}) == 1
-    for path, media_type in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")):
+    assert (
+        len({tuple(v for k, v in headers.items() if k != "Date") for _, headers, _ in answers}) == 1
+    )
+    for path, media_type in (
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/page.js", "text/javascript"),
+    ):
         status, headers, body = client("GET", path)
         assert status == 200 and headers["Content-Type"] == f"{media_type}; charset=utf-8"
         assert b"http://" not in body and b"https://" not in body and b"//cdn" not in body
@@ -70,7 +108,9 @@ def test_ratings_are_kept_and_may_change(client, study):
     folder, (code, other, _) = study
     key = session(client, code)["tasks"][0]["items"][0]["id"]
     for score in (2, 5):
-        status, _, body = client("POST", "/api/ratings", {"item": key, "score": score, "seconds": 1.5}, code)
+        status, _, body = client(
+            "POST", "/api/ratings", {"item": key, "score": score, "seconds": 1.5}, code
+        )
         assert (status, json.loads(body)) == (200, {"saved": True})
     assert session(client, code.lower())["ratings"] == {key: 5}
     assert session(client, other)["ratings"] == {}
@@ -122,7 +162,9 @@ def test_who_may_ask(served):
 
 def test_it_listens_on_this_machine_only(study):
     with TuringServer(study[0], port=0) as server:
-        assert server.server_address[0] == "127.0.0.1" and server.url.startswith("http://127.0.0.1:")
+        assert server.server_address[0] == "127.0.0.1" and server.url.startswith(
+            "http://127.0.0.1:"
+        )
 
 
 def test_it_does_not_need_the_truth(study, tmp_path):
@@ -136,8 +178,9 @@ def test_readers_at_once(client, study):
     with ThreadPoolExecutor(8) as pool:
         jobs = [
             pool.submit(client, "POST", "/api/ratings", {"item": key, "score": 1 + i % 5}, code)
-            for code in codes for i, key in enumerate(keys)
-        ]  # fmt: skip
+            for code in codes
+            for i, key in enumerate(keys)
+        ]
         assert {job.result()[0] for job in jobs} == {200}
     for code in codes:
         assert session(client, code)["ratings"] == {key: 1 + i % 5 for i, key in enumerate(keys)}
@@ -162,7 +205,10 @@ def test_nothing_is_lost_by_a_kill(study):
 
 
 def test_folders_that_are_no_study(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"is no study: study.json is missing. Write one with `medcodi turing make`"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"is no study: study.json is missing. Write one with `medcodi turing make`",
+    ):
         Study(tmp_path)
     (tmp_path / "study.json").write_text('{"version": 0}')
     with pytest.raises(ValueError, match="has version 0, expected 1"):

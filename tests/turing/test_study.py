@@ -1,4 +1,5 @@
-"""`medcodi turing make`: which items there are, and that nothing but their content tells real from synthetic."""
+"""`medcodi turing make`: which items there are, and that nothing but their content tells real from
+synthetic."""
 
 import io
 import json
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from medcodi.data.prepared import PreparedDataset
-from medcodi.pipeline.formats.base import hash_prompts
+from medcodi.generation.formats.base import hash_prompts
 from medcodi.turing.study import clean_text, encode, make_study
 from medcodi.turing.tasks import TASKS
 from tests.turing.folders import NAMES, NUM_ITEMS, SIZE, write_files, write_study
@@ -34,7 +35,9 @@ def test_nothing_is_shown_twice(study):
     """A real study stands in one item only, and so does a generated value."""
     _, truth = read(study[0])
     real = Counter(t["study"] for t in truth.values() if t["study"])
-    made = Counter((t["source"], role) for t in truth.values() if t["source"] for role in t["judged"])
+    made = Counter(
+        (t["source"], role) for t in truth.values() if t["source"] for role in t["judged"]
+    )
     assert max(real.values()) == max(made.values()) == 1
 
 
@@ -43,7 +46,9 @@ def test_the_judged_part_is_made_from_the_given_ones(study, tmp_path):
     items, truth = read(study[0])
     for key, told in truth.items():
         for part in items[key]["parts"]:
-            role = {"Frontal X-ray": "front", "Lateral X-ray": "side", "Report": "text"}[part["label"]]
+            role = {"Frontal X-ray": "front", "Lateral X-ray": "side", "Report": "text"}[
+                part["label"]
+            ]
             made = told["synthetic"] and role in told["judged"]
             stem = told["source"].split("/")[1] if made else told["study"]
             source = tmp_path / ("made" if made else "real") / f"{stem}_{NAMES[role]}"
@@ -57,7 +62,8 @@ def test_the_judged_part_is_made_from_the_given_ones(study, tmp_path):
 
 
 def test_files_differ_in_nothing_but_pixels(study):
-    """Length, header, metadata, time stamps: the real images were 64 pixels and 16 bits, the others 32 and 8."""
+    """Length, header, metadata, time stamps: the real images were 64 pixels and 16 bits, the others
+    32 and 8."""
     files = sorted((study[0] / "items").iterdir())
     assert len({path.stat().st_size for path in files}) == 1
     assert {path.stat().st_mtime for path in files} == {0}
@@ -93,7 +99,11 @@ def test_equal_pixels_become_equal_files_whatever_they_were():
     deep = Image.fromarray(grey.astype(np.uint16) * 257)
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "JPEG", quality=100, comment=b"synthetic", subsampling=0)
-    assert encode(Image.fromarray(grey), SIZE) == encode(deep, SIZE) == encode(Image.fromarray(grey).convert("RGB"), SIZE)
+    assert (
+        encode(Image.fromarray(grey), SIZE)
+        == encode(deep, SIZE)
+        == encode(Image.fromarray(grey).convert("RGB"), SIZE)
+    )
     assert b"synthetic" not in encode(Image.open(buffer), SIZE)
 
 
@@ -104,7 +114,8 @@ def test_texts():
 
 
 def write_generated(folder, data, given, outputs, names):
-    """What `medcodi generate --studies ... --given ...` leaves: files and a manifest with hashes of the prompts."""
+    """What `medcodi generate --studies ... --given ...` leaves: files and a manifest with hashes of
+    the prompts."""
     folder.mkdir()
     samples, hashes = [], []
     for row in range(len(data)):
@@ -125,10 +136,15 @@ def write_generated(folder, data, given, outputs, names):
 
 
 def test_prepared_studies_find_what_was_made_from_them(tiny_prepared, tmp_path):
-    """By the hash of the prompts in the manifest: no identifier of a real study leaves with the generated ones."""
+    """By the hash of the prompts in the manifest: no identifier of a real study leaves with the
+    generated ones."""
     data = PreparedDataset.load(tiny_prepared, "train").having("frontal", "lateral", "report")
-    routes = {"a": (["frontal", "lateral"], ["report"]), "b": (["report"], ["frontal", "lateral"]),
-              "c": (["frontal"], ["lateral"]), "d": (["lateral"], ["frontal"])}  # fmt: skip
+    routes = {
+        "a": (["frontal", "lateral"], ["report"]),
+        "b": (["report"], ["frontal", "lateral"]),
+        "c": (["frontal"], ["lateral"]),
+        "d": (["lateral"], ["frontal"]),
+    }
     made = [write_generated(tmp_path / name, data, *route, NAMES) for name, route in routes.items()]
     make_study(tiny_prepared, made, tmp_path / "study", NAMES, split="train", num_items=2, seed=1)
     items, truth = read(tmp_path / "study")
@@ -144,11 +160,11 @@ def test_prepared_studies_find_what_was_made_from_them(tiny_prepared, tmp_path):
 
 @pytest.mark.slow
 def test_from_a_pipeline_to_the_report(tiny_run, tmp_path):
-    """Real commands: four routes are generated from the studies of a prepared folder, a study is made of them, rated and
-    reported; a second study from the same seed is the same."""
+    """Real commands: four routes are generated from the studies of a prepared folder, a study is
+    made of them, rated and reported; a second study from the same seed is the same."""
     from typer.testing import CliRunner
 
-    from medcodi.cli import app
+    from medcodi.cli.main import app
     from medcodi.turing.server import Study
 
     def medcodi(*arguments):
@@ -156,15 +172,51 @@ def test_from_a_pipeline_to_the_report(tiny_run, tmp_path):
         assert result.exit_code == 0, (result.output, result.exception)
 
     made, pipeline, real = [], tiny_run.run_dir / "pipeline", tiny_run.data.prepared
-    routes = {"frontal,lateral": "report", "report": "frontal,lateral", "frontal": "lateral", "lateral": "frontal"}
+    routes = {
+        "frontal,lateral": "report",
+        "report": "frontal,lateral",
+        "frontal": "lateral",
+        "lateral": "frontal",
+    }
     for given, outputs in routes.items():
         made += ["--generated", tmp_path / given]
-        medcodi("generate", "--pipeline", pipeline, "--studies", real, "--split", "train", "--given", given,
-                "--outputs", outputs, "--limit", 12, "--num-inference-steps", 2, "--output", made[-1])  # fmt: skip
+        medcodi(
+            "generate",
+            "--pipeline",
+            pipeline,
+            "--studies",
+            real,
+            "--split",
+            "train",
+            "--given",
+            given,
+            "--outputs",
+            outputs,
+            "--limit",
+            12,
+            "--num-inference-steps",
+            2,
+            "--output",
+            made[-1],
+        )
     for name in ("study", "again"):
-        medcodi("turing", "make", real, "--split", "train", "--num-items", 4, "--seed", 3, *made,
-                "--output", tmp_path / name)  # fmt: skip
-    assert (tmp_path / "study" / "study.json").read_bytes() == (tmp_path / "again" / "study.json").read_bytes()
+        medcodi(
+            "turing",
+            "make",
+            real,
+            "--split",
+            "train",
+            "--num-items",
+            4,
+            "--seed",
+            3,
+            *made,
+            "--output",
+            tmp_path / name,
+        )
+    assert (tmp_path / "study" / "study.json").read_bytes() == (
+        tmp_path / "again" / "study.json"
+    ).read_bytes()
     items, truth = read(tmp_path / "study")
     assert sum(told["synthetic"] for told in truth.values()) == 10 and len(items) == 20
     assert len({path.stat().st_size for path in (tmp_path / "study" / "items").iterdir()}) == 1
@@ -183,7 +235,9 @@ def test_too_few_studies_say_what_is_missing(tmp_path):
         make_study(real, [made], tmp_path / "out", NAMES, num_items=4)
     for path in (*made.glob("*_lateral.png"), *made.glob("*_frontal.png")):
         path.unlink()
-    with pytest.raises(ValueError, match=r"needs 2 generated items \(front \+ side from text\), found 0"):
+    with pytest.raises(
+        ValueError, match=r"needs 2 generated items \(front \+ side from text\), found 0"
+    ):
         make_study(real, [made], tmp_path / "out", NAMES, num_items=4)
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,5 @@
-"""Fig7: do a generated image and a generated report show the same findings? (MedCoDi-M, Figure 7, corrected for chance)."""
+"""Fig7: do a generated image and a generated report show the same findings? (MedCoDi-M, Figure 7,
+corrected for chance)."""
 
 import numpy as np
 
@@ -7,9 +8,9 @@ from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import Labels
 from medcodi.evaluation.routes import patients, retrieved
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
+from medcodi.labeler import POSITIVE
 from medcodi.metrics.classification import best_thresholds
 from medcodi.metrics.hamming import chance_hamming, corrected_agreement, hamming
-from medcodi.metrics.labeler import POSITIVE
 from medcodi.metrics.statistics import bootstrap, paired_difference, shuffled_each
 
 DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN = (
@@ -37,13 +38,19 @@ class ClinicalAgreement(EvaluationTable):
         classifier = context.networks.classifier("F", labels)
         validation = context.studies("validation", "FT", context.settings.num_training_studies)
         if not validation:
-            raise ValueError("no validation study has a frontal image and a report: thresholds cannot be chosen")
-        thresholds = best_thresholds(labels.of(validation), classifier.probabilities(context.images(validation, "F")))
+            raise ValueError(
+                "no validation study has a frontal image and a report: thresholds cannot be chosen"
+            )
+        thresholds = best_thresholds(
+            labels.of(validation), classifier.probabilities(context.images(validation, "F"))
+        )
         systems = {
             "L>FT, joint": context.generated("L", "FT", studies=studies),
             "L>F and L>T, independent": context.generated("L", "FT", studies=studies, joint=False),
             "real pairs": {letter: context.values(studies, letter) for letter in "FT"},
-            "nearest training study": {letter: retrieved(context, "L", letter, studies, "FT") for letter in "FT"},
+            "nearest training study": {
+                letter: retrieved(context, "L", letter, studies, "FT") for letter in "FT"
+            },
         }
         read = {
             name: (
@@ -52,36 +59,64 @@ class ClinicalAgreement(EvaluationTable):
             )
             for name, pair in systems.items()
         }
-        rows, settings = [], (len(studies), patients(studies), context.settings.num_resamples, context.seed)
+        rows, settings = (
+            [],
+            (len(studies), patients(studies), context.settings.num_resamples, context.seed),
+        )
         for name, (image, report) in read.items():
             distance = hamming(image, report)
-            rows.append(Row(name, KINDS.get(name, "ours"), {
-                DISTANCE: bootstrap(lambda r, d=distance: float(d[r].mean()), *settings),
-                ZERO: bootstrap(lambda r, d=distance: float((d[r] == 0).mean()), *settings),
-                CHANCE: chance_hamming(image, report),
-                AGREEMENT: bootstrap(lambda r, a=image, b=report: corrected_agreement(a[r], b[r]), *settings),
-            }))  # fmt: skip
+            rows.append(
+                Row(
+                    name,
+                    KINDS.get(name, "ours"),
+                    {
+                        DISTANCE: bootstrap(lambda r, d=distance: float(d[r].mean()), *settings),
+                        ZERO: bootstrap(lambda r, d=distance: float((d[r] == 0).mean()), *settings),
+                        CHANCE: chance_hamming(image, report),
+                        AGREEMENT: bootstrap(
+                            lambda r, a=image, b=report: corrected_agreement(a[r], b[r]), *settings
+                        ),
+                    },
+                )
+            )
         joint, apart = (read[name] for name in list(read)[:2])
         rows[0].cells[GAIN] = paired_difference(
-            *(lambda r, p=pair: corrected_agreement(p[0][r], p[1][r]) for pair in (joint, apart)), *settings
+            *(lambda r, p=pair: corrected_agreement(p[0][r], p[1][r]) for pair in (joint, apart)),
+            *settings,
         )
         rows.insert(2, _shuffled("L>FT, joint, shuffled studies", *joint, context.seed))
         nothing = {DISTANCE: 0.0, ZERO: 1.0, CHANCE: 0.0, AGREEMENT: None}
-        rows.append(Row("no finding in any image or report (constant)", "baseline", nothing, len(studies)))
+        rows.append(
+            Row("no finding in any image or report (constant)", "baseline", nothing, len(studies))
+        )
         path = context.picture("Fig7")
-        histogram({name: hamming(*pair) for name, pair in read.items()}, "Hamming distance of image and report", path)
-        figures = {f"{r.system}.{c}": r.value(c) for r in rows if r.kind in ("ours", "real") for c in (DISTANCE, AGREEMENT)}
+        histogram(
+            {name: hamming(*pair) for name, pair in read.items()},
+            "Hamming distance of image and report",
+            path,
+        )
+        figures = {
+            f"{r.system}.{c}": r.value(c)
+            for r in rows
+            if r.kind in ("ours", "real")
+            for c in (DISTANCE, AGREEMENT)
+        }
         notes = [
-            f"Findings: {', '.join(labels.names)}. Classifier: trained on the {labels.source}; thresholds: validation.",
-            "Agreement over chance: 1 - distance / distance of independent labels with the same frequencies. A small "
+            f"Findings: {', '.join(labels.names)}. Classifier: trained on the {labels.source}; "
+            "thresholds: validation.",
+            "Agreement over chance: 1 - distance / distance of independent labels with the same "
+            "frequencies. A small "
             "distance alone proves nothing: a model that never shows a finding has it too.",
         ]
         columns = [DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN]
         pictures = {"Hamming distance of the labels of image and report": str(path)}
-        return Result(self.title, columns, rows, len(studies), [context.seed], notes, figures, pictures)
+        return Result(
+            self.title, columns, rows, len(studies), [context.seed], notes, figures, pictures
+        )
 
     def _labels(self, context: EvaluationContext) -> Labels:
-        """The data set's labels where the labeler knows all of them, else what the labeler reads in real reports."""
+        """The data set's labels where the labeler knows all of them, else what the labeler reads in
+        real reports."""
         labels = context.labels
         if labels and set(labels.names) <= set(context.labeler.columns):
             return labels
@@ -93,8 +128,17 @@ def _shuffled(system: str, image: np.ndarray, report: np.ndarray, seed: int) -> 
 
     def figures(partner: np.ndarray) -> list[float]:
         distance = hamming(image, report[partner])
-        return [distance.mean(), (distance == 0).mean(), corrected_agreement(image, report[partner])]
+        return [
+            distance.mean(),
+            (distance == 0).mean(),
+            corrected_agreement(image, report[partner]),
+        ]
 
     distance, zero, agreement = shuffled_each(figures, len(image), seed=seed)
-    cells = {DISTANCE: distance, ZERO: zero, CHANCE: chance_hamming(image, report), AGREEMENT: agreement}
+    cells = {
+        DISTANCE: distance,
+        ZERO: zero,
+        CHANCE: chance_hamming(image, report),
+        AGREEMENT: agreement,
+    }
     return Row(system, "floor", cells)

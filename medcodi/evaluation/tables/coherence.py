@@ -1,4 +1,5 @@
-"""T6: do outputs that are generated together belong together? Cosine in a shared space (MedCoDi-M, Table 6)."""
+"""T6: do outputs that are generated together belong together? Cosine in a shared space (MedCoDi-M,
+Table 6)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,15 +20,18 @@ Pair = dict[str, list[Any]]
 
 @register_table
 class Coherence(EvaluationTable):
-    """Joint against independent outputs of the same prompts and seeds, in the model's own space and in an encoder that its
-    training never saw."""
+    """Joint against independent outputs of the same prompts and seeds, in the model's own space and
+    in an encoder that its training never saw."""
 
     id, title, needs = "T6", "Coherence of joint outputs", ("pipeline", "F", "L", "T")
     version = 2
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, JOINT_ROUTES)
-        encoders = {MODEL: self._shared_space, OWN: lambda c, letter, v: c.networks.coherence().encode(c.name(letter), v)}
+        encoders = {
+            MODEL: self._shared_space,
+            OWN: lambda c, letter, v: c.networks.coherence().encode(c.name(letter), v),
+        }
         rows: list[Row] = []
         num_studies = 0
         for prompts, outputs in routes:
@@ -36,18 +40,24 @@ class Coherence(EvaluationTable):
                 "joint": context.generated(prompts, outputs, studies=studies),
                 "independent": context.generated(prompts, outputs, studies=studies, joint=False),
                 "real": {letter: context.values(studies, letter) for letter in outputs},
-                "nearest": {letter: retrieved(context, prompts, letter, studies, outputs) for letter in outputs},
+                "nearest": {
+                    letter: retrieved(context, prompts, letter, studies, outputs)
+                    for letter in outputs
+                },
             }
             spoken = _spoken(systems)
             if not spoken.all():
                 notes.append(
-                    f"{route_name(prompts, outputs)}: {int((~spoken).sum())} studies with an empty report are left out."
+                    f"{route_name(prompts, outputs)}: {int((~spoken).sum())} studies with an empty "
+                    "report are left out."
                 )
             groups = [p for p, keep in zip(patients(studies), spoken, strict=True) if keep]
             num_studies = max(num_studies, len(groups))
             for encoder, encode in encoders.items():
                 codes = {
-                    system: [encode(context, letter, _take(pair[letter], spoken)) for letter in outputs]
+                    system: [
+                        encode(context, letter, _take(pair[letter], spoken)) for letter in outputs
+                    ]
                     for system, pair in systems.items()
                 }
                 rows += _rows(context, route_name(prompts, outputs), encoder, codes, groups)
@@ -57,47 +67,80 @@ class Coherence(EvaluationTable):
             for system, value in zip(("independent", "joint"), values, strict=True)
         ]
         notes += [
-            "Independent: every output by a call of its own with the same prompt and seed; the two differ by the coupling "
+            "Independent: every output by a call of its own with the same prompt and seed; the two "
+            "differ by the coupling "
             "of the outputs alone. Shuffled: outputs of different studies.",
-            "Nearest training study: the real outputs of the study with the nearest prompt. One training study for all: "
-            "that of these with the highest cosine. Both are real pairs: coherence does not show that a prompt is followed.",
-            "The independent encoder (convolutional towers, hashed words) is trained by the suite on real training studies. "
+            "Nearest training study: the real outputs of the study with the nearest prompt. One "
+            "training study for all: "
+            "that of these with the highest cosine. Both are real pairs: coherence does not show "
+            "that a prompt is followed.",
+            "The independent encoder (convolutional towers, hashed words) is trained by the suite "
+            "on real training studies. "
             "Spaces differ: compare within one encoder, against its real pairs.",
         ]
         figures = {
             f"{row.system}.{row.cells['encoder']}.{c}": row.value(c)
-            for row in rows if row.kind == "ours" for c in ("cosine", "joint - independent") if c in row.cells
-        }  # fmt: skip
+            for row in rows
+            if row.kind == "ours"
+            for c in ("cosine", "joint - independent")
+            if c in row.cells
+        }
         return Result(
-            self.title, ["encoder", "cosine", "joint - independent"], rows, num_studies, [context.seed], notes, figures
+            self.title,
+            ["encoder", "cosine", "joint - independent"],
+            rows,
+            num_studies,
+            [context.seed],
+            notes,
+            figures,
         )
 
     @staticmethod
     @torch.no_grad()
     def _shared_space(context: EvaluationContext, letter: str, values: Sequence[Any]) -> np.ndarray:
         parts = [values[i : i + 64] for i in range(0, len(values), 64)]
-        embeds = [context.pipeline.encode_prompt(context.name(letter), list(part)).embeds for part in parts]
+        embeds = [
+            context.pipeline.encode_prompt(context.name(letter), list(part)).embeds
+            for part in parts
+        ]
         return torch.cat(embeds).double().cpu().numpy()
 
 
 def _rows(
-    context: EvaluationContext, route: str, encoder: str, codes: dict[str, list[np.ndarray]], groups: list[str]
+    context: EvaluationContext,
+    route: str,
+    encoder: str,
+    codes: dict[str, list[np.ndarray]],
+    groups: list[str],
 ) -> list[Row]:
     settings = (len(groups), groups, context.settings.num_resamples, context.seed)
     values = {system: cosine(*pair) for system, pair in codes.items()}
-    mean = {system: (lambda rows, v=value: float(v[rows].mean())) for system, value in values.items()}
-    cells = {system: {"encoder": encoder, "cosine": bootstrap(mean[system], *settings)} for system in values}
-    cells["joint"]["joint - independent"] = paired_difference(mean["joint"], mean["independent"], *settings)
+    mean = {
+        system: (lambda rows, v=value: float(v[rows].mean())) for system, value in values.items()
+    }
+    cells = {
+        system: {"encoder": encoder, "cosine": bootstrap(mean[system], *settings)}
+        for system in values
+    }
+    cells["joint"]["joint - independent"] = paired_difference(
+        mean["joint"], mean["independent"], *settings
+    )
     constant = float(values["nearest"].max())
     floors = {
-        system: {"encoder": encoder, "cosine": shuffled_cosine(*codes[system], context.seed)} for system in ("joint", "real")
+        system: {"encoder": encoder, "cosine": shuffled_cosine(*codes[system], context.seed)}
+        for system in ("joint", "real")
     }
     return [
         Row(f"{route}, joint", "ours", cells["joint"]),
         Row(f"{route}, independent", "ours", cells["independent"]),
         Row(f"{route}, joint, shuffled", "floor", floors["joint"]),
         Row(f"{route}, nearest training study", "baseline", cells["nearest"]),
-        Row(f"{route}, one training study for all", "baseline", {"encoder": encoder, "cosine": constant}, len(groups)),
+        Row(
+            f"{route}, one training study for all",
+            "baseline",
+            {"encoder": encoder, "cosine": constant},
+            len(groups),
+        ),
         Row(f"{route}, real pairs", "real", cells["real"]),
         Row(f"{route}, real, shuffled", "floor", floors["real"]),
     ]
@@ -105,7 +148,12 @@ def _rows(
 
 def _spoken(systems: dict[str, Pair]) -> np.ndarray:
     """(N,) bool: studies whose reports, where there are any, are not blank in any system."""
-    columns = [values for pair in systems.values() for values in pair.values() if isinstance(values[0], str)]
+    columns = [
+        values
+        for pair in systems.values()
+        for values in pair.values()
+        if isinstance(values[0], str)
+    ]
     count = len(next(iter(systems["real"].values())))
     return np.array([all(column[i].strip() for column in columns) for i in range(count)])
 

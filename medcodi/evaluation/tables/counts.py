@@ -1,4 +1,5 @@
-"""T1: how many held-out studies have a label for each finding, and how many are positive (MedCoDi-M, Table 1)."""
+"""T1: how many held-out studies have a label for each finding, and how many are positive
+(MedCoDi-M, Table 1)."""
 
 from typing import Any
 
@@ -9,10 +10,17 @@ from medcodi.evaluation.table import EvaluationTable, Result, Row, register_tabl
 from medcodi.metrics.statistics import share_of
 
 PAPER = {
-    "Atelectasis": (10561, 1438), "Cardiomegaly": (10305, 1146), "Consolidation": (9911, 254), "Edema": (10230, 774),
-    "Enlarged Cardiomediastinum": (9215, 83), "Lung Lesion": (9476, 342), "Lung Opacity": (11136, 1980),
-    "Pleural Effusion": (10558, 1258), "Pneumonia": (10454, 853), "Pneumothorax": (9337, 84),
-}  # fmt: skip
+    "Atelectasis": (10561, 1438),
+    "Cardiomegaly": (10305, 1146),
+    "Consolidation": (9911, 254),
+    "Edema": (10230, 774),
+    "Enlarged Cardiomediastinum": (9215, 83),
+    "Lung Lesion": (9476, 342),
+    "Lung Opacity": (11136, 1980),
+    "Pleural Effusion": (10558, 1258),
+    "Pneumonia": (10454, 853),
+    "Pneumothorax": (9337, 84),
+}
 
 
 @register_table
@@ -36,19 +44,36 @@ class LabelCounts(EvaluationTable):
         for name, column in zip(context.labels.names, context.labels.of(training).T, strict=True):
             rows.append(Row(f"{name}, training studies", "floor", _counts(column), len(training)))
         for name, (known, positive) in PAPER.items():
-            cells = {"labelled": known, "positive": positive, "positive share": round(positive / known, 3)}
+            cells = {
+                "labelled": known,
+                "positive": positive,
+                "positive share": round(positive / known, 3),
+            }
             rows.append(Row(f"MIMIC-CXR: {name}", "paper", cells))
         return Result(
-            self.title, ["labelled", "positive", "positive share", "masked"], rows, len(studies), [],
-            [f"Labels: {context.labels.source}. A label that is uncertain or missing is masked, never counted as negative.",
-             "Held out: the test and the validation split. Training studies (other patients, those that the suite reads) "
-             "are real against real. Intervals of shares: Wilson's. Nothing is generated: there is no other baseline."],
+            self.title,
+            ["labelled", "positive", "positive share", "masked"],
+            rows,
+            len(studies),
+            [],
+            [
+                f"Labels: {context.labels.source}. A label that is uncertain or missing is masked, "
+                "never counted as negative.",
+                "Held out: the test and the validation split. Training studies (other patients, "
+                "those that the suite reads) "
+                "are real against real. Intervals of shares: Wilson's. Nothing is generated: there "
+                "is no other baseline.",
+            ],
             figures,
-        )  # fmt: skip
+        )
 
 
 def _counts(column: np.ndarray) -> dict[str, Any]:
     """Cells of one finding's labels (N,): 1, 0, NaN."""
     known = column[~np.isnan(column)]
-    cells = {"labelled": len(known), "positive": int(known.sum()), "masked": len(column) - len(known)}
+    cells = {
+        "labelled": len(known),
+        "positive": int(known.sum()),
+        "masked": len(column) - len(known),
+    }
     return cells | {"positive share": share_of(known) if len(known) else None}

@@ -1,4 +1,5 @@
-"""T3: do generated images show what their study has? AUC and F1 of a classifier's reading (MedCoDi-M, Table 3)."""
+"""T3: do generated images show what their study has? AUC and F1 of a classifier's reading
+(MedCoDi-M, Table 3)."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,36 +16,166 @@ from medcodi.metrics.statistics import Estimate, bootstrap_each, shuffled_each
 ROUTES = (("T", "F"), ("L", "F"), ("LT", "F"))
 NOT_DEFINED = "one class"
 PAPER_NAMES = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Lung Lesion", "Lung Opacity",
-    "Pleural Effusion", "Pneumonia", "Pneumothorax", *AVERAGES,
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Lung Lesion",
+    "Lung Opacity",
+    "Pleural Effusion",
+    "Pneumonia",
+    "Pneumothorax",
+    *AVERAGES,
+)
 PAPER = {
-    ("Real Data", "AUC"): (0.84, 0.91, 0.91, 0.93, 0.81, 0.78, 0.85, 0.95, 0.78, 0.86, 0.87, 0.86, 0.87),
-    ("MedCoDi-M T>F", "AUC"): (0.86, 0.95, 0.91, 0.94, 0.82, 0.75, 0.86, 0.97, 0.86, 0.85, 0.88, 0.89, 0.90),
-    ("MedCoDi-M L>F", "AUC"): (0.86, 0.92, 0.93, 0.94, 0.83, 0.80, 0.89, 0.97, 0.80, 0.90, 0.87, 0.88, 0.90),
-    ("MedCoDi-M LT>F", "AUC"): (0.92, 0.96, 0.95, 0.97, 0.87, 0.85, 0.92, 0.98, 0.85, 0.93, 0.91, 0.92, 0.92),
-    ("Real Data", "F1"): (0.49, 0.49, 0.35, 0.60, 0.09, 0.12, 0.60, 0.73, 0.35, 0.21, 0.49, 0.40, 0.53),
-    ("MedCoDi-M T>F", "F1"): (0.51, 0.60, 0.25, 0.59, 0.08, 0.11, 0.60, 0.78, 0.33, 0.12, 0.50, 0.41, 0.54),
-    ("MedCoDi-M L>F", "F1"): (0.51, 0.46, 0.39, 0.57, 0.09, 0.13, 0.64, 0.79, 0.36, 0.17, 0.50, 0.41, 0.54),
-    ("MedCoDi-M LT>F", "F1"): (0.58, 0.59, 0.39, 0.68, 0.13, 0.18, 0.68, 0.81, 0.40, 0.26, 0.57, 0.47, 0.60),
+    ("Real Data", "AUC"): (
+        0.84,
+        0.91,
+        0.91,
+        0.93,
+        0.81,
+        0.78,
+        0.85,
+        0.95,
+        0.78,
+        0.86,
+        0.87,
+        0.86,
+        0.87,
+    ),
+    ("MedCoDi-M T>F", "AUC"): (
+        0.86,
+        0.95,
+        0.91,
+        0.94,
+        0.82,
+        0.75,
+        0.86,
+        0.97,
+        0.86,
+        0.85,
+        0.88,
+        0.89,
+        0.90,
+    ),
+    ("MedCoDi-M L>F", "AUC"): (
+        0.86,
+        0.92,
+        0.93,
+        0.94,
+        0.83,
+        0.80,
+        0.89,
+        0.97,
+        0.80,
+        0.90,
+        0.87,
+        0.88,
+        0.90,
+    ),
+    ("MedCoDi-M LT>F", "AUC"): (
+        0.92,
+        0.96,
+        0.95,
+        0.97,
+        0.87,
+        0.85,
+        0.92,
+        0.98,
+        0.85,
+        0.93,
+        0.91,
+        0.92,
+        0.92,
+    ),
+    ("Real Data", "F1"): (
+        0.49,
+        0.49,
+        0.35,
+        0.60,
+        0.09,
+        0.12,
+        0.60,
+        0.73,
+        0.35,
+        0.21,
+        0.49,
+        0.40,
+        0.53,
+    ),
+    ("MedCoDi-M T>F", "F1"): (
+        0.51,
+        0.60,
+        0.25,
+        0.59,
+        0.08,
+        0.11,
+        0.60,
+        0.78,
+        0.33,
+        0.12,
+        0.50,
+        0.41,
+        0.54,
+    ),
+    ("MedCoDi-M L>F", "F1"): (
+        0.51,
+        0.46,
+        0.39,
+        0.57,
+        0.09,
+        0.13,
+        0.64,
+        0.79,
+        0.36,
+        0.17,
+        0.50,
+        0.41,
+        0.54,
+    ),
+    ("MedCoDi-M LT>F", "F1"): (
+        0.58,
+        0.59,
+        0.39,
+        0.68,
+        0.13,
+        0.18,
+        0.68,
+        0.81,
+        0.40,
+        0.26,
+        0.57,
+        0.47,
+        0.60,
+    ),
 }
 
 
 def paper_rows(names: Sequence[str]) -> list[Row]:
-    """Published values of the columns that this data set has too; averages are over the ten findings of the paper."""
+    """Published values of the columns that this data set has too; averages are over the ten
+    findings of the paper."""
     rows = []
     for (system, measure), values in PAPER.items():
-        known = {name: v for name, v in zip(PAPER_NAMES, values, strict=True) if name in (*names, *AVERAGES)}
+        known = {
+            name: v
+            for name, v in zip(PAPER_NAMES, values, strict=True)
+            if name in (*names, *AVERAGES)
+        }
         rows.append(Row(system, "paper", {"measure": measure, **known}))
     return rows
 
 
 @register_table
 class FactualImage(EvaluationTable):
-    """The classifier is trained on real training images with the data set's labels; thresholds come from the validation
-    split. A finding whose held-out labels are of one class has no value."""
+    """The classifier is trained on real training images with the data set's labels; thresholds come
+    from the validation split. A finding whose held-out labels are of one class has no value."""
 
-    id, title, needs = "T3", "Factual correctness of generated frontal images", ("pipeline", "labels", "F")
+    id, title, needs = (
+        "T3",
+        "Factual correctness of generated frontal images",
+        ("pipeline", "labels", "F"),
+    )
     version = 2
 
     def run(self, context: EvaluationContext) -> Result:
@@ -53,7 +184,9 @@ class FactualImage(EvaluationTable):
         self.classifier = context.networks.classifier("F")
         validation = context.studies("validation", "F", context.settings.num_training_studies)
         if not validation:
-            raise ValueError("the validation split has no frontal image: thresholds cannot be chosen")
+            raise ValueError(
+                "the validation split has no frontal image: thresholds cannot be chosen"
+            )
         scores = self.classifier.probabilities(context.images(validation, "F"))
         self.thresholds = best_thresholds(context.labels.of(validation), scores)
         rows, curves, studies = [], {}, context.held_out("F")
@@ -70,20 +203,38 @@ class FactualImage(EvaluationTable):
         path = context.picture("T3_roc")
         roc_curves(curves, path)
         figures = {
-            f"{r.system}.{r.cells['measure']}.{a}": r.value(a) for r in rows if r.kind in ("ours", "real") for a in AVERAGES
+            f"{r.system}.{r.cells['measure']}.{a}": r.value(a)
+            for r in rows
+            if r.kind in ("ours", "real")
+            for a in AVERAGES
         }
         notes += [
-            f"Labels: {context.labels.source}; unknown ones masked. Averages are over the findings that have both classes. "
+            f"Labels: {context.labels.source}; unknown ones masked. Averages are over the findings "
+            "that have both classes. "
             "Thresholds of F1: highest F1 on real validation images"
-            + (", some of which are measured too." if _shared(validation, context.held_out("F")) else "."),
-            "The classifier is trained by the suite on real training images; it is no published network.",
+            + (
+                ", some of which are measured too."
+                if _shared(validation, context.held_out("F"))
+                else "."
+            ),
+            "The classifier is trained by the suite on real training images; it is no published "
+            "network.",
             *_warnings(rows),
         ]
-        return Result(self.title, ["measure", *self.names, *AVERAGES], rows + paper_rows(self.names),
-                      len(context.held_out("F")), [context.seed], notes, figures,
-                      {"ROC curves over all known pairs of study and finding (micro)": str(path)})  # fmt: skip
+        return Result(
+            self.title,
+            ["measure", *self.names, *AVERAGES],
+            rows + paper_rows(self.names),
+            len(context.held_out("F")),
+            [context.seed],
+            notes,
+            figures,
+            {"ROC curves over all known pairs of study and finding (micro)": str(path)},
+        )
 
-    def _rows(self, system: str, kind: str, studies: list, images: np.ndarray, curves: dict | None = None) -> list[Row]:
+    def _rows(
+        self, system: str, kind: str, studies: list, images: np.ndarray, curves: dict | None = None
+    ) -> list[Row]:
         labels, scores = self.context.labels.of(studies), self.classifier.probabilities(images)
         if curves is not None:
             known = ~np.isnan(labels)
@@ -91,9 +242,12 @@ class FactualImage(EvaluationTable):
         groups, settings, rows = patients(studies), self.context.settings, []
         for measure, function, values in self._measures(scores):
             cells = bootstrap_each(
-                lambda rows, f=function, v=values: f(labels[rows], v[rows]), len(labels), groups, settings.num_resamples,
+                lambda rows, f=function, v=values: f(labels[rows], v[rows]),
+                len(labels),
+                groups,
+                settings.num_resamples,
                 self.context.seed,
-            )  # fmt: skip
+            )
             rows.append(Row(system, kind, self._cells(measure, cells), len(labels)))
         return rows
 
@@ -114,7 +268,10 @@ class FactualImage(EvaluationTable):
         for measure, function, values in self._measures(scores):
             shuffles = min(self.context.settings.num_resamples, 200)
             cells = shuffled_each(
-                lambda partner, f=function, v=values: f(labels[partner], v), len(labels), shuffles, self.context.seed
+                lambda partner, f=function, v=values: f(labels[partner], v),
+                len(labels),
+                shuffles,
+                self.context.seed,
             )
             rows.append(Row(system, "floor", self._cells(measure, cells), len(labels)))
         return rows
@@ -123,9 +280,12 @@ class FactualImage(EvaluationTable):
         """Every finding everywhere: no AUC but chance, and the F1 of its prevalence."""
         labels, settings = self.context.labels.of(studies), self.context.settings
         says_yes = bootstrap_each(
-            lambda rows: f1_scores(labels[rows], np.ones_like(labels[rows])), len(labels), patients(studies),
-            settings.num_resamples, self.context.seed,
-        )  # fmt: skip
+            lambda rows: f1_scores(labels[rows], np.ones_like(labels[rows])),
+            len(labels),
+            patients(studies),
+            settings.num_resamples,
+            self.context.seed,
+        )
         chance = auc_scores(labels, np.ones_like(labels))
         return [
             Row(system, "baseline", self._cells("AUC", chance), len(labels)),
@@ -135,7 +295,10 @@ class FactualImage(EvaluationTable):
     def _cells(self, measure: str, values: Sequence[Estimate | float]) -> dict:
         names = (*self.names, *AVERAGES)
         named = zip(names, values, strict=True)
-        return {"measure": measure, **{n: NOT_DEFINED if np.isnan(getattr(v, "value", v)) else v for n, v in named}}
+        return {
+            "measure": measure,
+            **{n: NOT_DEFINED if np.isnan(getattr(v, "value", v)) else v for n, v in named},
+        }
 
 
 def _shared(first: Sequence[Study], second: Sequence[Study]) -> bool:
@@ -145,7 +308,8 @@ def _shared(first: Sequence[Study], second: Sequence[Study]) -> bool:
 def _warnings(rows: list[Row]) -> list[str]:
     real = {row.cells["measure"]: row.value("macro") for row in rows if row.kind == "real"}
     return [
-        f"Warning: {row.system} beats real images in macro {row.cells['measure']}: over-typical samples. See T2."
+        f"Warning: {row.system} beats real images in macro {row.cells['measure']}: over-typical "
+        "samples. See T2."
         for row in rows
         if row.kind == "ours" and row.value("macro") > real[row.cells["measure"]]
     ]

@@ -1,5 +1,6 @@
-"""T5: do generated reports say what the study's own report says? F1 of the labeler's reading (MedCoDi-M, Table 5). And do
-they agree with themselves? A report that affirms and denies one finding can be right in its labels all the same."""
+"""T5: do generated reports say what the study's own report says? F1 of the labeler's reading
+(MedCoDi-M, Table 5). And do they agree with themselves? A report that affirms and denies one
+finding can be right in its labels all the same."""
 
 from collections.abc import Sequence
 
@@ -11,24 +12,85 @@ from medcodi.evaluation.labels import NO_FINDING
 from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.evaluation.tables.factual_image import PAPER_NAMES
+from medcodi.labeler import POSITIVE, UNCERTAIN
 from medcodi.metrics.classification import AVERAGES, f1_scores
-from medcodi.metrics.labeler import POSITIVE, UNCERTAIN
 from medcodi.metrics.retrieval import best_constant
 from medcodi.metrics.statistics import Estimate, bootstrap_each, share_of, shuffled_each
 
 FINDINGS = (*PAPER_NAMES[:10], NO_FINDING)
 PAPER = {
-    "MedCoDi-M F>T": (0.62, 0.61, 0.14, 0.70, 0.15, 0.27, 0.52, 0.79, 0.59, 0.34, 0.90, 0.71, 0.46, 0.73),
-    "MedCoDi-M L>T": (0.62, 0.61, 0.16, 0.70, 0.09, 0.26, 0.51, 0.78, 0.57, 0.32, 0.91, 0.71, 0.45, 0.73),
-    "MedCoDi-M FL>T": (0.62, 0.61, 0.17, 0.70, 0.12, 0.27, 0.53, 0.79, 0.58, 0.37, 0.91, 0.73, 0.46, 0.73),
-    "UniXGen FL>T": (0.22, 0.16, 0.06, 0.30, 0.01, 0.00, 0.17, 0.33, 0.17, 0.02, 0.75, 0.49, 0.16, 0.45),
+    "MedCoDi-M F>T": (
+        0.62,
+        0.61,
+        0.14,
+        0.70,
+        0.15,
+        0.27,
+        0.52,
+        0.79,
+        0.59,
+        0.34,
+        0.90,
+        0.71,
+        0.46,
+        0.73,
+    ),
+    "MedCoDi-M L>T": (
+        0.62,
+        0.61,
+        0.16,
+        0.70,
+        0.09,
+        0.26,
+        0.51,
+        0.78,
+        0.57,
+        0.32,
+        0.91,
+        0.71,
+        0.45,
+        0.73,
+    ),
+    "MedCoDi-M FL>T": (
+        0.62,
+        0.61,
+        0.17,
+        0.70,
+        0.12,
+        0.27,
+        0.53,
+        0.79,
+        0.58,
+        0.37,
+        0.91,
+        0.73,
+        0.46,
+        0.73,
+    ),
+    "UniXGen FL>T": (
+        0.22,
+        0.16,
+        0.06,
+        0.30,
+        0.01,
+        0.00,
+        0.17,
+        0.33,
+        0.17,
+        0.02,
+        0.75,
+        0.49,
+        0.16,
+        0.45,
+    ),
 }
 CONTRADICTS = "contradicts itself"
 
 
 @register_table
 class FactualReport(EvaluationTable):
-    """Truth: the labeler on the real report; what that hedges is masked. Not mentioned counts as absent."""
+    """Truth: the labeler on the real report; what that hedges is masked. Not mentioned counts as
+    absent."""
 
     id, title, needs = "T5", "Factual correctness of generated reports", ("pipeline", "T")
     version = 3
@@ -51,7 +113,9 @@ class FactualReport(EvaluationTable):
         studies = context.held_out("T")
         rows += self._baselines(studies) + self._ceiling(studies)
         real = self.context.values(studies, "T")
-        rows.append(Row("real reports", "real", {CONTRADICTS: self._contradicting(real)}, len(studies)))
+        rows.append(
+            Row("real reports", "real", {CONTRADICTS: self._contradicting(real)}, len(studies))
+        )
         counts = np.nansum(self._truth(studies), axis=0)
         cells = {name: int(count) for name, count in zip(self.names, counts, strict=True)}
         rows.append(Row("positives among the real reports", "real", cells))
@@ -59,49 +123,77 @@ class FactualReport(EvaluationTable):
             Row(
                 name,
                 "paper",
-                {n: v for n, v in zip((*FINDINGS, *AVERAGES), values, strict=True) if n in (*self.names, *AVERAGES)},
+                {
+                    n: v
+                    for n, v in zip((*FINDINGS, *AVERAGES), values, strict=True)
+                    if n in (*self.names, *AVERAGES)
+                },
             )
             for name, values in PAPER.items()
         ]
         notes += [
-            f"Labeler: vocabulary {context.settings.vocabulary}. Truth: what it reads in the real report; hedged "
-            "observations are masked, unmentioned ones count as absent. Averages are over the classes with a positive.",
-            f"{CONTRADICTS}: share of reports in which the labeler finds one observation affirmed and denied, with Wilson's "
+            f"Labeler: vocabulary {context.settings.vocabulary}. Truth: what it reads in the real "
+            "report; hedged "
+            "observations are masked, unmentioned ones count as absent. Averages are over the "
+            "classes with a positive.",
+            f"{CONTRADICTS}: share of reports in which the labeler finds one observation affirmed "
+            "and denied, with Wilson's "
             "interval.",
         ]
         columns = [*AVERAGES, CONTRADICTS]
-        figures = {f"{r.system}.{column}": r.value(column) for r in rows if r.kind == "ours" for column in columns}
-        return Result(self.title, [*self.names, *columns], rows, len(studies), [context.seed], notes, figures)
+        figures = {
+            f"{r.system}.{column}": r.value(column)
+            for r in rows
+            if r.kind == "ours"
+            for column in columns
+        }
+        return Result(
+            self.title, [*self.names, *columns], rows, len(studies), [context.seed], notes, figures
+        )
 
     def _labels(self, texts: Sequence[str]) -> np.ndarray:
         return self.context.labeler.label(texts)[self.names].to_numpy(float)
 
     def _contradicting(self, texts: Sequence[str]) -> Estimate:
-        return share_of(np.array([bool(self.context.labeler.contradictions(text)) for text in texts], float))
+        return share_of(
+            np.array([bool(self.context.labeler.contradictions(text)) for text in texts], float)
+        )
 
     def _truth(self, studies: Sequence[Study]) -> np.ndarray:
         labels = self._labels(self.context.values(studies, "T"))
         return np.where(labels == UNCERTAIN, np.nan, (labels == POSITIVE).astype(float))
 
     def _row(self, system: str, kind: str, texts: Sequence[str], studies: Sequence[Study]) -> Row:
-        return self._scored(system, kind, self._truth(studies), self._labels(texts) == POSITIVE, studies)
+        return self._scored(
+            system, kind, self._truth(studies), self._labels(texts) == POSITIVE, studies
+        )
 
-    def _scored(self, system: str, kind: str, truth: np.ndarray, read: np.ndarray, studies: Sequence[Study]) -> Row:
+    def _scored(
+        self, system: str, kind: str, truth: np.ndarray, read: np.ndarray, studies: Sequence[Study]
+    ) -> Row:
         settings = self.context.settings
         estimates = bootstrap_each(
-            lambda rows: f1_scores(truth[rows], read[rows]), len(truth), patients(studies), settings.num_resamples,
+            lambda rows: f1_scores(truth[rows], read[rows]),
+            len(truth),
+            patients(studies),
+            settings.num_resamples,
             self.context.seed,
-        )  # fmt: skip
+        )
         return Row(system, kind, self._cells(estimates), len(truth))
 
     def _shuffled(self, system: str, texts: Sequence[str], studies: Sequence[Study]) -> Row:
         truth, read = self._truth(studies), self._labels(texts) == POSITIVE
         shuffles = min(self.context.settings.num_resamples, 200)
-        cells = shuffled_each(lambda partner: f1_scores(truth[partner], read), len(truth), shuffles, self.context.seed)
+        cells = shuffled_each(
+            lambda partner: f1_scores(truth[partner], read), len(truth), shuffles, self.context.seed
+        )
         return Row(system, "floor", self._cells(cells), len(truth))
 
     def _cells(self, estimates: Sequence[Estimate]) -> dict:
-        return {n: None if np.isnan(e.value) else e for n, e in zip((*self.names, *AVERAGES), estimates, strict=True)}
+        return {
+            n: None if np.isnan(e.value) else e
+            for n, e in zip((*self.names, *AVERAGES), estimates, strict=True)
+        }
 
     def _baselines(self, studies: Sequence[Study]) -> list[Row]:
         training = self.context.values(self.context.training("T"), "T")
@@ -109,17 +201,26 @@ class FactualReport(EvaluationTable):
         constant = training[best_constant(stated, stated)]
         drawn = np.random.default_rng(self.context.seed).integers(len(training), size=len(studies))
         return [
-            self._row("best constant training report", "baseline", [constant] * len(studies), studies),
-            self._row("random training report (prior)", "baseline", [training[i] for i in drawn], studies),
+            self._row(
+                "best constant training report", "baseline", [constant] * len(studies), studies
+            ),
+            self._row(
+                "random training report (prior)", "baseline", [training[i] for i in drawn], studies
+            ),
         ]
 
     def _ceiling(self, studies: Sequence[Study]) -> list[Row]:
-        """The real report against the data set's own labels, where these are no reading of reports and share classes."""
+        """The real report against the data set's own labels, where these are no reading of reports
+        and share classes."""
         labels = self.context.labels
         shared = [name for name in self.names if labels and name in labels.names]
         if not shared or labels is self.context.report_labels:
             return []
         truth = np.full((len(studies), len(self.names)), np.nan)
-        truth[:, [self.names.index(n) for n in shared]] = labels.of(studies)[:, [labels.names.index(n) for n in shared]]
+        truth[:, [self.names.index(n) for n in shared]] = labels.of(studies)[
+            :, [labels.names.index(n) for n in shared]
+        ]
         read = self._labels(self.context.values(studies, "T")) == POSITIVE
-        return [self._scored(f"real report against the {labels.source}", "real", truth, read, studies)]
+        return [
+            self._scored(f"real report against the {labels.source}", "real", truth, read, studies)
+        ]

@@ -1,4 +1,5 @@
-"""Hybrid: images with their rows. Outcome AUC at mixing ratios and the coherence rank (Kikuchi et al., Tables 4 and 5)."""
+"""Hybrid: images with their rows. Outcome AUC at mixing ratios and the coherence rank (Kikuchi et
+al., Tables 4 and 5)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,10 +19,21 @@ from medcodi.metrics.hybrid import Records
 from medcodi.metrics.statistics import bootstrap
 
 AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK = (
-    "outcome AUC", "difference to 1:0", "p (DeLong, Holm)", "median rank", "rank quartiles", "p (Wilcoxon)",
-)  # fmt: skip
-PAPER_AUC = {"1:0": (0.83, None), ".75:.25": (0.81, 0.576), ".5:.5": (0.75, 0.149), ".25:.75": (0.74, 0.092),
-             "0:1": (0.74, 0.143), "both": (0.87, 0.346)}  # fmt: skip
+    "outcome AUC",
+    "difference to 1:0",
+    "p (DeLong, Holm)",
+    "median rank",
+    "rank quartiles",
+    "p (Wilcoxon)",
+)
+PAPER_AUC = {
+    "1:0": (0.83, None),
+    ".75:.25": (0.81, 0.576),
+    ".5:.5": (0.75, 0.149),
+    ".25:.75": (0.74, 0.092),
+    "0:1": (0.74, 0.143),
+    "both": (0.87, 0.346),
+}
 PAPER_RANK = {"real": (92, "38 - 163", None), "synthetic": (96, "43 - 186", 0.041)}
 DEFAULT_OUTCOME = {"column": "last_status", "positive": ["deceased"]}
 
@@ -34,7 +46,11 @@ def ratio_name(share_real: float) -> str:
 class Hybrid(EvaluationTable):
     """Real, generated and other real records at equal numbers, tested on real held-out ones."""
 
-    id, title, needs = "hybrid", "Image and row together: outcome and coherence rank", ("pipeline", "F", "table")
+    id, title, needs = (
+        "hybrid",
+        "Image and row together: outcome and coherence rank",
+        ("pipeline", "F", "table"),
+    )
     version = 2
 
     def run(self, context: EvaluationContext) -> Result:
@@ -50,17 +66,25 @@ class Hybrid(EvaluationTable):
         schema = context.split("train").schemas[context.name("table")]
         read = reader(options["outcome"], schema)
         held_out = real_test(context, ["F", "table"], options["num_test"])
-        held_out = list({study.patient_id: study for study in held_out}.values())  # DeLong's rows are independent
+        held_out = list(
+            {study.patient_id: study for study in held_out}.values()
+        )  # DeLong's rows are independent
         made = generated_records(context, options["num_records"])
         training = context.training(["F", "table"], 2 * options["num_records"])
         real, other = training[: len(training) // 2], training[len(training) // 2 :]
         parts = {
-            "test": read(*self._values(context, held_out)), "real": read(*self._values(context, real)),
-            "other": read(*self._values(context, other)), "synthetic": read(np.stack(made["F"]), made["table"]),
-        }  # fmt: skip
+            "test": read(*self._values(context, held_out)),
+            "real": read(*self._values(context, real)),
+            "other": read(*self._values(context, other)),
+            "synthetic": read(np.stack(made["F"]), made["table"]),
+        }
         count = min(len(parts[name]) for name in ("real", "other", "synthetic"))
-        parts |= {name: parts[name].take(np.arange(count)) for name in ("real", "other", "synthetic")}
-        settings = fit_settings(options["fit"], parts["test"].images.shape[1], "evaluation.tables.hybrid")
+        parts |= {
+            name: parts[name].take(np.arange(count)) for name in ("real", "other", "synthetic")
+        }
+        settings = fit_settings(
+            options["fit"], parts["test"].images.shape[1], "evaluation.tables.hybrid"
+        )
         scores = outcome_scores(parts, settings, options["seeds"], context.seed)
         rows, figures = _outcome_rows(parts["test"].outcome, scores)
         values = context.values(held_out, "table")
@@ -71,36 +95,55 @@ class Hybrid(EvaluationTable):
         shown = {name: scores[name] for name in (ratio_name(1.0), ratio_name(0.0), "both")}
         roc_curves({name: (parts["test"].outcome, score) for name, score in shown.items()}, picture)
         return Result(
-            self.title, [AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK], [*rows, *ranked, *_paper_rows()], len(parts["test"]),
-            [context.seed, *options["seeds"]], self._notes(options, parts, settings, count), figures | more,
+            self.title,
+            [AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK],
+            [*rows, *ranked, *_paper_rows()],
+            len(parts["test"]),
+            [context.seed, *options["seeds"]],
+            self._notes(options, parts, settings, count),
+            figures | more,
             {"ROC of the outcome by training set, real:synthetic": str(picture)},
-        )  # fmt: skip
+        )
 
     @staticmethod
-    def _values(context: EvaluationContext, studies: Sequence[Study]) -> tuple[np.ndarray, list[dict]]:
+    def _values(
+        context: EvaluationContext, studies: Sequence[Study]
+    ) -> tuple[np.ndarray, list[dict]]:
         return context.images(studies, "F"), context.values(studies, "table")
 
     @staticmethod
-    def _notes(options: dict[str, Any], parts: dict[str, Records], settings: FitSettings, count: int) -> list[str]:
+    def _notes(
+        options: dict[str, Any], parts: dict[str, Records], settings: FitSettings, count: int
+    ) -> list[str]:
         positive = {name: int(part.outcome.sum()) for name, part in parts.items()}
         outcome = f"{options['outcome']['column']} in {', '.join(options['outcome']['positive'])}"
         return [
-            f"Outcome: {outcome}; it stands in no input. {count} training records of each kind (with the outcome: real "
-            f"{positive['real']}, synthetic {positive['synthetic']}), tested on {len(parts['test'])} real held-out records "
+            f"Outcome: {outcome}; it stands in no input. {count} training records of each kind "
+            "(with the outcome: real "
+            f"{positive['real']}, synthetic {positive['synthetic']}), tested on "
+            f"{len(parts['test'])} real held-out records "
             f"({positive['test']} with the outcome).",
-            f"Network: {settings.network} for the image, one layer for the row, mean of {len(options['seeds'])} seeds; a "
-            "quarter of each training set stops it early. The paper's architectures are not published with it.",
-            "Ratios real:synthetic replace real records by synthetic ones at random; `both` takes all of both. Other real "
+            f"Network: {settings.network} for the image, one layer for the row, mean of "
+            f"{len(options['seeds'])} seeds; a "
+            "quarter of each training set stops it early. The paper's architectures are not "
+            "published with it.",
+            "Ratios real:synthetic replace real records by synthetic ones at random; `both` takes "
+            "all of both. Other real "
             "records in place of the synthetic ones show what perfect generation would give.",
-            "Rank: an image's own row among the rows of all test records (1 is best; chance is the middle), by encoders "
+            "Rank: an image's own row among the rows of all test records (1 is best; chance is the "
+            "middle), by encoders "
             "trained on pairs of the named set. p (Wilcoxon) compares with real pairs.",
-            "One study of each test patient, so that rows are patients. Records are generated without a prompt: a retrieved "
+            "One study of each test patient, so that rows are patients. Records are generated "
+            "without a prompt: a retrieved "
             "record is another real one.",
         ]
 
 
-def reader(outcome: dict[str, Any], schema: TableSchema) -> Callable[[np.ndarray, list[dict]], Records]:
-    """Images and rows -> Records; records without the outcome are left out. ValueError for a column that is not there."""
+def reader(
+    outcome: dict[str, Any], schema: TableSchema
+) -> Callable[[np.ndarray, list[dict]], Records]:
+    """Images and rows -> Records; records without the outcome are left out. ValueError for a column
+    that is not there."""
     columns = {column.name: column for column in schema.columns}
     name, positive = outcome.get("column"), outcome.get("positive") or []
     where = "evaluation.tables.hybrid.outcome"
@@ -111,14 +154,18 @@ def reader(outcome: dict[str, Any], schema: TableSchema) -> Callable[[np.ndarray
         if value not in columns[name].categories:
             raise unknown_key(str(value), columns[name].categories, f"{where}.positive")
     if not positive:
-        raise ValueError(f"{where}.positive must list values of {name!r}: {columns[name].categories}")
+        raise ValueError(
+            f"{where}.positive must list values of {name!r}: {columns[name].categories}"
+        )
 
     def read(images: np.ndarray, rows: list[dict]) -> Records:
         known = np.array([row.get(name) is not None for row in rows], bool)
         if not known.any():
             raise ValueError(f"no record has the outcome {name!r}")
         deceased = np.array([row.get(name) in positive for row in rows], bool)
-        return Records(images[known], hybrid.row_features(rows, schema, [name])[known], deceased[known])
+        return Records(
+            images[known], hybrid.row_features(rows, schema, [name])[known], deceased[known]
+        )
 
     return read
 
@@ -126,26 +173,45 @@ def reader(outcome: dict[str, Any], schema: TableSchema) -> Callable[[np.ndarray
 def outcome_scores(
     parts: dict[str, Records], settings: FitSettings, seeds: Sequence[int], seed: int
 ) -> dict[str, np.ndarray]:
-    """Training set -> scores of the test records; equal ones from a set that knows one outcome only."""
+    """Training set -> scores of the test records; equal ones from a set that knows one outcome
+    only."""
     real, synthetic, other = (parts[name] for name in ("real", "synthetic", "other"))
-    sets = {ratio_name(share): hybrid.replaced(real, synthetic, share, seed) for share in hybrid.RATIOS}
-    shuffled = Records(real.images, real.rows, np.random.default_rng(seed).permutation(real.outcome))
-    sets |= {"both": real + synthetic, "0:1, other real records": other, "both, other real records": real + other}
+    sets = {
+        ratio_name(share): hybrid.replaced(real, synthetic, share, seed) for share in hybrid.RATIOS
+    }
+    shuffled = Records(
+        real.images, real.rows, np.random.default_rng(seed).permutation(real.outcome)
+    )
+    sets |= {
+        "both": real + synthetic,
+        "0:1, other real records": other,
+        "both, other real records": real + other,
+    }
     sets["1:0, outcomes shuffled"] = shuffled
     scores = {}
     for name, train in sets.items():
         if name != ratio_name(1.0) and min(train.outcome.sum(), (~train.outcome).sum()) < 2:
-            scores[name] = np.zeros(len(parts["test"]))  # such a set teaches nothing but a constant; a real one is an error
+            scores[name] = np.zeros(
+                len(parts["test"])
+            )  # such a set teaches nothing but a constant; a real one is an error
         else:
             scores[name] = hybrid.predict_outcome(train, parts["test"], settings, seeds)
     return scores
 
 
-def _outcome_rows(outcome: np.ndarray, scores: dict[str, np.ndarray]) -> tuple[list[Row], dict[str, float]]:
+def _outcome_rows(
+    outcome: np.ndarray, scores: dict[str, np.ndarray]
+) -> tuple[list[Row], dict[str, float]]:
     reference = scores[ratio_name(1.0)]
     tests = {name: hybrid.delong(outcome, score, reference) for name, score in scores.items()}
-    ours = [name for name in scores if name != ratio_name(1.0) and "real records" not in name and "shuffled" not in name]
-    adjusted = dict(zip(ours, hybrid.holm([tests[name].p for name in ours]), strict=True))  # the paper's five comparisons
+    ours = [
+        name
+        for name in scores
+        if name != ratio_name(1.0) and "real records" not in name and "shuffled" not in name
+    ]
+    adjusted = dict(
+        zip(ours, hybrid.holm([tests[name].p for name in ours]), strict=True)
+    )  # the paper's five comparisons
     rows, figures = [], {}
     for name, test in tests.items():
         cells: dict[str, Any] = {AUC: test.first}
@@ -154,24 +220,39 @@ def _outcome_rows(outcome: np.ndarray, scores: dict[str, np.ndarray]) -> tuple[l
         if name in adjusted:
             cells[P] = adjusted[name]
         real = name == ratio_name(1.0) or "real records" in name
-        rows.append(Row(f"outcome, {name}", "real" if real else "floor" if "shuffled" in name else "ours", cells))
+        rows.append(
+            Row(
+                f"outcome, {name}",
+                "real" if real else "floor" if "shuffled" in name else "ours",
+                cells,
+            )
+        )
         figures[f"auc.{name}"] = test.first.value
     return rows, figures
 
 
 def _known_rows(studies: Sequence[Study], outcome: np.ndarray, kept: np.ndarray) -> list[Row]:
-    """A constant, and the true risk where the phantom states it. `kept` (N,) bool: studies with an outcome."""
+    """A constant, and the true risk where the phantom states it. `kept` (N,) bool: studies with an
+    outcome."""
     rows = [Row("outcome, a constant (class prior)", "floor", {AUC: 0.5}, len(outcome))]
     risks = [(study.truth or {}).get("outcome_probability") for study in studies]
     if all(risk is not None for risk in risks):
         risk = np.array(risks, float)[kept]
         best = hybrid.delong(outcome, risk, risk).first
-        rows.append(Row("outcome, true risk (the best that any network can do)", "real", {AUC: best}))
+        rows.append(
+            Row("outcome, true risk (the best that any network can do)", "real", {AUC: best})
+        )
     return rows
 
 
-def _rank_rows(parts: dict[str, Records], settings: FitSettings, seed: int) -> tuple[list[Row], dict[str, float]]:
-    test, real, order = parts["test"], parts["real"], np.random.default_rng(seed).permutation(len(parts["real"]))
+def _rank_rows(
+    parts: dict[str, Records], settings: FitSettings, seed: int
+) -> tuple[list[Row], dict[str, float]]:
+    test, real, order = (
+        parts["test"],
+        parts["real"],
+        np.random.default_rng(seed).permutation(len(parts["real"])),
+    )
     pairs = {
         "real pairs": ("real", real.images, real.rows),
         "synthetic pairs": ("ours", parts["synthetic"].images, parts["synthetic"].rows),
@@ -185,19 +266,33 @@ def _rank_rows(parts: dict[str, Records], settings: FitSettings, seed: int) -> t
     rows, figures = [], {}
     for name, (kind, _, _) in pairs.items():
         summary = hybrid.rank_summary(ranks[name])
-        median = bootstrap(lambda rows, r=ranks[name]: float(np.median(r[rows])), len(test), seed=seed)
-        cells = {RANK: median, QUARTILES: f"{summary['low']:.0f} - {summary['high']:.0f} of {summary['n']}"}
+        median = bootstrap(
+            lambda rows, r=ranks[name]: float(np.median(r[rows])), len(test), seed=seed
+        )
+        cells = {
+            RANK: median,
+            QUARTILES: f"{summary['low']:.0f} - {summary['high']:.0f} of {summary['n']}",
+        }
         if name != "real pairs":
             cells[P_RANK] = hybrid.wilcoxon(ranks[name], ranks["real pairs"])
         rows.append(Row(f"rank, trained on {name}", kind, cells))
         figures[f"rank.{name}"] = summary["median"]
     middle = (len(test) + 1) / 2
-    return [*rows, Row("rank, chance", "floor", {RANK: middle}, len(test))], figures | {"rank.chance": middle}
+    return [*rows, Row("rank, chance", "floor", {RANK: middle}, len(test))], figures | {
+        "rank.chance": middle
+    }
 
 
 def _paper_rows() -> list[Row]:
-    rows = [Row(f"Kikuchi, outcome, {name}", "paper", {AUC: value, P: p}) for name, (value, p) in PAPER_AUC.items()]
+    rows = [
+        Row(f"Kikuchi, outcome, {name}", "paper", {AUC: value, P: p})
+        for name, (value, p) in PAPER_AUC.items()
+    ]
     return rows + [
-        Row(f"Kikuchi, rank, trained on {name} pairs", "paper", {RANK: rank, QUARTILES: f"{span} of 271", P_RANK: p})
+        Row(
+            f"Kikuchi, rank, trained on {name} pairs",
+            "paper",
+            {RANK: rank, QUARTILES: f"{span} of 271", P_RANK: p},
+        )
         for name, (rank, span, p) in PAPER_RANK.items()
     ]

@@ -1,4 +1,5 @@
-"""Privacy: does the generated set give its training records away? Measurements, with a holdout and planted copies."""
+"""Privacy: does the generated set give its training records away? Measurements, with a holdout and
+planted copies."""
 
 import dataclasses
 import itertools
@@ -20,24 +21,40 @@ from medcodi.evaluation.records import (
 from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import privacy
-from medcodi.metrics.reidentification import Verifier, acquisitions, denoising_losses, patient_pairs, top_scores
+from medcodi.metrics.reidentification import (
+    Verifier,
+    acquisitions,
+    denoising_losses,
+    patient_pairs,
+    top_scores,
+)
 from medcodi.metrics.retrieval import image_distances, text_distances
 from medcodi.metrics.statistics import bootstrap, share_of
 
 NEAREST, EXPECTED, P, RATIO = "nearest is a training record", "expected", "p", "distance ratio"
 FLAGGED, BY_CHANCE, FOUND = "called copies", "by chance", "planted copies found"
-MEMBERS, LINKED, SCORE, MATCHED = "membership AUC", "linked", "re-identification score", "re-identified"
+MEMBERS, LINKED, SCORE, MATCHED = (
+    "membership AUC",
+    "linked",
+    "re-identification score",
+    "re-identified",
+)
 COLUMNS = [NEAREST, EXPECTED, P, RATIO, FLAGGED, BY_CHANCE, FOUND, MEMBERS, LINKED, SCORE, MATCHED]
 JOINT = "record"
-GENERATED, STRANGERS, EXACT, CHANGED = "generated", "held-out patients", "planted, exact", "planted, perturbed"
+GENERATED, STRANGERS, EXACT, CHANGED = (
+    "generated",
+    "held-out patients",
+    "planted, exact",
+    "planted, perturbed",
+)
 KINDS = {GENERATED: "ours", STRANGERS: "real", EXACT: "floor", CHANGED: "floor"}
 Values = dict[str, Any]  # letter -> images (N, H, W), texts or rows
 
 
 @dataclasses.dataclass
 class Sets:
-    """Values of the released sets by name, of training and of the control half of the holdout, and the patients of these
-    two; `planted` rows (P,)."""
+    """Values of the released sets by name, of training and of the control half of the holdout, and
+    the patients of these two; `planted` rows (P,)."""
 
     released: dict[str, Values]
     train: Values
@@ -51,37 +68,73 @@ class Sets:
 class Privacy(EvaluationTable):
     """Images, and texts and rows where the recipe has them, alone and as one record."""
 
-    id, title, needs = "privacy", "Memorisation, membership, linkage and re-identification", ("pipeline", "F")
+    id, title, needs = (
+        "privacy",
+        "Memorisation, membership, linkage and re-identification",
+        ("pipeline", "F"),
+    )
     version = 4
 
     def run(self, context: EvaluationContext) -> Result:
         options = options_of(
-            self, context, num_records=context.settings.num_studies, num_training=20000, num_test=4000, planted=0.1,
-            level=None, fit={},
-        )  # fmt: skip
+            self,
+            context,
+            num_records=context.settings.num_studies,
+            num_training=20000,
+            num_test=4000,
+            planted=0.1,
+            level=None,
+            fit={},
+        )
         letters = record_letters(context, ["F"])
-        schema = context.split("train").schemas[context.name("table")] if "table" in letters else None
+        schema = (
+            context.split("train").schemas[context.name("table")] if "table" in letters else None
+        )
         sets, pairs = _sets(context, options, letters, schema)
-        options["level"] = options["level"] or max(0.01, 1 / len(sets.control["F"]))  # a small holdout knows no 1 %
+        options["level"] = options["level"] or max(
+            0.01, 1 / len(sets.control["F"])
+        )  # a small holdout knows no 1 %
         spaces = _spaces(sets, letters, schema)
         rows, figures = [], {}
         for name in sets.released:
             for space, (to_train, to_control, control_to_train) in spaces[name].items():
                 distances = to_train, to_control, control_to_train
-                cells = _cells(distances, sets.train_patients + sets.control_patients, options["level"], context.seed)
+                cells = _cells(
+                    distances,
+                    sets.train_patients + sets.control_patients,
+                    options["level"],
+                    context.seed,
+                )
                 flagged = cells.pop("flagged")
                 if name in (EXACT, CHANGED):
                     cells[FOUND] = share_of(flagged[sets.planted])
                 if space == JOINT:
-                    cells[LINKED] = privacy.linkage([d[0] for key, d in spaces[name].items() if key != JOINT])
+                    cells[LINKED] = privacy.linkage(
+                        [d[0] for key, d in spaces[name].items() if key != JOINT]
+                    )
                 rows.append(Row(f"{name}, {self._space(context, space)}", KINDS[name], cells))
-                figures |= {f"{name}.{space}.{key}": getattr(v, "value", v) for key, v in cells.items()}
+                figures |= {
+                    f"{name}.{space}.{key}": getattr(v, "value", v) for key, v in cells.items()
+                }
         identified, more, checked = _reidentification(context, options, sets, pairs)
         rows += identified + _membership_by_loss(context, sets, letters)
-        rows.append(Row("CheXGenBench, re-identification score, best mean", "paper", {SCORE: 0.551}))
-        sizes = [len(sets.released[GENERATED]["F"]), len(sets.train["F"]), len(sets.control["F"]), len(sets.planted)]
+        rows.append(
+            Row("CheXGenBench, re-identification score, best mean", "paper", {SCORE: 0.551})
+        )
+        sizes = [
+            len(sets.released[GENERATED]["F"]),
+            len(sets.train["F"]),
+            len(sets.control["F"]),
+            len(sets.planted),
+        ]
         return Result(
-            self.title, COLUMNS, rows, sizes[0], [context.seed], [*_notes(sizes, context, options), checked], figures | more
+            self.title,
+            COLUMNS,
+            rows,
+            sizes[0],
+            [context.seed],
+            [*_notes(sizes, context, options), checked],
+            figures | more,
         )
 
     @staticmethod
@@ -90,7 +143,10 @@ class Privacy(EvaluationTable):
 
 
 def _sets(
-    context: EvaluationContext, options: dict[str, Any], letters: Sequence[str], schema: TableSchema | None
+    context: EvaluationContext,
+    options: dict[str, Any],
+    letters: Sequence[str],
+    schema: TableSchema | None,
 ) -> tuple[Sets, np.ndarray]:
     """The sets that are compared, and pairs (P, 2) of training rows of one patient."""
     training = context.training(letters, options["num_training"])
@@ -98,20 +154,32 @@ def _sets(
     train_ids = {study.patient_id for study in training}
     held_out = [study for study in held_out if study.patient_id not in train_ids]
     if len(held_out) < 2 or not training:
-        raise ValueError(f"a holdout of other patients needs studies; got {len(held_out)} and {len(training)} for training")
+        raise ValueError(
+            f"a holdout of other patients needs studies; got {len(held_out)} and {len(training)} "
+            "for training"
+        )
     generated = generated_records(context, options["num_records"])
     half = len(held_out) // 2
-    of = lambda studies: {letter: _column(context.values(studies, letter)) for letter in letters}  # noqa: E731
+    of = lambda studies: {letter: _column(context.values(studies, letter)) for letter in letters}
     train, strangers, control = of(training), of(held_out[:half]), of(held_out[half:])
     released = {GENERATED: {letter: _column(generated[letter]) for letter in letters}}
-    released[STRANGERS] = {letter: values[: options["num_records"]] for letter, values in strangers.items()}
-    planted, sources = privacy.plant(options["num_records"], len(training), options["planted"], context.seed)
+    released[STRANGERS] = {
+        letter: values[: options["num_records"]] for letter, values in strangers.items()
+    }
+    planted, sources = privacy.plant(
+        options["num_records"], len(training), options["planted"], context.seed
+    )
     for name, perturb in ((EXACT, None), (CHANGED, _perturb)):
         copies = {letter: _column([values[i] for i in sources]) for letter, values in train.items()}
         copies = perturb(copies, schema, context.seed) if perturb else copies
-        released[name] = {letter: _replaced(released[GENERATED][letter], planted, copies[letter]) for letter in letters}
+        released[name] = {
+            letter: _replaced(released[GENERATED][letter], planted, copies[letter])
+            for letter in letters
+        }
     owners = patients(training)
-    return Sets(released, train, control, owners, patients(held_out[half:]), planted), patient_pairs(owners, context.seed)
+    return Sets(
+        released, train, control, owners, patients(held_out[half:]), planted
+    ), patient_pairs(owners, context.seed)
 
 
 def _column(values: Sequence[Any]) -> Any:
@@ -129,29 +197,47 @@ def _perturb(copies: Values, schema: TableSchema | None, seed: int) -> Values:
     changed = {"F": privacy.perturbed_images(copies["F"], seed=seed)}
     if "T" in copies:
         changed["T"] = privacy.perturbed_texts(copies["T"], seed)
-    return changed | ({"table": privacy.perturbed_rows(copies["table"], schema, seed)} if "table" in copies else {})
+    return changed | (
+        {"table": privacy.perturbed_rows(copies["table"], schema, seed)}
+        if "table" in copies
+        else {}
+    )
 
 
-Distances = tuple[np.ndarray, np.ndarray, np.ndarray]  # released to training, to control; control to training
+Distances = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # released to training, to control; control to training
 
 
-def _spaces(sets: Sets, letters: Sequence[str], schema: TableSchema | None) -> dict[str, dict[str, Distances]]:
-    """Released set -> space -> distances. The joint record adds the modalities, each over its median stranger's."""
+def _spaces(
+    sets: Sets, letters: Sequence[str], schema: TableSchema | None
+) -> dict[str, dict[str, Distances]]:
+    """Released set -> space -> distances. The joint record adds the modalities, each over its
+    median stranger's."""
     measures: dict[str, Callable] = {
-        "F": image_distances, "T": text_distances, "table": lambda a, b: privacy.row_distances(a, b, schema),
-    }  # fmt: skip
+        "F": image_distances,
+        "T": text_distances,
+        "table": lambda a, b: privacy.row_distances(a, b, schema),
+    }
     size = len(sets.train["F"])
-    # One call a set, so that texts are weighed by the same words whether they are compared with training or control.
+    # One call a set, so that texts are weighed by the same words whether they are compared with
+    # training or control.
     real = {letter: _column([*sets.train[letter], *sets.control[letter]]) for letter in letters}
-    control = {letter: measures[letter](sets.control[letter], real[letter])[:, :size] for letter in letters}
+    control = {
+        letter: measures[letter](sets.control[letter], real[letter])[:, :size] for letter in letters
+    }
     scales = [float(np.median(control[letter])) for letter in letters]
     spaces: dict[str, dict[str, Distances]] = {}
     for name, values in sets.released.items():
         whole = {letter: measures[letter](values[letter], real[letter]) for letter in letters}
-        spaces[name] = {letter: (d[:, :size], d[:, size:], control[letter]) for letter, d in whole.items()}
+        spaces[name] = {
+            letter: (d[:, :size], d[:, size:], control[letter]) for letter, d in whole.items()
+        }
         if len(letters) > 1:
             parts = [[d[i] for d in spaces[name].values()] for i in range(3)]
-            spaces[name][JOINT] = tuple(privacy.joint_distances(*part, scales=scales) for part in parts)
+            spaces[name][JOINT] = tuple(
+                privacy.joint_distances(*part, scales=scales) for part in parts
+            )
     return spaces
 
 
@@ -162,53 +248,86 @@ def _cells(distances: Distances, owners: list[str], level: float, seed: int) -> 
     copies = privacy.memorised(to_train, control_to_train, level)
     members = privacy.membership(-to_train.min(axis=0), -to_control.min(axis=0), seed, owners)
     return {
-        NEAREST: nearest["share"], EXPECTED: nearest["expected"], P: nearest["p"],
-        RATIO: nearest["ratio"], FLAGGED: copies.share, BY_CHANCE: copies.expected, MEMBERS: members,
+        NEAREST: nearest["share"],
+        EXPECTED: nearest["expected"],
+        P: nearest["p"],
+        RATIO: nearest["ratio"],
+        FLAGGED: copies.share,
+        BY_CHANCE: copies.expected,
+        MEMBERS: members,
         "flagged": copies.flagged,
-    }  # fmt: skip
+    }
 
 
 def _reidentification(
     context: EvaluationContext, options: dict[str, Any], sets: Sets, pairs: np.ndarray
 ) -> tuple[list[Row], dict[str, float], str]:
-    """Best match of each image among all training images, by a verification network that the suite trains."""
+    """Best match of each image among all training images, by a verification network that the suite
+    trains."""
     train, control = sets.train["F"], sets.control["F"]
     few = {"num_epochs": 4, "min_steps": 150} if train.shape[1] <= SMALL_IMAGE else {}
     settings = fit_settings(few | options["fit"], train.shape[1], "evaluation.tables.privacy")
     true_pairs = len(pairs) >= 200
     verifier = Verifier(settings, context.seed).fit(train, pairs if true_pairs else None)
     check = verifier.verify(control, acquisitions(control, context.seed))
-    reference, strangers = verifier.embed(train), top_scores(verifier.embed(control), verifier.embed(train))
+    reference, strangers = (
+        verifier.embed(train),
+        top_scores(verifier.embed(control), verifier.embed(train)),
+    )
     threshold = float(np.quantile(strangers, 0.99))
     copies = acquisitions(train[: len(sets.released[GENERATED]["F"])], context.seed + 1)
-    shown = {name: sets.released[name]["F"] for name in (GENERATED, STRANGERS)} | {"training, acquired again": copies}
+    shown = {name: sets.released[name]["F"] for name in (GENERATED, STRANGERS)} | {
+        "training, acquired again": copies
+    }
     rows, figures = [], {"reidentification.auc": check["auc"]}
     for name, images in shown.items():
         scores = top_scores(verifier.embed(images), reference)
-        mean = bootstrap(lambda rows, s=scores: float(s[rows].mean()), len(scores), seed=context.seed)
+        mean = bootstrap(
+            lambda rows, s=scores: float(s[rows].mean()), len(scores), seed=context.seed
+        )
         cells = {SCORE: mean, MATCHED: share_of(scores > threshold), BY_CHANCE: 0.01}
         rows.append(Row(f"re-identification: {name}", KINDS.get(name, "floor"), cells))
-        figures |= {f"reidentification.{name}.score": mean.value, f"reidentification.{name}.matched": cells[MATCHED].value}
-    made = f"{len(pairs)} pairs of one patient" if true_pairs else "each image under two simulated acquisitions"
-    return rows, figures, (
-        f"Re-identification: cosine with the best of all training images, by a network trained on {made}; it tells held-out "
-        f"images, acquired again, from strangers with AUC {check['auc']:.3f}. Re-identified: above what 99 % of held-out "
-        "patients reach. CheXGenBench's score is another network's and not comparable."
-    )  # fmt: skip
+        figures |= {
+            f"reidentification.{name}.score": mean.value,
+            f"reidentification.{name}.matched": cells[MATCHED].value,
+        }
+    made = (
+        f"{len(pairs)} pairs of one patient"
+        if true_pairs
+        else "each image under two simulated acquisitions"
+    )
+    return (
+        rows,
+        figures,
+        (
+            "Re-identification: cosine with the best of all training images, by a network trained "
+            f"on {made}; it tells held-out "
+            f"images, acquired again, from strangers with AUC {check['auc']:.3f}. Re-identified: "
+            "above what 99 % of held-out "
+            "patients reach. CheXGenBench's score is another network's and not comparable."
+        ),
+    )
 
 
-def _membership_by_loss(context: EvaluationContext, sets: Sets, letters: Sequence[str]) -> list[Row]:
-    """White-box attack: the denoiser's loss, training against held-out; once knowing nothing else of a study, once its other
-    modalities."""
+def _membership_by_loss(
+    context: EvaluationContext, sets: Sets, letters: Sequence[str]
+) -> list[Row]:
+    """White-box attack: the denoiser's loss, training against held-out; once knowing nothing else
+    of a study, once its other modalities."""
     rows, count = [], len(sets.control["F"])
     owners = sets.train_patients[:count] + sets.control_patients
     for letter, known in itertools.product(letters, ((), letters)):
         name, prompts = context.name(letter), [other for other in known if other != letter]
         losses = [
-            denoising_losses(context.pipeline, name, part[letter][:count], context.seed,
-                             {context.name(p): part[p][:count] for p in prompts})
+            denoising_losses(
+                context.pipeline,
+                name,
+                part[letter][:count],
+                context.seed,
+                {context.name(p): part[p][:count] for p in prompts},
+            )
             for part in (sets.train, sets.control)
-        ]  # fmt: skip
+        ]
         attacked = privacy.membership(-losses[0], -losses[1], context.seed, owners)
         given = f", {', '.join(context.names(prompts))} known" if prompts else ""
         rows.append(Row(f"loss of the {name} denoiser{given}", "ours", {MEMBERS: attacked}))
@@ -218,15 +337,24 @@ def _membership_by_loss(context: EvaluationContext, sets: Sets, letters: Sequenc
 def _notes(sizes: Sequence[int], context: EvaluationContext, options: dict[str, Any]) -> list[str]:
     total = len(context.split("train"))
     return [
-        f"{sizes[0]} unconditional joint samples, {sizes[1]} of {total} training studies searched, {sizes[2]} held-out "
+        f"{sizes[0]} unconditional joint samples, {sizes[1]} of {total} training studies searched, "
+        f"{sizes[2]} held-out "
         "patients as control; other held-out patients stand in for samples of a perfect generator.",
-        f"Positive control: {sizes[3]} of the generated records replaced by training records, exactly, and perturbed (pixel "
-        "noise and gain, one word less, numbers moved by 2 % of their sd). A test that does not find them says nothing "
-        "about the rest: reports repeat word for word among strangers, so that a report alone seldom shows a copy.",
-        "Distances: mean squared pixel difference in float, TF-IDF cosine, Gower's; the record: their mean, each over its "
-        "median. Nearest is a training record: expected is training's share of all real records searched.",
-        f"Called copies: nearest over the mean of the next five training distances, as low as for {options['level']:.0%} of "
-        "the control. Linked: two modalities or more of a sample have the same training record as their nearest. "
-        "Membership: .5 is chance, from the distance to the closest released record; for a denoiser, from its loss.",
+        f"Positive control: {sizes[3]} of the generated records replaced by training records, "
+        "exactly, and perturbed (pixel "
+        "noise and gain, one word less, numbers moved by 2 % of their sd). A test that does not "
+        "find them says nothing "
+        "about the rest: reports repeat word for word among strangers, so that a report alone "
+        "seldom shows a copy.",
+        "Distances: mean squared pixel difference in float, TF-IDF cosine, Gower's; the record: "
+        "their mean, each over its "
+        "median. Nearest is a training record: expected is training's share of all real records "
+        "searched.",
+        "Called copies: nearest over the mean of the next five training distances, as low as for "
+        f"{options['level']:.0%} of "
+        "the control. Linked: two modalities or more of a sample have the same training record as "
+        "their nearest. "
+        "Membership: .5 is chance, from the distance to the closest released record; for a "
+        "denoiser, from its loss.",
         "What is measured here is not a guarantee: other attacks may find more.",
     ]

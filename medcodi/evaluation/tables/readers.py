@@ -1,6 +1,8 @@
-"""T7: can readers tell generated studies from real ones? The ratings of a visual Turing test (MedCoDi-M, Table 7).
+"""T7: can readers tell generated studies from real ones? The ratings of a visual Turing test
+(MedCoDi-M, Table 7).
 
-The readers' study stands in the recipe: `evaluation.tables.T7: {study: FOLDER}`, as `medcodi turing make` wrote it.
+The readers' study stands in the recipe: `evaluation.tables.T7: {study: FOLDER}`, as `medcodi turing
+make` wrote it.
 """
 
 from pathlib import Path
@@ -16,28 +18,41 @@ from medcodi.metrics.statistics import Estimate, auc, spread
 from medcodi.turing.report import read_scores, report
 from medcodi.turing.tasks import TASKS
 
-RATING, SD, DIFFERENCE, AUC, ALPHA = "rating, 1 to 5", "sd", "synthetic - real", "AUC of the readers", "alpha"
+RATING, SD, DIFFERENCE, AUC, ALPHA = (
+    "rating, 1 to 5",
+    "sd",
+    "synthetic - real",
+    "AUC of the readers",
+    "alpha",
+)
 COLUMNS = [RATING, SD, DIFFERENCE, AUC, ALPHA]
 NUM_SHUFFLES = 200
 
 
 @register_table
 class Readers(EvaluationTable):
-    """Five tasks. Floors: the same ratings with real and synthetic items shuffled, and a reader who gives one rating."""
+    """Five tasks. Floors: the same ratings with real and synthetic items shuffled, and a reader who
+    gives one rating."""
 
     id, title, needs = "T7", "Visual Turing test: ratings by readers", ()
 
     def reasons(self, context: EvaluationContext) -> list[str]:
         if super().options(context).get("study"):
             return []
-        return ["no readers' study is named: `medcodi turing make`, `medcodi serve turing`, then evaluation.tables.T7.study"]
+        return [
+            "no readers' study is named: `medcodi turing make`, `medcodi serve turing`, then "
+            "evaluation.tables.T7.study"
+        ]
 
     def options(self, context: EvaluationContext) -> dict[str, Any]:
         """Also a hash of the ratings, so that new ones are measured."""
         given = super().options(context)
         if not given.get("study") or not Path(given["study"]).is_dir():
             return given
-        scores = {task: np.nan_to_num(part).tolist() for task, (part, _) in read_scores(Path(given["study"])).items()}
+        scores = {
+            task: np.nan_to_num(part).tolist()
+            for task, (part, _) in read_scores(Path(given["study"])).items()
+        }
         return given | {"ratings": fingerprint(scores)}
 
     def run(self, context: EvaluationContext) -> Result:
@@ -52,7 +67,10 @@ class Readers(EvaluationTable):
                 items = int((synthetic == (name == "synthetic")).sum())
                 cells: dict[str, Any] = {RATING: _estimate(about[name]), SD: about[name]["sd"]}
                 if name == "synthetic":
-                    cells |= {DIFFERENCE: _estimate(about["difference"]), AUC: _estimate(about["auc"])}
+                    cells |= {
+                        DIFFERENCE: _estimate(about["difference"]),
+                        AUC: _estimate(about["auc"]),
+                    }
                     cells[ALPHA] = _estimate(about["alpha"])
                 rows.append(Row(f"{task.title}: {name}", kind, cells, items))
                 figures[f"{task.key}.{name}"] = rows[-1].value(RATING)
@@ -63,14 +81,24 @@ class Readers(EvaluationTable):
             ]
         rated = ", ".join(f"{r['reader']} {r['rated']} of {r['items']}" for r in told["readers"])
         notes = [
-            f"Readers and the items that they rated: {rated}. N: items. Intervals: items drawn with replacement, readers as "
-            "they are. AUC: how often a real item is rated above a synthetic one; .5: ratings do not tell them apart. "
+            f"Readers and the items that they rated: {rated}. N: items. Intervals: items drawn "
+            "with replacement, readers as "
+            "they are. AUC: how often a real item is rated above a synthetic one; .5: ratings do "
+            "not tell them apart. "
             "Alpha: Krippendorff's, ordinal.",
-            "Shuffled: the same ratings, real and synthetic items exchanged at random. The paper's test has other items and "
+            "Shuffled: the same ratings, real and synthetic items exchanged at random. The paper's "
+            "test has other items and "
             "other readers. Retrieval and class prior have no ratings.",
         ]
-        return Result(self.title, COLUMNS, rows, sum(t["num_items"] for t in told["tasks"].values()), [context.seed], notes,
-                      figures)  # fmt: skip
+        return Result(
+            self.title,
+            COLUMNS,
+            rows,
+            sum(t["num_items"] for t in told["tasks"].values()),
+            [context.seed],
+            notes,
+            figures,
+        )
 
 
 def _estimate(told: dict[str, Any]) -> Estimate:
@@ -82,12 +110,23 @@ def _floors(title: str, scores: np.ndarray, synthetic: np.ndarray, seed: int) ->
     seen = ~np.isnan(scores).all(axis=0)
     if not seen.any():
         return []
-    means, truth, rng = np.nanmean(scores[:, seen], axis=0), synthetic[seen], np.random.default_rng(seed)
+    means, truth, rng = (
+        np.nanmean(scores[:, seen], axis=0),
+        synthetic[seen],
+        np.random.default_rng(seed),
+    )
     drawn = np.array([_told_apart(means, rng.permutation(truth)) for _ in range(NUM_SHUFFLES)])
-    cells = [spread(np.nanmean(column) if not np.isnan(column).all() else np.nan, column, len(truth)) for column in drawn.T]
+    cells = [
+        spread(np.nanmean(column) if not np.isnan(column).all() else np.nan, column, len(truth))
+        for column in drawn.T
+    ]
     constant = {RATING: float(np.nanmean(scores)), SD: 0.0, DIFFERENCE: 0.0, AUC: 0.5, ALPHA: None}
     return [
-        Row(f"{title}: real and synthetic shuffled", "floor", dict(zip((DIFFERENCE, AUC), cells, strict=True))),
+        Row(
+            f"{title}: real and synthetic shuffled",
+            "floor",
+            dict(zip((DIFFERENCE, AUC), cells, strict=True)),
+        ),
         Row(f"{title}: one rating for all (constant)", "baseline", constant, len(truth)),
     ]
 

@@ -1,4 +1,5 @@
-"""T4 and A2: are generated reports worded like the study's own? BLEU-1 to 4 (MedCoDi-M, Tables 4 and A2)."""
+"""T4 and A2: are generated reports worded like the study's own? BLEU-1 to 4 (MedCoDi-M, Tables 4
+and A2)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +16,13 @@ from medcodi.metrics.statistics import Estimate, bootstrap_each
 DEFINITIONS = {"sacrebleu": "BLEU-{n}", "coco": "BLEU-{n} (coco)"}
 COLUMNS = [heading.format(n=n) for heading in DEFINITIONS.values() for n in range(1, ORDERS + 1)]
 PAPER = {
-    "MedCoDi-M F>T": (0.41, 0.30, 0.25, 0.20), "MedCoDi-M L>T": (0.42, 0.32, 0.26, 0.21),
-    "MedCoDi-M FL>T": (0.44, 0.34, 0.29, 0.24), "UniXGen FL>T": (0.26, 0.17, 0.12, 0.09),
+    "MedCoDi-M F>T": (0.41, 0.30, 0.25, 0.20),
+    "MedCoDi-M L>T": (0.42, 0.32, 0.26, 0.21),
+    "MedCoDi-M FL>T": (0.44, 0.34, 0.29, 0.24),
+    "UniXGen FL>T": (0.26, 0.17, 0.12, 0.09),
     "MedCoDi-M, scans of one study (A2)": (0.60, 0.53, 0.49, 0.47),
     "one constant sentence on 590 Open-i impressions": (0.233, 0.202, 0.171, 0.133),
-}  # fmt: skip
+}
 
 
 @register_table
@@ -37,47 +40,93 @@ class ReportText(EvaluationTable):
             real = context.values(studies, output)
             texts = context.generated(prompts, output, studies=studies)[output]
             rows.append(self._row(context, name, "ours", texts, real, studies))
-            rows.append(self._row(context, f"{name}, shuffled studies", "floor", _rotated(texts), real, studies))
+            rows.append(
+                self._row(
+                    context, f"{name}, shuffled studies", "floor", _rotated(texts), real, studies
+                )
+            )
             nearest = retrieved(context, prompts, output, studies)
-            rows.append(self._row(context, f"{name}, nearest training study", "baseline", nearest, real, studies))
+            rows.append(
+                self._row(
+                    context, f"{name}, nearest training study", "baseline", nearest, real, studies
+                )
+            )
         studies = context.held_out("T")
         rows += self._baselines(context, studies) + self._within_studies(context, notes)
         rows += [
-            Row(name, "paper", {f"BLEU-{n + 1}": value for n, value in enumerate(values)}) for name, values in PAPER.items()
+            Row(name, "paper", {f"BLEU-{n + 1}": value for n, value in enumerate(values)})
+            for name, values in PAPER.items()
         ]
         notes += [
-            "BLEU-n: sacrebleu's definition (tokenizer 13a, lower case, no smoothing). BLEU-n (coco): coco-caption's "
-            "definition on lower-cased words without punctuation. Corpus scores; intervals by patient. The papers do not "
+            "BLEU-n: sacrebleu's definition (tokenizer 13a, lower case, no smoothing). BLEU-n "
+            "(coco): coco-caption's "
+            "definition on lower-cased words without punctuation. Corpus scores; intervals by "
+            "patient. The papers do not "
             "say which definition they use.",
-            "Scans of one study: the report from one view, with the report from the other view as its reference.",
+            "Scans of one study: the report from one view, with the report from the other view as "
+            "its reference.",
         ]
-        figures = {f"{row.system}.{c}": row.value(c) for row in rows if row.kind != "paper" for c in row.cells}
-        return Result(self.title, COLUMNS, rows, len(studies), [context.seed, context.seed + 1], notes, figures)
+        figures = {
+            f"{row.system}.{c}": row.value(c)
+            for row in rows
+            if row.kind != "paper"
+            for c in row.cells
+        }
+        return Result(
+            self.title,
+            COLUMNS,
+            rows,
+            len(studies),
+            [context.seed, context.seed + 1],
+            notes,
+            figures,
+        )
 
     def _row(
-        self, context: EvaluationContext, system: str, kind: str, texts: Sequence[str], references: Sequence[str],
+        self,
+        context: EvaluationContext,
+        system: str,
+        kind: str,
+        texts: Sequence[str],
+        references: Sequence[str],
         studies: Sequence[Study],
-    ) -> Row:  # fmt: skip
+    ) -> Row:
         cells: dict[str, Estimate] = {}
         for definition, heading in DEFINITIONS.items():
             counts = bleu_counts(texts, [[reference] for reference in references], definition)
             estimates = bootstrap_each(
-                lambda rows, c=counts, d=definition: score(c, d, rows), len(texts), patients(studies),
-                context.settings.num_resamples, context.seed,
-            )  # fmt: skip
-            cells |= {heading.format(n=n): estimate for n, estimate in enumerate(estimates, start=1)}
+                lambda rows, c=counts, d=definition: score(c, d, rows),
+                len(texts),
+                patients(studies),
+                context.settings.num_resamples,
+                context.seed,
+            )
+            cells |= {
+                heading.format(n=n): estimate for n, estimate in enumerate(estimates, start=1)
+            }
         return Row(system, kind, cells)
 
     def _baselines(self, context: EvaluationContext, studies: list[Study]) -> list[Row]:
-        """What knows nothing of the study: the most frequent training report, and one drawn from the training split."""
+        """What knows nothing of the study: the most frequent training report, and one drawn from
+        the training split."""
         real, training = context.values(studies, "T"), context.values(context.training("T"), "T")
         constant = Counter(training).most_common(1)[0][0]
-        drawn = [training[i] for i in np.random.default_rng(context.seed).integers(len(training), size=len(studies))]
-        systems = {"most frequent training report": [constant] * len(studies), "random training report (prior)": drawn}
-        return [self._row(context, name, "baseline", texts, real, studies) for name, texts in systems.items()]
+        drawn = [
+            training[i]
+            for i in np.random.default_rng(context.seed).integers(len(training), size=len(studies))
+        ]
+        systems = {
+            "most frequent training report": [constant] * len(studies),
+            "random training report (prior)": drawn,
+        }
+        return [
+            self._row(context, name, "baseline", texts, real, studies)
+            for name, texts in systems.items()
+        ]
 
     def _within_studies(self, context: EvaluationContext, notes: list[str]) -> list[Row]:
-        """A2: reports from several scans of a study against each other, and against a second sample from the same scan."""
+        """A2: reports from several scans of a study against each other, and against a second sample
+        from the same scan."""
         studies = [] if context.missing("FLT") else context.held_out("FLT")
         if not studies:
             notes.append("Scans of one study: no held-out study has both views and a report.")
@@ -85,9 +134,13 @@ class ReportText(EvaluationTable):
         first, second = (context.generated(view, "T", studies=studies)["T"] for view in "FL")
         again = context.generated("F", "T", seed=context.seed + 1, studies=studies)["T"]
         return [
-            self._row(context, "scans of one study, F>T against L>T", "ours", first, second, studies),
+            self._row(
+                context, "scans of one study, F>T against L>T", "ours", first, second, studies
+            ),
             self._row(context, "one scan twice, F>T against F>T", "ours", first, again, studies),
-            self._row(context, "scans of different studies", "floor", first, _rotated(second), studies),
+            self._row(
+                context, "scans of different studies", "floor", first, _rotated(second), studies
+            ),
         ]
 
 

@@ -1,4 +1,5 @@
-"""T8 to T11, A3: what synthetic images are worth as training data for a classifier from scratch, tested on real images."""
+"""T8 to T11, A3: what synthetic images are worth as training data for a classifier from scratch,
+tested on real images."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -12,30 +13,58 @@ from medcodi.evaluation.table import EvaluationTable, Result, Row, register_tabl
 from medcodi.metrics import utility
 from medcodi.metrics.utility import LabelledImages, Prediction
 
-HEADINGS = dict(zip(AVERAGES, [f"{k} {a}" for k in ("AUROC", "F1") for a in utility.AVERAGES], strict=True))
+HEADINGS = dict(
+    zip(AVERAGES, [f"{k} {a}" for k in ("AUROC", "F1") for a in utility.AVERAGES], strict=True)
+)
 DIFFERENCE, P = "AUROC macro, difference", "p"
 F1_DIFFERENCE, SPREAD = "F1 macro, difference", "sd of seeds"
 SCORES = [*HEADINGS.values(), SPREAD, DIFFERENCE, F1_DIFFERENCE, P]  # findings stand before them
 NUM_BALANCED = 5
 PAPER_T8 = {
-    "F": {"real": (0.75, 0.74, 0.74, 0.30, 0.20, 0.21), "synthetic": (0.74, 0.73, 0.73, 0.34, 0.23, 0.23)},
-    "L": {"real": (0.77, 0.73, 0.73, 0.34, 0.23, 0.24), "synthetic": (0.75, 0.70, 0.69, 0.37, 0.26, 0.27)},
+    "F": {
+        "real": (0.75, 0.74, 0.74, 0.30, 0.20, 0.21),
+        "synthetic": (0.74, 0.73, 0.73, 0.34, 0.23, 0.23),
+    },
+    "L": {
+        "real": (0.77, 0.73, 0.73, 0.34, 0.23, 0.24),
+        "synthetic": (0.75, 0.70, 0.69, 0.37, 0.26, 0.27),
+    },
 }
-PACKHAEUSER = {"real": 0.816, "latent diffusion": 0.781, "PGGAN": 0.719}  # mean AUC of ChestX-ray14's 14 findings
+PACKHAEUSER = {
+    "real": 0.816,
+    "latent diffusion": 0.781,
+    "PGGAN": 0.719,
+}  # mean AUC of ChestX-ray14's 14 findings
 PAPER_FINDINGS = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
 PAPER_T9 = (0.156, 0.135, 0.0299, 0.104, 0.141)
 PAPER_T10 = {
-    "F": {"real": (0.34, 0.42, 0.17, 0.67, 0.64, 0.50, 0.45, 0.45),
-          "real + synthetic": (0.48, 0.48, 0.33, 0.69, 0.72, 0.58, 0.54, 0.54)},
-    "L": {"real": (0.32, 0.41, 0.13, 0.70, 0.63, 0.46, 0.40, 0.41),
-          "real + synthetic": (0.34, 0.43, 0.15, 0.65, 0.63, 0.48, 0.42, 0.43)},
-}  # fmt: skip
+    "F": {
+        "real": (0.34, 0.42, 0.17, 0.67, 0.64, 0.50, 0.45, 0.45),
+        "real + synthetic": (0.48, 0.48, 0.33, 0.69, 0.72, 0.58, 0.54, 0.54),
+    },
+    "L": {
+        "real": (0.32, 0.41, 0.13, 0.70, 0.63, 0.46, 0.40, 0.41),
+        "real + synthetic": (0.34, 0.43, 0.15, 0.65, 0.63, 0.48, 0.42, 0.43),
+    },
+}
 PAPER_T11 = {
-    "F": ((0.75, 0.74, 0.76, 0.27, 0.18, 0.18), (0.68, 0.75, 0.68, 0.34, 0.24, 0.25), (0.79, 0.76, 0.79, 0.32, 0.22, 0.22),
-          (0.76, 0.77, 0.77, 0.36, 0.24, 0.25), (0.70, 0.75, 0.70, 0.38, 0.26, 0.27), (0.76, 0.75, 0.77, 0.35, 0.24, 0.25)),
-    "L": ((0.76, 0.76, 0.76, 0.37, 0.26, 0.26), (0.71, 0.77, 0.72, 0.38, 0.27, 0.28), (0.74, 0.74, 0.74, 0.29, 0.19, 0.19),
-          (0.74, 0.78, 0.75, 0.36, 0.23, 0.24), (0.73, 0.76, 0.73, 0.32, 0.20, 0.20), (0.75, 0.74, 0.75, 0.36, 0.21, 0.22)),
-}  # fmt: skip
+    "F": (
+        (0.75, 0.74, 0.76, 0.27, 0.18, 0.18),
+        (0.68, 0.75, 0.68, 0.34, 0.24, 0.25),
+        (0.79, 0.76, 0.79, 0.32, 0.22, 0.22),
+        (0.76, 0.77, 0.77, 0.36, 0.24, 0.25),
+        (0.70, 0.75, 0.70, 0.38, 0.26, 0.27),
+        (0.76, 0.75, 0.77, 0.35, 0.24, 0.25),
+    ),
+    "L": (
+        (0.76, 0.76, 0.76, 0.37, 0.26, 0.26),
+        (0.71, 0.77, 0.72, 0.38, 0.27, 0.28),
+        (0.74, 0.74, 0.74, 0.29, 0.19, 0.19),
+        (0.74, 0.78, 0.75, 0.36, 0.23, 0.24),
+        (0.73, 0.76, 0.73, 0.32, 0.20, 0.20),
+        (0.75, 0.74, 0.75, 0.36, 0.21, 0.22),
+    ),
+}
 
 
 Part = tuple[list[Row], dict[str, float], list[str]]
@@ -45,11 +74,15 @@ def anonymisation(bench: Bench) -> Part:
     """Trained on synthetic images alone, against real ones of the same studies (Table 8)."""
     order = np.random.default_rng(bench.context.seed).permutation(len(bench.real))
     sets = {
-        "real": ("real", bench.real), "synthetic": ("ours", bench.synthetic),
+        "real": ("real", bench.real),
+        "synthetic": ("ours", bench.synthetic),
         "retrieved (real image of the nearest report)": ("baseline", bench.retrieved),
         "other real (as many)": ("real", bench.other),
-        "real, labels shuffled": ("floor", LabelledImages(bench.real.images, bench.real.labels[order])),
-    }  # fmt: skip
+        "real, labels shuffled": (
+            "floor",
+            LabelledImages(bench.real.images, bench.real.labels[order]),
+        ),
+    }
     predicted = {name: bench.predict(train) for name, (_, train) in sets.items()}
     rows, figures = [], {}
     for name, (kind, _) in sets.items():
@@ -57,17 +90,25 @@ def anonymisation(bench: Bench) -> Part:
         if name != "real":
             cells |= _compared(bench.compare(predicted[name], predicted["real"]))
         rows.append(Row(f"trained on {name}", kind, cells))
-        figures |= {f"{name.split(' (')[0]}.{key}": cells[HEADINGS[key]].value for key in ("auroc macro", "f1 macro")}
+        figures |= {
+            f"{name.split(' (')[0]}.{key}": cells[HEADINGS[key]].value
+            for key in ("auroc macro", "f1 macro")
+        }
     prior = utility.class_prior(bench.real.labels, len(bench.test))
     rows.append(Row("class prior (says yes always)", "floor", _headed(bench, prior)))
     note = (
-        f"Difference and p: against training on real images of the same {len(bench.real)} studies, paired by test patient."
+        f"Difference and p: against training on real images of the same {len(bench.real)} "
+        "studies, paired by test patient."
     )
     notes = [note, *_beaten(rows)]
     rows += _paper_rows(bench, PAPER_T8, list(HEADINGS.values()))
     if bench.view == VIEWS["F"]:
         rows += [
-            Row(f"Packhaeuser (ChestX-ray14), trained on {name}", "paper", {HEADINGS["auroc macro"]: value})
+            Row(
+                f"Packhaeuser (ChestX-ray14), trained on {name}",
+                "paper",
+                {HEADINGS["auroc macro"]: value},
+            )
             for name, value in PACKHAEUSER.items()
         ]
     return rows, figures, notes
@@ -77,24 +118,41 @@ def _beaten(rows: list[Row]) -> list[str]:
     gain = next((row.cells.get(DIFFERENCE) for row in rows if row.kind == "ours"), None)
     if gain is None or not gain.low > 0:
         return []
-    return ["Warning: synthetic images train better than real ones of the same studies: they may be over-typical. Look at "
-            "recall, coverage and MS-SSIM in T2, and at what other real images do."]  # fmt: skip
+    return [
+        "Warning: synthetic images train better than real ones of the same studies: they may be "
+        "over-typical. Look at "
+        "recall, coverage and MS-SSIM in T2, and at what other real images do."
+    ]
 
 
 def imbalance(bench: Bench) -> Part:
     """The five most frequent findings, positives filled up with synthetic images (Tables 9 and 10)."""
     positives = np.nansum(bench.real.labels, axis=0)
     chosen = np.sort(np.argsort(-positives, kind="stable")[:NUM_BALANCED])
-    few = dataclasses.replace(bench, names=[bench.names[k] for k in chosen], **{
-        part: LabelledImages(getattr(bench, part).images, getattr(bench, part).labels[:, chosen])
-        for part in ("real", "synthetic", "retrieved", "other", "test")
-    })  # fmt: skip
+    few = dataclasses.replace(
+        bench,
+        names=[bench.names[k] for k in chosen],
+        **{
+            part: LabelledImages(
+                getattr(bench, part).images, getattr(bench, part).labels[:, chosen]
+            )
+            for part in ("real", "synthetic", "retrieved", "other", "test")
+        },
+    )
     sets = {"real": few.real}
-    for name, pool in (("synthetic", few.synthetic), ("retrieved", few.retrieved), ("other real", few.other)):
+    for name, pool in (
+        ("synthetic", few.synthetic),
+        ("retrieved", few.retrieved),
+        ("other real", few.other),
+    ):
         added = utility.balancing_rows(few.real.labels, pool.labels, bench.context.seed)
         sets[f"real + {name}"] = few.real + pool.take(added)
-    kinds = {"real": "real", "real + synthetic": "ours", "real + retrieved": "baseline",
-             "real + other real": "real"}  # fmt: skip
+    kinds = {
+        "real": "real",
+        "real + synthetic": "ours",
+        "real + retrieved": "baseline",
+        "real + other real": "real",
+    }
     predicted = {name: few.predict(train) for name, train in sets.items()}
     predicted["class prior (says yes always)"] = utility.class_prior(few.real.labels, len(few.test))
     singles = [f"f1 {k}" for k in range(len(chosen))]
@@ -109,14 +167,30 @@ def imbalance(bench: Bench) -> Part:
         cells = {headings[key]: value for key, value in few.cells(prediction, wanted).items()}
         cells |= _spread(few, prediction, "f1 macro")
         if name in sets and name != "real":
-            cells |= _compared(few.compare(prediction, predicted["real"], "f1 macro"), F1_DIFFERENCE)
-        rows.append(Row(f"T10, {name}" if "prior" in name else f"T10, trained on {name}", kinds.get(name, "floor"), cells))
+            cells |= _compared(
+                few.compare(prediction, predicted["real"], "f1 macro"), F1_DIFFERENCE
+            )
+        rows.append(
+            Row(
+                f"T10, {name}" if "prior" in name else f"T10, trained on {name}",
+                kinds.get(name, "floor"),
+                cells,
+            )
+        )
         figures[f"{name.split(' (')[0]}.f1 macro"] = cells["F1 macro"].value
     note = (
-        f"{len(chosen)} most frequent findings of {len(bench.real)} real training studies; images are added until all have "
-        "as many positives as the most frequent one, as far as the pool of as many synthetic images reaches."
+        f"{len(chosen)} most frequent findings of {len(bench.real)} real training studies; images "
+        "are added until all have "
+        "as many positives as the most frequent one, as far as the pool of as many synthetic "
+        "images reaches."
     )
-    rows.append(Row("MedCoDi-M, T9, positive share", "paper", dict(zip(PAPER_FINDINGS, PAPER_T9, strict=True))))
+    rows.append(
+        Row(
+            "MedCoDi-M, T9, positive share",
+            "paper",
+            dict(zip(PAPER_FINDINGS, PAPER_T9, strict=True)),
+        )
+    )
     columns = [*PAPER_FINDINGS, *(f"F1 {average}" for average in utility.AVERAGES)]
     return rows + _paper_rows(bench, PAPER_T10, columns, "T10, "), figures, [note]
 
@@ -126,13 +200,18 @@ def scarcity(bench: Bench) -> Part:
     replace = bench.options["scarcity"] == "replace"
     if bench.options["scarcity"] not in ("replace", "add"):
         raise ValueError(f"scarcity must be 'replace' or 'add', got {bench.options['scarcity']!r}")
-    most = len(bench.real) if replace else int(len(bench.synthetic) * (1 - utility.SHARES[-1]) / utility.SHARES[-1])
+    most = (
+        len(bench.real)
+        if replace
+        else int(len(bench.synthetic) * (1 - utility.SHARES[-1]) / utility.SHARES[-1])
+    )
     order = np.random.default_rng(bench.context.seed).permutation(len(bench.real))
     rows, figures, skipped = [], {}, []
     for share in utility.SHARES:
         total = len(bench.real) if replace else None
         num_real, num_synthetic = utility.scarcity_counts(share, most, len(bench.synthetic), total)
-        # Synthetic images of other studies than the real ones: no study is there twice, as far as there are others.
+        # Synthetic images of other studies than the real ones: no study is there twice, as far as
+        # there are others.
         kept, added = order[:num_real], order[::-1][:num_synthetic]
         real, mixed = bench.real.take(kept), bench.real.take(kept) + bench.synthetic.take(added)
         with_synthetic, alone = _tried(bench, mixed), _tried(bench, real) if share else None
@@ -142,7 +221,9 @@ def scarcity(bench: Bench) -> Part:
             cells = _headed(bench, with_synthetic)
             if alone:
                 cells |= _compared(bench.compare(with_synthetic, alone))
-            name = f"{share:.0%} synthetic: {num_real} real" + (f" + {num_synthetic} synthetic" if share else "")
+            name = f"{share:.0%} synthetic: {num_real} real" + (
+                f" + {num_synthetic} synthetic" if share else ""
+            )
             rows.append(Row(name, "ours" if share else "real", cells))
             figures[f"{share:g}.auroc macro"] = cells["AUROC macro"].value
         retrieved = _tried(bench, real + bench.retrieved.take(added)) if share else None
@@ -154,19 +235,31 @@ def scarcity(bench: Bench) -> Part:
             rows.append(Row(f"{share:.0%}: the {num_real} real images alone", "baseline", cells))
             figures[f"{share:g}.alone.auroc macro"] = cells["AUROC macro"].value
     if not any(row.kind == "ours" for row in rows):
-        raise ValueError(f"no set of {len(bench.real)} training images can be trained on: 10 and both classes are needed")
+        raise ValueError(
+            f"no set of {len(bench.real)} training images can be trained on: 10 and both classes "
+            "are needed"
+        )
     prior = utility.class_prior(bench.real.labels, len(bench.test))
     rows.append(Row("class prior (says yes always)", "floor", _headed(bench, prior)))
     shares = [f"{share:.0%} synthetic" for share in utility.SHARES]
-    paper = {bench_view: dict(zip(shares, values, strict=True)) for bench_view, values in PAPER_T11.items()}
+    paper = {
+        bench_view: dict(zip(shares, values, strict=True))
+        for bench_view, values in PAPER_T11.items()
+    }
     how = (
         "The size of the training set stays, real images become scarce"
         if replace
         else "Synthetic images are added to all real"
     )
-    notes = [f"{how}. Difference and p: against the same real images without the synthetic ones, paired by test patient."]
+    notes = [
+        f"{how}. Difference and p: against the same real images without the synthetic ones, paired "
+        "by test patient."
+    ]
     if skipped:
-        notes.append(f"Too few real images to train on alone, or no finding with both classes: {', '.join(skipped)}.")
+        notes.append(
+            "Too few real images to train on alone, or no finding with both classes: "
+            f"{', '.join(skipped)}."
+        )
     return rows + _paper_rows(bench, paper, list(HEADINGS.values())), figures, notes
 
 
@@ -192,7 +285,9 @@ def _compared(paired: utility.Paired, column: str = DIFFERENCE) -> dict[str, Any
     return {column: paired.difference, P: paired.p}
 
 
-def _paper_rows(bench: Bench, paper: Mapping[str, Mapping], columns: Sequence[str], prefix: str = "") -> list[Row]:
+def _paper_rows(
+    bench: Bench, paper: Mapping[str, Mapping], columns: Sequence[str], prefix: str = ""
+) -> list[Row]:
     letter = next(key for key, view in VIEWS.items() if view == bench.view)
     return [
         Row(f"MedCoDi-M, {prefix}{name}", "paper", dict(zip(columns, values, strict=True)))
@@ -201,22 +296,37 @@ def _paper_rows(bench: Bench, paper: Mapping[str, Mapping], columns: Sequence[st
 
 
 def _result(title: str, bench: Bench, parts: Mapping[str, Part]) -> Result:
-    rows = [dataclasses.replace(row, system=f"{name}{row.system}") for name, part in parts.items() for row in part[0]]
+    rows = [
+        dataclasses.replace(row, system=f"{name}{row.system}")
+        for name, part in parts.items()
+        for row in part[0]
+    ]
     found = dict.fromkeys(column for row in rows for column in row.cells)
     columns = [c for c in found if c not in SCORES] + [c for c in SCORES if c in found]
-    positive = ", ".join(f"{n} {int(np.nansum(c))}" for n, c in zip(bench.names, bench.test.labels.T, strict=True))
+    positive = ", ".join(
+        f"{n} {int(np.nansum(c))}" for n, c in zip(bench.names, bench.test.labels.T, strict=True)
+    )
     about = [
-        f"{bench.settings.network} from scratch on {bench.view} images, mean of {len(bench.options['seeds'])} seeds; a "
-        f"fifth of each training set stops it early and sets the thresholds of F1. Labels: {bench.context.labels.source}.",
-        f"{len(bench.real)} training studies prompt as many synthetic images by their reports; tested on {len(bench.test)} "
-        f"real held-out images (positive: {positive}). Findings without both classes on either side are left out.",
-        "Retrieved: real images of the nearest reports among other training studies; other real: real images of other "
-        "training studies, with their own labels. Micro averages pool findings of unequal frequency: a constant has more "
+        f"{bench.settings.network} from scratch on {bench.view} images, mean of "
+        f"{len(bench.options['seeds'])} seeds; a "
+        "fifth of each training set stops it early and sets the thresholds of F1. Labels: "
+        f"{bench.context.labels.source}.",
+        f"{len(bench.real)} training studies prompt as many synthetic images by their reports; "
+        f"tested on {len(bench.test)} "
+        f"real held-out images (positive: {positive}). Findings without both classes on either "
+        "side are left out.",
+        "Retrieved: real images of the nearest reports among other training studies; other real: "
+        "real images of other "
+        "training studies, with their own labels. Micro averages pool findings of unequal "
+        "frequency: a constant has more "
         "than .5 there.",
-        f"Intervals, differences and p resample test patients. {SPREAD.capitalize()}: of the macro figure, over trainings "
+        f"Intervals, differences and p resample test patients. {SPREAD.capitalize()}: of the macro "
+        "figure, over trainings "
         "with other validation images, order and start; a difference below it may be one of these.",
-    ]  # fmt: skip
-    figures = {f"{name}{key}": value for name, part in parts.items() for key, value in part[1].items()}
+    ]
+    figures = {
+        f"{name}{key}": value for name, part in parts.items() for key, value in part[1].items()
+    }
     notes = about + [note for part in parts.values() for note in part[2]]
     seeds = [bench.context.seed, *bench.options["seeds"]]
     return Result(title, columns, rows, len(bench.test), seeds, notes, figures)
@@ -235,19 +345,31 @@ class _Utility(EvaluationTable):
 
 @register_table
 class Anonymisation(_Utility):
-    id, title, needs = "T8", "Anonymisation: trained on synthetic images alone", ("pipeline", "F", "T", "labels")
+    id, title, needs = (
+        "T8",
+        "Anonymisation: trained on synthetic images alone",
+        ("pipeline", "F", "T", "labels"),
+    )
     protocol = anonymisation
 
 
 @register_table
 class Imbalance(_Utility):
-    id, title, needs = "T10", "Imbalance: positives filled up with synthetic images", ("pipeline", "F", "T", "labels")
+    id, title, needs = (
+        "T10",
+        "Imbalance: positives filled up with synthetic images",
+        ("pipeline", "F", "T", "labels"),
+    )
     also, protocol = ("T9",), imbalance
 
 
 @register_table
 class Scarcity(_Utility):
-    id, title, needs = "T11", "Scarcity: real images completed by synthetic ones", ("pipeline", "F", "T", "labels")
+    id, title, needs = (
+        "T11",
+        "Scarcity: real images completed by synthetic ones",
+        ("pipeline", "F", "T", "labels"),
+    )
     protocol = scarcity
 
 
@@ -255,7 +377,11 @@ class Scarcity(_Utility):
 class Lateral(EvaluationTable):
     """The three protocols on lateral images."""
 
-    id, title, needs = "A3", "Anonymisation, imbalance and scarcity on lateral images", ("pipeline", "L", "T", "labels")
+    id, title, needs = (
+        "A3",
+        "Anonymisation, imbalance and scarcity on lateral images",
+        ("pipeline", "L", "T", "labels"),
+    )
     version = 3
     also = ("A4", "A5")  # the appendix counts them A3 to A5
 

@@ -13,8 +13,8 @@ from medcodi.training.tasks.stage3 import Stage3Task
 def tasks_of(run: Run, stage: str) -> list[tuple[str, type[Task], tuple]]:
     """(modality name or group representative, class, arguments) of each task of a stage, in order.
 
-    `STAGE.modality` in the recipe restricts autoencoder and stage2 to one modality. ValueError for one, or for settings by
-    modality, in a stage that trains all of them together.
+    `STAGE.modality` in the recipe restricts autoencoder and stage2 to one modality. ValueError for
+    one, or for settings by modality, in a stage that trains all of them together.
     """
     family, section = run.family, getattr(run.recipe, stage)
     chosen = section.modality
@@ -25,7 +25,10 @@ def tasks_of(run: Run, stage: str) -> list[tuple[str, type[Task], tuple]]:
         return [(name, Stage2Task, (run, name)) for name in ([chosen] if chosen else family.names)]
     if chosen or section.per_modality:
         key = f"modality={chosen}" if chosen else "per_modality"
-        raise ValueError(f"{stage} trains all modalities together, it has no part for a single one: leave out {stage}.{key}")
+        raise ValueError(
+            f"{stage} trains all modalities together, it has no part for a single one: leave out "
+            f"{stage}.{key}"
+        )
     return [("", {"stage1": Stage1Task, "stage3": Stage3Task}[stage], (run,))]
 
 

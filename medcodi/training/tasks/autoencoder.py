@@ -33,24 +33,33 @@ class GroupRows:
         items = [self.items[i] for i in indices]
         studies = self.data.batch([row for row, _ in items])
         return self.modality.collate(
-            [study.values[self.names[column]] for study, (_, column) in zip(studies, items, strict=True)]
+            [
+                study.values[self.names[column]]
+                for study, (_, column) in zip(studies, items, strict=True)
+            ]
         )
 
 
 class AutoencoderTask(Task):
-    """value batch -> autoencoder losses. After training: latent statistics and the figure for the gate."""
+    """value batch -> autoencoder losses. After training: latent statistics and the figure for the
+    gate."""
 
     def __init__(self, run: Run, group: str) -> None:
         super().__init__()
         if group not in run.family.groups:
-            raise ValueError(f"unknown autoencoder group {group!r}. Groups: {', '.join(run.family.groups)}")
+            raise ValueError(
+                f"unknown autoencoder group {group!r}. Groups: {', '.join(run.family.groups)}"
+            )
         self.run, self.group, self.label = run, group, f"autoencoder/{group}"
         self.modality = run.family.representative(group)
         with seeded(run.recipe.seed):
             self.autoencoder = self.modality.build_autoencoder()
 
     def dependencies(self) -> Any:
-        return [self.modality.described("autoencoder"), self.run.family.assets.get(self.modality.name)]
+        return [
+            self.modality.described("autoencoder"),
+            self.run.family.assets.get(self.modality.name),
+        ]
 
     def dataset(self, split: str) -> GroupRows:
         names = self.run.family.groups[self.group]
@@ -62,26 +71,37 @@ class AutoencoderTask(Task):
     def _first_rows(self, split: str, count: int) -> Any:
         data = self.dataset(split)
         if len(data) == 0:
-            raise ValueError(f"{self.label}: the {split} split has no row to measure reconstruction on")
+            raise ValueError(
+                f"{self.label}: the {split} split has no row to measure reconstruction on"
+            )
         stride = max(1, len(data) // count)
-        rows = self.modality.select(data[list(range(0, len(data), stride))[:count]], range(min(count, len(data))))
+        rows = self.modality.select(
+            data[list(range(0, len(data), stride))[:count]], range(min(count, len(data)))
+        )
         return rows.to(self.device) if isinstance(rows, torch.Tensor) else rows
 
     def finalize(self) -> dict[str, Any]:
         autoencoder = self.autoencoder.eval()
         rows = self._first_rows("train", STATISTICS_ROWS)
-        means = [autoencoder.posterior(rows[i : i + 64])[0].float() for i in range(0, len(rows), 64)]
+        means = [
+            autoencoder.posterior(rows[i : i + 64])[0].float() for i in range(0, len(rows), 64)
+        ]
         latents = torch.cat(means)  # (N, *latent_shape)
         dims = (0, 2, 3) if latents.ndim == 4 else (0,)
         shape = autoencoder.latent_mean.shape
-        autoencoder.set_latent_statistics(latents.mean(dims).view(shape), latents.std(dims).view(shape))
+        autoencoder.set_latent_statistics(
+            latents.mean(dims).view(shape), latents.std(dims).view(shape)
+        )
         figures = autoencoder.reconstruction(self._first_rows("validation", FIGURE_ROWS))
         return {"reconstruction": figures, "gate": {self.modality.figure: self.modality.args.gate}}
 
     def preview(self, folder: Path, step: int) -> None:
         values = self._first_rows("validation", 8)
         decoded = self.autoencoder.decode(self.autoencoder.encode(values))
-        shown = [[self.modality.preview(v) for v in self.modality.to_previewable(x)] for x in (values, decoded)]
+        shown = [
+            [self.modality.preview(v) for v in self.modality.to_previewable(x)]
+            for x in (values, decoded)
+        ]
         contact_sheet(shown, ["real", "decoded"]).save(folder / f"step_{step}.png")
 
     def export(self, folder: Path, config: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ KEY_BITS = 52  # an int64 key survives a float64 gather
 
 @dataclass
 class KeyedBatch(StudyBatch):
-    """`places[name]` (B_m,) long: `rows(name)`; `keys[name]` (B,) int64: equal keys are the same prompt. The host works them
-    out with the batch."""
+    """`places[name]` (B_m,) long: `rows(name)`; `keys[name]` (B,) int64: equal keys are the same
+    prompt. The host works them out with the batch."""
 
     places: dict[str, torch.Tensor] = field(default_factory=dict)
     keys: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -42,8 +42,14 @@ class Studies:
         return len(self.data)
 
     def __getitem__(self, indices: list[int]) -> KeyedBatch:
-        plain = collate(self.data.batch(indices), {name: modality.collate for name, modality in self.modalities.items()})
-        batch, identity = KeyedBatch(**vars(plain)), [derive_seed(i) % 2**KEY_BITS for i in plain.study_ids]
+        plain = collate(
+            self.data.batch(indices),
+            {name: modality.collate for name, modality in self.modalities.items()},
+        )
+        batch, identity = (
+            KeyedBatch(**vars(plain)),
+            [derive_seed(i) % 2**KEY_BITS for i in plain.study_ids],
+        )
         for name, values in batch.values.items():
             batch.places[name], batch.keys[name] = batch.rows(name), torch.tensor(identity)
             own = self.modalities[name].keys(values) if self.identical_are_positive else None
@@ -57,17 +63,26 @@ class Stage1Task(Task):
 
     label = "stage1"
     find_unused_parameters = True
-    accumulation_changes = "the loss: a row is told apart from those of its micro-batch on all processes, so fewer negatives"
+    accumulation_changes = (
+        "the loss: a row is told apart from those of its micro-batch on all "
+        "processes, so fewer negatives"
+    )
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.run, self.pairs = run, run.recipe.shared_space.bridging_pairs
         if not self.pairs:
-            raise ValueError("shared_space.bridging_pairs is empty: name at least one pair, such as [[image, report]]")
+            raise ValueError(
+                "shared_space.bridging_pairs is empty: name at least one pair, such as [[image, "
+                "report]]"
+            )
         self.names = list(dict.fromkeys(name for pair in self.pairs for name in pair))
         unbridged = sorted(set(run.family.names) - set(self.names))
         if unbridged:
-            raise ValueError(f"modalities {unbridged} stand in no bridging pair: their encoders would never train")
+            raise ValueError(
+                f"modalities {unbridged} stand in no bridging pair: their encoders would never "
+                "train"
+            )
         with seeded(run.recipe.seed):
             self.space = run.family.build_shared_space()
 
@@ -82,21 +97,35 @@ class Stage1Task(Task):
         out = {}
         for name, values in batch.values.items():
             encoded = self.space.encode(name, values).embeds
-            embeds = encoded.new_zeros(len(batch), encoded.shape[1]).index_copy(0, batch.places[name], encoded)
+            embeds = encoded.new_zeros(len(batch), encoded.shape[1]).index_copy(
+                0, batch.places[name], encoded
+            )
             out[name] = (embeds, batch.keys[name])
         return out
 
     def forward(self, batch: KeyedBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
         embedded = self.embed(batch)
         width = self.run.recipe.shared_space.embed_dim
-        absent = (torch.zeros(len(batch), width, device=self.device), torch.zeros(len(batch), device=self.device).long())
+        absent = (
+            torch.zeros(len(batch), width, device=self.device),
+            torch.zeros(len(batch), device=self.device).long(),
+        )
         losses = {}
         for a, b in self.pairs:
             both = batch.present[:, batch.names.index(a)] & batch.present[:, batch.names.index(b)]
-            (embeds_a, keys_a), (embeds_b, keys_b) = embedded.get(a, absent), embedded.get(b, absent)
-            losses[f"{a}-{b}"] = self.space.pair_loss((embeds_a, embeds_b), (keys_a, keys_b), both.to(self.device))
+            (embeds_a, keys_a), (embeds_b, keys_b) = (
+                embedded.get(a, absent),
+                embedded.get(b, absent),
+            )
+            losses[f"{a}-{b}"] = self.space.pair_loss(
+                (embeds_a, embeds_b), (keys_a, keys_b), both.to(self.device)
+            )
         total = torch.stack(list(losses.values())).mean()
-        return {"loss": total, **{k: v.detach() for k, v in losses.items()}, "logit_scale": self.space.scale.detach()}
+        return {
+            "loss": total,
+            **{k: v.detach() for k, v in losses.items()},
+            "logit_scale": self.space.scale.detach(),
+        }
 
     def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
         """Median rank (0 to 1, chance 0.5) of the true partner among the validation rows, per pair."""
@@ -105,7 +134,9 @@ class Stage1Task(Task):
         embedded = self.embed(batch)
         ranks = {}
         for a, b in self.pairs:
-            both = (batch.present[:, batch.names.index(a)] & batch.present[:, batch.names.index(b)]).to(self.device)
+            both = (
+                batch.present[:, batch.names.index(a)] & batch.present[:, batch.names.index(b)]
+            ).to(self.device)
             if int(both.sum()) < 2:
                 continue
             similarity = embedded[a][0][both] @ embedded[b][0][both].T

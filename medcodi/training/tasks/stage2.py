@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from medcodi.diffusion.linear_denoiser import Rows
+from medcodi.diffusion.closed_form.linear_denoiser import Rows
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.sampler import Conditions, joint_sample
 from medcodi.modalities.family import seeded
@@ -25,7 +25,8 @@ CHUNK = 512  # rows of one step of the closed form
 
 
 class Stage2Task(Task):
-    """CachedBatch -> L = || target - f_theta(z_t, t, c) ||^2 (eq. 2). Trains fusion and denoiser of one output."""
+    """CachedBatch -> L = || target - f_theta(z_t, t, c) ||^2 (eq. 2). Trains fusion and denoiser of
+    one output."""
 
     accumulation_changes = ""  # a mean over rows, whose draws are their own
 
@@ -43,22 +44,32 @@ class Stage2Task(Task):
     def begin(self) -> None:
         """The linear denoiser, in closed form from the cache; nothing here is random."""
         if self.config.linear_denoiser:
-            rows = {split: functools.partial(self._rows, split) for split in ("train", "validation")}
+            rows = {
+                split: functools.partial(self._rows, split) for split in ("train", "validation")
+            }
             fits = self.diffusion.linear.fit(**rows, multi_prompt=self.config.multi_prompt)
-            (self.run.folder / self.label / LINEAR).write_text(json.dumps([vars(fit) for fit in fits], indent=1))
+            (self.run.folder / self.label / LINEAR).write_text(
+                json.dumps([vars(fit) for fit in fits], indent=1)
+            )
 
     def _rows(self, split: str) -> Iterator[Rows]:
         data, names = self.dataset(split), self.diffusion.fusion.names
         for start in range(0, len(data), CHUNK):
             batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
-            yield batch.latents[self.name], batch.encodings, torch.stack([batch.present[n] for n in names], dim=1)
+            yield (
+                batch.latents[self.name],
+                batch.encodings,
+                torch.stack([batch.present[n] for n in names], dim=1),
+            )
 
     def dependencies(self) -> Any:
         keys = {n: cache_key(self.run, n) for n in self.run.family.names}
         return [self.run.family.fingerprint("denoiser", "environment"), keys]
 
     def dataset(self, split: str) -> CachedStudies:
-        return CachedStudies(self.run, split, [self.name], self.diffusion.fusion.names, device=self.device)
+        return CachedStudies(
+            self.run, split, [self.name], self.diffusion.fusion.names, device=self.device
+        )
 
     def draw_prompts(self, batch: CachedBatch, draws: Draws) -> torch.Tensor:
         """Which prompts each row keeps, (B, P) bool; none with probability `null_probability`."""
@@ -90,11 +101,19 @@ class Stage2Task(Task):
         generator = torch.Generator().manual_seed(self.run.recipe.seed)
         conditions = Conditions(batch.encodings, {n: batch.present[n] for n in batch.encodings})
         sampled = joint_sample(
-            {self.name: self.diffusion}, None, self.objective, {self.name: self.objective.scheduler()},
-            {self.name: torch.randn(real.shape, generator=generator).to(real)}, conditions,
-            {self.name: modality.args.guidance_scale}, PREVIEW_STEPS,
-        )[self.name]  # fmt: skip
-        rows = [[modality.preview(v) for v in modality.to_previewable(autoencoder.decode(x))] for x in (real, sampled)]
+            {self.name: self.diffusion},
+            None,
+            self.objective,
+            {self.name: self.objective.scheduler()},
+            {self.name: torch.randn(real.shape, generator=generator).to(real)},
+            conditions,
+            {self.name: modality.args.guidance_scale},
+            PREVIEW_STEPS,
+        )[self.name]
+        rows = [
+            [modality.preview(v) for v in modality.to_previewable(autoencoder.decode(x))]
+            for x in (real, sampled)
+        ]
         contact_sheet(rows, ["real (decoded)", "generated"]).save(folder / f"step_{step}.png")
 
     def finalize(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Stage 3: joint generation by cross-modal alignment (MedCoDi-M section 2.3).
 
-Roles of a row: every present modality is noisy (to be generated), clean (given, at noise level 0) or out. Number of
-outputs, given values and missing data are one mechanism.
+Roles of a row: every present modality is noisy (to be generated), clean (given, at noise level 0)
+or out. Number of outputs, given values and missing data are one mechanism.
 Legend: B batch, M modalities.
 """
 
@@ -15,9 +15,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from medcodi.diffusion.closed_form.linear_coupling import Latents
 from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
 from medcodi.diffusion.ldm import Condition
-from medcodi.diffusion.linear_coupling import Latents
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.encoders.contrastive import gather_rows, infonce
 from medcodi.modalities.family import seeded
@@ -39,18 +39,26 @@ class Roles:
     prompts: torch.Tensor
 
 
-def draw_roles(present: torch.Tensor, draws: Draws, clean_probability: float, null_probability: float) -> Roles:
+def draw_roles(
+    present: torch.Tensor, draws: Draws, clean_probability: float, null_probability: float
+) -> Roles:
     """Draw the joint set G (any |G| from 2 to all), who in it is clean, and the prompts.
 
-    A row needs two present modalities to couple; at least one member of G stays noisy. Prompts are a random subset of
-    the modalities that are not generated, never an output.
+    A row needs two present modalities to couple; at least one member of G stays noisy. Prompts are
+    a random subset of the modalities that are not generated, never an output.
     """
     device, count = present.device, present.shape[1]
-    order = draws.uniform(count).to(device).masked_fill(~present, 2.0).argsort(dim=1).argsort(dim=1)  # (B, M) rank
+    order = (
+        draws.uniform(count).to(device).masked_fill(~present, 2.0).argsort(dim=1).argsort(dim=1)
+    )  # (B, M) rank
     available = present.sum(dim=1)
-    sizes = 2 + (draws.uniform().to(device) * (available - 1)).floor().clamp(min=0)  # |G| uniform over 2 .. n
+    sizes = 2 + (draws.uniform().to(device) * (available - 1)).floor().clamp(
+        min=0
+    )  # |G| uniform over 2 .. n
     joint = present & (order < sizes[:, None]) & (available >= 2)[:, None]
-    clean = joint & (draws.uniform(count).to(device) < clean_probability) & (order > 0)  # rank 0 stays noisy
+    clean = (
+        joint & (draws.uniform(count).to(device) < clean_probability) & (order > 0)
+    )  # rank 0 stays noisy
     noisy = joint & ~clean
     outside = present & ~noisy
     prompts = draw_subsets(outside, draws.uniform().to(device))
@@ -59,7 +67,8 @@ def draw_roles(present: torch.Tensor, draws: Draws, clean_probability: float, nu
 
 
 class Stage3Task(Task):
-    """CachedBatch -> sum of the per-modality losses (eq. 3). Trains the V_j and the cross-modal attention only."""
+    """CachedBatch -> sum of the per-modality losses (eq. 3). Trains the V_j and the cross-modal
+    attention only."""
 
     label = "stage3"
     find_unused_parameters = True
@@ -87,7 +96,9 @@ class Stage3Task(Task):
 
         def batches() -> Iterator[Latents]:
             for start in range(0, len(data), CHUNK):
-                batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
+                batch = to_device(
+                    data[list(range(start, min(start + CHUNK, len(data))))], self.device
+                )
                 yield {n: (latents, batch.present[n]) for n, latents in batch.latents.items()}
 
         first, *others = (model.linear_coupling for model in self.diffusions.values())
@@ -132,7 +143,9 @@ class Stage3Task(Task):
         for j, name in enumerate(self.names):
             if name in states:
                 joint = (conditions[name], codes, states, added.get(name))
-                losses[name] = self._output_loss(name, j, batch, roles, timesteps[:, j], noise[name], *joint)
+                losses[name] = self._output_loss(
+                    name, j, batch, roles, timesteps[:, j], noise[name], *joint
+                )
         total = sum(losses.values())
         if config.environment_contrast_weight > 0:
             contrast = self._environment_contrast(codes, states)
@@ -145,58 +158,94 @@ class Stage3Task(Task):
         """The clean prompts of one output; their networks are frozen."""
         names = self.diffusions[name].fusion.names
         keep = roles.prompts[:, [self.names.index(n) for n in names]]
-        return self.diffusions[name].condition({n: batch.encodings[n] for n in names if n in batch.encodings}, keep)
+        return self.diffusions[name].condition(
+            {n: batch.encodings[n] for n in names if n in batch.encodings}, keep
+        )
 
     @torch.no_grad()
     def _innovations(
-        self, roles: Roles, timesteps: torch.Tensor, states: dict[str, JointState], conditions: dict[str, Condition]
+        self,
+        roles: Roles,
+        timesteps: torch.Tensor,
+        states: dict[str, JointState],
+        conditions: dict[str, Condition],
     ) -> dict[str, torch.Tensor]:
         """What the noisy partners add to each output (closed form, nothing to train)."""
         column = {n: self.names.index(n) for n in states}
-        noisy = {n: JointState(s.latents, s.noise_level, roles.noisy[:, column[n]]) for n, s in states.items()}
+        noisy = {
+            n: JointState(s.latents, s.noise_level, roles.noisy[:, column[n]])
+            for n, s in states.items()
+        }
         models = {n: self.diffusions[n] for n in states}
-        return innovations(models, noisy, {n: timesteps[:, j] for n, j in column.items()}, conditions)
+        return innovations(
+            models, noisy, {n: timesteps[:, j] for n, j in column.items()}, conditions
+        )
 
     def _output_loss(
-        self, name: str, j: int, batch: CachedBatch, roles: Roles, timesteps: torch.Tensor, noise: torch.Tensor,
-        condition: Condition, codes: dict[str, torch.Tensor], states: dict[str, JointState], added: torch.Tensor | None,
-    ) -> torch.Tensor:  # fmt: skip
+        self,
+        name: str,
+        j: int,
+        batch: CachedBatch,
+        roles: Roles,
+        timesteps: torch.Tensor,
+        noise: torch.Tensor,
+        condition: Condition,
+        codes: dict[str, torch.Tensor],
+        states: dict[str, JointState],
+        added: torch.Tensor | None,
+    ) -> torch.Tensor:
         """Mean squared error over the rows (of all processes) in which this modality is generated."""
         rows = roles.noisy[:, j].nonzero().squeeze(1)  # (R,)
         model = self.diffusions[name]
         count = torch.tensor(float(len(rows)), device=self.device)
         world = 1
-        if self.training and dist.is_available() and dist.is_initialized():  # validation is the same on every process
+        if (
+            self.training and dist.is_available() and dist.is_initialized()
+        ):  # validation is the same on every process
             dist.all_reduce(count)
             world = dist.get_world_size()
         if len(rows) == 0:
             return sum(p.sum() for p in model.denoiser.coupling_parameters()) * 0.0
         coupling, mask = coupling_for(name, codes, states)
         prediction = model(
-            states[name].latents[rows], timesteps[rows], condition[rows],
-            None if coupling is None else coupling[rows], None if mask is None else mask[rows],
+            states[name].latents[rows],
+            timesteps[rows],
+            condition[rows],
+            None if coupling is None else coupling[rows],
+            None if mask is None else mask[rows],
             None if added is None else added[rows],
-        )  # fmt: skip
+        )
         target = self.objective.target(batch.latents[name][rows], noise[rows], timesteps[rows])
         error = (prediction.float() - target).square().flatten(1).mean(dim=1)
         return (self.objective.weight(timesteps[rows]) * error).sum() * world / count
 
-    def _environment_contrast(self, codes: dict[str, torch.Tensor], states: dict[str, JointState]) -> torch.Tensor:
+    def _environment_contrast(
+        self, codes: dict[str, torch.Tensor], states: dict[str, JointState]
+    ) -> torch.Tensor:
         """Optional InfoNCE between pooled environment codes of the members of a row."""
         losses, says = [], []
         for a, b in itertools.combinations(codes, 2):
             both = gather_rows((states[a].present & states[b].present).float()).bool()
             pooled = [gather_rows(F.normalize(codes[n].mean(dim=1), dim=-1)) for n in (a, b)]
             own = torch.eye(len(both), dtype=torch.bool, device=self.device)
-            losses.append(infonce(*pooled, 1 / self.config.environment_contrast_temperature, own, both))
+            losses.append(
+                infonce(*pooled, 1 / self.config.environment_contrast_temperature, own, both)
+            )
             says.append(both.sum() >= 2)
         if not losses:
             return next(iter(codes.values())).sum() * 0.0
-        return (torch.stack(losses) * torch.stack(says)).sum() / torch.stack(says).sum().clamp(min=1)
+        return (torch.stack(losses) * torch.stack(says)).sum() / torch.stack(says).sum().clamp(
+            min=1
+        )
 
     def finalize(self) -> dict[str, Any]:
         return {"validation": self.validate(self.run.recipe.stage3, self.run.recipe.seed)}
 
     def export(self, folder: Any, config: dict[str, Any]) -> None:
-        """All coupled denoisers and environment encoders (the frozen weights are those of stage 2, bit for bit)."""
-        save_module(nn.ModuleDict({"diffusions": self.diffusions, "environments": self.environments}), folder, config)
+        """All coupled denoisers and environment encoders (the frozen weights are those of stage 2,
+        bit for bit)."""
+        save_module(
+            nn.ModuleDict({"diffusions": self.diffusions, "environments": self.environments}),
+            folder,
+            config,
+        )

@@ -1,0 +1,1 @@
+"""What a step, a sample and a command cost: time and memory."""

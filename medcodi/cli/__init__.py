@@ -1,0 +1,1 @@
+"""The command line: `medcodi ...`, one file a group of commands."""

@@ -1,0 +1,356 @@
+"""`medcodi prepare SOURCE`: raw data -> prepared folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+prepare_app = typer.Typer(no_args_is_help=True, help="Raw data -> prepared folder (Arrow).")
+console = Console()
+Output = Annotated[
+    Path, typer.Option(help="prepared folder to write; the same call again reads new files only")
+]
+Size = Annotated[int, typer.Option(help="pixels of a side of the prepared images")]
+Window = Annotated[bool, typer.Option(help="apply the VOI LUT or the first window where present")]
+BodyParts = Annotated[str, typer.Option(help="values of BodyPartExamined to take; empty: all")]
+Names = Annotated[str, typer.Option(help="names of the frontal image, lateral image, report")]
+Private = Annotated[
+    Path | None, typer.Option(help="key, state and rejected paths; default: OUTPUT.private")
+]
+Key = Annotated[
+    Path | None, typer.Option(help="file with the key of the hashes; also MEDCODI_PATIENT_KEY")
+]
+Workers = Annotated[int | None, typer.Option(help="processes; default: one a core")]
+Share = Annotated[float, typer.Option(help="share of the patients in this split")]
+CHEST = "CHEST,THORAX,LUNG"
+NAMES = "frontal,lateral,report"
+
+
+def show_counts(title: str, counts: dict[str, Any]) -> None:
+    table = Table(title=title)
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for key, value in counts.items():
+        table.add_row(key, str(value))
+    console.print(table)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _fields(names: str, expected: tuple[str, ...] = ("front", "side", "text")) -> dict[str, str]:
+    given = [name.strip() for name in names.split(",")]
+    if len(given) != len(expected):
+        raise ValueError(f"--names takes {len(expected)} names, got {names!r}")
+    return dict(zip(expected, given, strict=True))
+
+
+def _prepare_archive(
+    name: str,
+    source: Path | None,
+    options: dict[str, Any],
+    output: Path,
+    private: Path | None,
+    **more: Any,
+) -> None:
+    """Run the source called `name`, with `more` of its arguments, and show its counts."""
+    import json
+
+    from medcodi.sources import get_source
+
+    counts = get_source(name)(source, options, output, private_dir=private, **more)
+    notes = json.loads((output / "prepared.json").read_text(encoding="utf-8"))["notes"]
+    if "selection" in notes:
+        show_counts("selection", notes["selection"])
+    show_counts(f"prepared {output}", counts)
+    where = private or output.with_name(f"{output.name}.private")
+    console.print(
+        f"rejected files and their reasons: {where / 'rejects.csv'} (with paths: keep it private)"
+    )
+
+
+@prepare_app.command("folder")
+def prepare_folder(
+    source: Annotated[Path, typer.Argument(help="folder with the csv file and the images")],
+    mapping: Annotated[
+        Path, typer.Option(help="column mapping, as in configs/sources/covid_cxr.yaml")
+    ],
+    output: Annotated[Path, typer.Option(help="prepared folder to write")],
+    overwrite: bool = False,
+) -> None:
+    """A folder of images and a csv file, by a column mapping."""
+    from medcodi.config import load_yaml
+    from medcodi.sources import get_source
+
+    counts = get_source("folder")(source, load_yaml(mapping), output, overwrite=overwrite)
+    show_counts(f"prepared {output}", counts)
+    console.print(f"rejected values and their reasons: {output / 'rejects.csv'}")
+
+
+@prepare_app.command("dicom")
+def prepare_dicom(
+    source: Annotated[
+        Path, typer.Argument(help="folder tree with DICOM files, and reports beside them")
+    ],
+    output: Output,
+    size: Size = 256,
+    window: Window = True,
+    modalities: Annotated[
+        str, typer.Option(help="values of Modality to take; empty: all")
+    ] = "CR,DX,RG,OT",
+    body_parts: BodyParts = CHEST,
+    sections: Annotated[
+        str, typer.Option(help="concept names of a structured report to take; empty: all")
+    ] = "",
+    names: Names = NAMES,
+    private: Private = None,
+    key: Key = None,
+    num_workers: Workers = None,
+    timeout: Annotated[float, typer.Option(help="seconds for one file")] = 120.0,
+    validation: Share = 0.1,
+    test: Share = 0.1,
+    overwrite: bool = False,
+) -> None:
+    """Any tree of DICOM files: greyscale chest radiographs and structured or text reports, by
+    StudyInstanceUID."""
+    lists = {"modalities": modalities, "body_parts": body_parts, "sections": sections}
+    options = {
+        **_fields(names),
+        "size": size,
+        "window": window,
+        "timeout": timeout,
+        **{name: _split(value) for name, value in lists.items()},
+    }
+    _prepare_archive(
+        "dicom",
+        source,
+        options,
+        output,
+        private,
+        key_file=key,
+        num_workers=num_workers,
+        validation=validation,
+        test=test,
+        overwrite=overwrite,
+    )
+
+
+@prepare_app.command("mimic_cxr")
+def prepare_mimic_cxr(
+    source: Annotated[
+        Path,
+        typer.Argument(help="folder that holds files/ and the csv files, DICOM or JPG release"),
+    ],
+    output: Output,
+    reports: Annotated[
+        Path | None, typer.Option(help="folder that holds files/ of the reports; default: SOURCE")
+    ] = None,
+    size: Size = 256,
+    window: Window = True,
+    body_parts: BodyParts = CHEST,
+    select: Annotated[
+        str, typer.Option(help="study: triplets; patient: all of patients with all three; any")
+    ] = "study",
+    text_sections: Annotated[
+        str,
+        typer.Option(help="what may stand for a report, in this order; findings is a further one"),
+    ] = "impression,conclusion,last paragraph",
+    official_split: Annotated[
+        bool, typer.Option(help="the published split instead of one by hash")
+    ] = False,
+    labels: Annotated[
+        str, typer.Option(help="name of a table for the CheXpert labels; empty: none")
+    ] = "",
+    names: Names = NAMES,
+    private: Private = None,
+    key: Key = None,
+    num_workers: Workers = None,
+    validation: Share = 0.1,
+    test: Share = 0.1,
+    overwrite: bool = False,
+) -> None:
+    """MIMIC-CXR in its published folders: frontal, lateral, impression."""
+    options = {
+        **_fields(names),
+        "size": size,
+        "window": window,
+        "body_parts": _split(body_parts),
+        "select": select,
+        "text_sections": _split(text_sections),
+        "official_split": official_split,
+        "labels": labels,
+    }
+    _prepare_archive(
+        "mimic_cxr",
+        source,
+        options,
+        output,
+        private,
+        reports_dir=reports,
+        key_file=key,
+        num_workers=num_workers,
+        validation=validation,
+        test=test,
+        overwrite=overwrite,
+    )
+
+
+@prepare_app.command("openi")
+def prepare_openi(
+    output: Output,
+    images: Annotated[
+        Path | None, typer.Option(help="folder of the images (PNG or DICOM); default: texts only")
+    ] = None,
+    texts: Annotated[str, typer.Option(help="impression, findings or both")] = "impression",
+    mesh: Annotated[str, typer.Option(help="name of a table for the MeSH terms; empty: none")] = "",
+    min_reports: Annotated[int, typer.Option(help="with --mesh: reports that a term needs")] = 40,
+    derived_views: Annotated[
+        bool, typer.Option(help="views derived from pixels where the headers have none")
+    ] = False,
+    size: Size = 256,
+    names: Names = NAMES,
+    private: Private = None,
+    num_workers: Workers = None,
+    validation: Share = 0.1,
+    test: Share = 0.1,
+    overwrite: bool = False,
+) -> None:
+    """Open-i: the reports inside the installed torchxrayvision, and the images where there are any."""
+    options = {
+        **_fields(names),
+        "size": size,
+        "texts": texts,
+        "mesh": mesh,
+        "min_reports": min_reports,
+        "derived_views": derived_views,
+    }
+    _prepare_archive(
+        "openi",
+        images,
+        options,
+        output,
+        private,
+        num_workers=num_workers,
+        validation=validation,
+        test=test,
+        overwrite=overwrite,
+    )
+
+
+@prepare_app.command("table")
+def prepare_table(
+    path: Annotated[Path, typer.Argument(help="csv, tsv or parquet file")],
+    output: Annotated[Path, typer.Option(help="prepared folder to write")],
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="YAML: patient_id, missing, columns, as in configs/tables/oasis.yaml"),
+    ] = None,
+    name: Annotated[str, typer.Option(help="name of the table")] = "tabular",
+    validation: Share = 0.1,
+    test: Share = 0.1,
+    overwrite: bool = False,
+) -> None:
+    """Any table: what its columns are is inferred and told; corrections go into a YAML file."""
+    from medcodi.sources import get_source
+    from medcodi.sources.tables import load_options
+
+    def tell(decisions: list[Any]) -> None:
+        table = Table("column", "is", "because", "categories", title=f"columns of {path}")
+        for decision in decisions:
+            categories = (
+                ", ".join(decision.mapping.schema_column.categories)
+                if decision.mapping
+                else "(left out)"
+            )
+            table.add_row(decision.column, decision.kind, decision.why, categories)
+        console.print(table)
+
+    counts = get_source("table")(
+        path, load_options(name, corrections), output, validation, test, overwrite, tell
+    )
+    show_counts(f"prepared {output}", counts)
+    console.print(f"rejected values and their reasons: {output / 'rejects.csv'}")
+
+
+@prepare_app.command("stony_brook")
+def prepare_stony_brook(
+    source: Annotated[Path, typer.Argument(help="folder with the DICOM tree of COVID-19-NY-SBU")],
+    output: Output,
+    clinical: Annotated[
+        Path | None, typer.Option(help="clinical table; default: the csv of patients in SOURCE")
+    ] = None,
+    variables: Annotated[
+        str, typer.Option(help="paper: the 13; rule: all with few missing values")
+    ] = "paper",
+    max_missing: Annotated[
+        float, typer.Option(help="with --variables rule: largest share of missing values")
+    ] = 0.05,
+    require_image: Annotated[
+        bool, typer.Option(help="leave out cases without a frontal radiograph")
+    ] = True,
+    impute_categories: Annotated[
+        bool, typer.Option(help="a missing category becomes one of its own")
+    ] = True,
+    impute_numbers: Annotated[
+        bool, typer.Option(help="a missing number becomes the mean outside the test set")
+    ] = True,
+    size: Size = 256,
+    window: Window = True,
+    body_parts: BodyParts = "CHEST,PORT CHEST,THORAX,LUNG",
+    names: Annotated[
+        str, typer.Option(help="names of the frontal image and the table")
+    ] = "frontal,tabular",
+    private: Private = None,
+    key: Key = None,
+    num_workers: Workers = None,
+    validation: Share = 0.2,
+    test: Share = 0.2,
+    overwrite: bool = False,
+) -> None:
+    """The Stony Brook COVID-19 cases of the hybrid image and table paper: first frontal radiograph
+    and 13 variables."""
+    options = {
+        **_fields(names, ("front", "table")),
+        "size": size,
+        "window": window,
+        "body_parts": _split(body_parts),
+        "variables": variables,
+        "max_missing": max_missing,
+        "require_image": require_image,
+        "impute_categories": impute_categories,
+        "impute_numbers": impute_numbers,
+    }
+    _prepare_archive(
+        "stony_brook",
+        source,
+        options,
+        output,
+        private,
+        clinical=clinical,
+        key_file=key,
+        num_workers=num_workers,
+        validation=validation,
+        test=test,
+        overwrite=overwrite,
+    )
+
+
+@prepare_app.command("phantom")
+def prepare_phantom(
+    output: Annotated[Path, typer.Option(help="prepared folder to write")],
+    num_studies: int = 4000,
+    size: int = 64,
+    seed: int = 0,
+    num_processes: int = 2,
+    overwrite: bool = False,
+) -> None:
+    """The chest phantom: a test body with known truth, not clinical data."""
+    from medcodi.sources.phantom import prepare_phantom
+
+    show_counts(
+        f"prepared {output}",
+        prepare_phantom(output, num_studies, size, seed, num_processes, overwrite=overwrite),
+    )

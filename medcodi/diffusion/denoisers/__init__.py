@@ -1,0 +1,1 @@
+"""Denoisers of one output: noisy latents, timestep and context to a prediction."""

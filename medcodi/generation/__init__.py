@@ -1,0 +1,1 @@
+"""Generation at scale: prompts from files, studies in one of the formats, one manifest."""

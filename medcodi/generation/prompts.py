@@ -1,0 +1,85 @@
+"""The prompts of a generation run, a row a study: what the command line gave, or the studies of a
+prepared folder.
+
+Legend: R prompt rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from medcodi.config import unknown_key
+from medcodi.data.prepared import PreparedDataset
+from medcodi.generation.formats.base import hash_prompts
+from medcodi.pipeline.pipeline import MedCoDiPipeline
+
+CHUNK = 64
+
+
+class GivenPrompts:
+    """`prompts` as a call of the pipeline takes them: name -> R values, or one for all rows. None
+    at all is one row.
+
+    Raises ValueError as the call would.
+    """
+
+    def __init__(self, pipe: MedCoDiPipeline, prompts: dict[str, Any]) -> None:
+        self.pipe, self.stored = pipe, pipe.check_prompts(prompts)
+        self.names = list(self.stored)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.stored.values()))) if self.stored else 1
+
+    def take(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+        """name -> stored values of `rows`, None where a row lacks it."""
+        return {name: [values[row] for row in rows] for name, values in self.stored.items()}
+
+    def hashes(self) -> Iterator[str]:
+        """One hash a row, see `hash_prompts`."""
+        for start in range(0, len(self), CHUNK):
+            rows = range(start, min(start + CHUNK, len(self)))
+            stored = self.pipe.check_prompts(self.take(rows))
+            yield from (
+                hash_prompts({name: stored[name][i] for name in self.names})
+                for i in range(len(rows))
+            )
+
+
+class StudyPrompts(GivenPrompts):
+    """The first `limit` studies of a split that have every one of `names`; values are read when
+    they are needed.
+
+    Raises ValueError for an unknown split or name, and where no study has them all;
+    FileNotFoundError.
+    """
+
+    def __init__(
+        self,
+        pipe: MedCoDiPipeline,
+        folder: Path,
+        split: str,
+        names: Sequence[str],
+        limit: int | None = None,
+    ) -> None:
+        if not names:
+            raise ValueError(
+                "say which values of the studies are the prompts; names: "
+                f"{', '.join(pipe.modalities)}"
+            )
+        for name in names:
+            if name not in pipe.modalities:
+                raise unknown_key(name, pipe.modalities, "the modalities of this pipeline")
+        self.pipe, self.names = pipe, list(names)
+        self.data = PreparedDataset.load(folder, split, self.names).having(*self.names)
+        self.data = self.data.select(range(min(len(self.data), limit or len(self.data))))
+        if not len(self.data):
+            raise ValueError(
+                f"{folder}: no study of the split {split!r} has all of {', '.join(self.names)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def take(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+        studies = self.data.batch(list(rows))
+        return {name: [study.values[name] for study in studies] for name in self.names}

@@ -1,0 +1,381 @@
+"""`medcodi generate`: prompts from files or text, studies in one of the formats, one manifest.json.
+Repeat the command of a run that was stopped and it goes on."""
+
+import datetime
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+import medcodi
+from medcodi.config import unknown_key
+from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
+from medcodi.generation.formats.base import join
+from medcodi.generation.manifest import Ledger, read_manifest
+from medcodi.generation.prompts import GivenPrompts, StudyPrompts
+from medcodi.pipeline import MedCoDiPipeline
+from medcodi.pipeline.solvers import build_solver
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+STUDIES_A_FOLDER = 1000  # larger runs are spread over part_00000, part_00001, ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be generated. `num_samples` counts for each prompt row; `shard` = (k, n) makes the
+    k-th of n about equal parts, for n processes that share `output`, with one `batch_size`;
+    `pixel_spacing` in mm goes into formats that can say it. Instead of `prompts`, the values
+    `given` of the first `limit` studies of `split` of the prepared folder `studies` may be the
+    prompts. `solver` is one of `medcodi.pipeline.solvers`, `dtype` one of DTYPES, for the diffusion
+    networks; `guidance_interval` holds for every output, (0, 1) guides every step (default: the
+    recipe's).
+
+    Raises ValueError for numbers out of range.
+    """
+
+    pipeline: Path
+    output: Path
+    prompts: Sequence[str] = ()
+    outputs: Sequence[str] | None = None
+    format: str = "png"
+    num_samples: int = 1
+    num_inference_steps: int = 25
+    guidance_scale: float | None = None
+    seed: int = 0
+    batch_size: int = 32
+    device: str = "cpu"
+    shard: tuple[int, int] = (0, 1)
+    pixel_spacing: float | None = None
+    studies: Path | None = None
+    split: str = "test"
+    given: Sequence[str] = ()
+    limit: int | None = None
+    solver: str | None = None
+    dtype: str | None = None
+    guidance_interval: tuple[float, float] | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "num_inference_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}")
+        if self.studies is None and (self.given or self.limit):
+            raise ValueError("given and limit choose among studies: name their prepared folder too")
+        if self.studies is not None and self.prompts:
+            raise ValueError(
+                "the prompts are either given one by one or taken from studies, not both"
+            )
+        if self.pixel_spacing is not None and not 0 < self.pixel_spacing < 100:
+            raise ValueError(
+                f"pixel_spacing must lie between 0 and 100 mm, got {self.pixel_spacing}"
+            )
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise unknown_key(self.dtype, DTYPES, "the dtypes")
+        if (
+            self.guidance_interval is not None
+            and not 0 <= self.guidance_interval[0] < self.guidance_interval[1] <= 1
+        ):
+            raise ValueError(
+                "guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got "
+                f"{self.guidance_interval}"
+            )
+        if not 0 <= self.shard[0] < self.shard[1]:
+            raise ValueError(
+                f"shard must read K/N with 0 <= K < N, got {self.shard[0]}/{self.shard[1]}"
+            )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`K/N` -> (K, N)."""
+    index, separator, count = text.partition("/")
+    if not (separator and index.isdecimal() and count.isdecimal()):
+        raise ValueError(f"shard must read K/N with 0 <= K < N, got {text!r}")
+    return int(index), int(count)
+
+
+def parse_interval(text: str) -> tuple[float, float]:
+    """`LOW,HIGH` -> (LOW, HIGH)."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got {text!r}"
+        ) from None
+    return low, high
+
+
+def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list[Any]]:
+    """`NAME=VALUE` texts -> prompts. A name given several times makes several rows."""
+    prompts: dict[str, list[Any]] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not value:
+            raise ValueError(
+                f"a prompt must read NAME=VALUE, got {text!r}; names: {', '.join(pipe.modalities)}"
+            )
+        if name not in pipe.modalities:
+            raise ValueError(
+                f"unknown modality {name!r} in prompt; names: {', '.join(pipe.modalities)}"
+            )
+        prompts.setdefault(name, []).extend(pipe.family.modality(name).parse(value))
+    return prompts
+
+
+def read_prompts(request: Request, pipe: MedCoDiPipeline) -> GivenPrompts:
+    if request.studies is not None:
+        return StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
+    return GivenPrompts(pipe, parse_prompts(pipe, request.prompts))
+
+
+def generate_to_folder(request: Request) -> dict[str, Any] | None:
+    """Generate and write. Returns the manifest, None where other shards are not finished.
+
+    Raises ValueError when `output` holds another run, RuntimeError when it cannot be written to.
+    """
+    format_class = get_format(request.format)
+    pipe = MedCoDiPipeline.from_pretrained(
+        request.pipeline, torch_dtype=DTYPES.get(request.dtype)
+    ).to(request.device)
+    pipe.set_progress_bar_config(disable=True)
+    if request.solver is not None:
+        pipe.schedulers = {
+            name: build_solver(request.solver, s) for name, s in pipe.schedulers.items()
+        }
+    if request.compile:
+        pipe.compile()
+    prompts = read_prompts(request, pipe)
+    outputs = pipe.check_outputs(request.outputs, dict.fromkeys(prompts.names))
+    hashes = list(prompts.hashes())
+    header = describe(request, pipe, outputs, hashes)
+    finished = read_manifest(request.output, header)
+    if finished is not None:
+        logger.info("%s is finished already", request.output)
+        return finished
+    ledger = Ledger(request.output, header, request.shard)
+    try:
+        facts = Facts(
+            pipe.family.recipe.name,
+            pipe.model_hash,
+            medcodi.__version__,
+            header["created"],
+            {**header["settings"], "outputs": outputs},
+            request.pixel_spacing,
+        )
+        writer = format_class([pipe.family.modality(name) for name in outputs], facts)
+        run = GenerationRun(request, pipe, prompts, outputs, hashes, writer, ledger)
+        run.make_studies()
+        return run.finish()
+    except OSError as error:
+        raise RuntimeError(
+            f"{request.output} cannot be written to: {error.strerror or error}. What is finished "
+            "is safe; repeat the "
+            "command to go on"
+        ) from error
+    finally:
+        ledger.close()
+
+
+def describe(
+    request: Request, pipe: MedCoDiPipeline, outputs: list[str], hashes: list[str]
+) -> dict[str, Any]:
+    """Everything in the manifest but its files; `settings` are those that change what is generated.
+    Of studies it says which values of them were given, not which studies they were."""
+    settings = {
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+    }
+    chosen = {
+        "solver": request.solver,
+        "dtype": request.dtype,
+        "compile": request.compile,
+        "guidance_interval": list(request.guidance_interval or []),
+    }
+    settings |= {key: value for key, value in chosen.items() if value}
+    header = {
+        "synthetic": True,
+        "clinical_use": False,
+        "medcodi_version": medcodi.__version__,
+        "model": {
+            "name": pipe.family.recipe.name,
+            "path": request.pipeline.name,
+            "hash": pipe.model_hash,
+        },
+        "created": today(),
+        "format": request.format,
+        "seed": request.seed,
+        "prompts": list(request.prompts),
+        "prompt_hashes": hashes,
+        "outputs": outputs,
+        "settings": settings,
+        "num_samples": request.num_samples,
+        "pixel_spacing": request.pixel_spacing,
+        "batch_size": request.batch_size,
+    }
+    if request.studies is not None:
+        header["studies"] = {
+            "split": request.split,
+            "given": list(request.given),
+            "limit": request.limit,
+        }
+    return header
+
+
+def today() -> str:
+    """YYYY-MM-DD; SOURCE_DATE_EPOCH (seconds since 1970, reproducible-builds.org) stands for today
+    where it is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return datetime.date.today().isoformat()
+    if not epoch.isdecimal():
+        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {epoch!r}")
+    return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
+
+
+@dataclass
+class GenerationRun:
+    """One process's part of a run. Sample i belongs to prompt row i // num_samples and to its own
+    seed."""
+
+    request: Request
+    pipe: MedCoDiPipeline
+    prompts: GivenPrompts
+    outputs: list[str]
+    prompt_hashes: list[str]
+    writer: StudyFormat
+    ledger: Ledger
+
+    def __post_init__(self) -> None:
+        self.total = len(self.prompt_hashes) * self.request.num_samples
+        generator = torch.Generator().manual_seed(self.request.seed)
+        self.seeds = self.pipe.draw_seeds(generator, None, self.total)
+        self.digits = max(5, len(str(self.total - 1)))
+        size, (k, n) = self.request.batch_size, self.request.shard
+        batches = -(
+            -self.total // size
+        )  # shards begin where a batch does: any number of them samples the same batches
+        self.own = range(
+            min(k * batches // n * size, self.total), min((k + 1) * batches // n * size, self.total)
+        )
+        self.stage = self.request.output / f".partial_{k}_of_{n}"
+
+    def stem(self, index: int) -> str:
+        return f"sample_{index:0{self.digits}d}"
+
+    def make_studies(self) -> None:
+        """Batches start at the same samples in every run, whatever is finished: a batch that was
+        cut short is sampled again as a whole, so that its studies come out equal to the bit."""
+        size = self.request.batch_size
+        done = set(
+            self.ledger.everything()
+        )  # of all shards: another batch size moves their borders
+        missing = sum(self.stem(i) not in done for i in self.own)
+        with tqdm(total=len(self.own), initial=len(self.own) - missing, unit="study") as bar:
+            for start in range(self.own.start, self.own.stop, size):
+                indices = range(start, min(start + size, self.own.stop))
+                if all(self.stem(i) in done for i in indices):
+                    continue
+                for index, study in zip(indices, self.sample(indices), strict=True):
+                    if study.stem not in done:
+                        self.store(index, study)
+                        bar.update()
+        shutil.rmtree(self.stage, ignore_errors=True)
+
+    def sample(self, indices: range) -> Iterator[GeneratedStudy]:
+        rows = [i // self.request.num_samples for i in indices]
+        prompts, interval = self.prompts.take(rows), self.request.guidance_interval
+        out = self.pipe(
+            prompts,
+            self.outputs,
+            self.request.num_inference_steps,
+            self.request.guidance_scale,
+            num_images_per_prompt=1 if prompts else len(rows),
+            batch_size=len(rows),
+            seeds=[self.seeds[i] for i in indices],
+            guidance_interval=dict.fromkeys(self.outputs, interval) if interval else None,
+        )
+        modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
+        stored = {name: m.to_stored(out.value_batches[name]) for name, m in modalities.items()}
+        for j, (index, row) in enumerate(zip(indices, rows, strict=True)):
+            # each row is shown alone: a column of a whole batch has another type where one of its
+            # cells is missing
+            shown = {
+                n: m.to_user(m.select(out.value_batches[n], [j])) for n, m in modalities.items()
+            }
+            yield GeneratedStudy(
+                self.stem(index),
+                self.seeds[index],
+                self.prompt_hashes[row],
+                {n: v[j] for n, v in stored.items()},
+                shown,
+            )
+
+    def store(self, index: int, study: GeneratedStudy) -> None:
+        """Write beside, move into place, then enter in the ledger."""
+        part = f"part_{index // STUDIES_A_FOLDER:05d}" if self.total > STUDIES_A_FOLDER else ""
+        parent = join(self.writer.root, part) if part else self.writer.root
+        if not self.ledger.is_open:
+            self.ledger.open()
+        shutil.rmtree(self.stage, ignore_errors=True)
+        (self.stage / parent).mkdir(parents=True)
+        written = self.writer.write(study, self.stage, parent)
+        entry: dict[str, Any] = {
+            "id": study.stem,
+            "seed": study.seed,
+            "prompt_row": index // self.request.num_samples,
+            "files": described_files(self.stage, written.files),
+        }
+        if written.left_out:
+            entry["left_out"] = written.left_out
+        if written.row is not None:
+            entry["row"] = written.row
+        for path in written.files.values():
+            (self.request.output / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.stage / path, self.request.output / path)
+        self.ledger.append(entry)
+
+    def finish(self) -> dict[str, Any] | None:
+        """Write what belongs to the whole set, and the manifest, once every process's studies are
+        there."""
+        with self.ledger.alone():
+            finished = read_manifest(self.request.output, self.ledger.header)
+            if finished is not None:
+                return finished
+            done = self.ledger.everything()
+            stems = [self.stem(i) for i in range(self.total)]
+            if any(stem not in done for stem in stems):
+                return None
+            samples = [done[stem] for stem in stems]
+            files = described_files(
+                self.request.output, self.writer.finish(self.request.output, samples)
+            )
+            samples = [
+                {key: value for key, value in sample.items() if key != "row"} for sample in samples
+            ]
+            manifest = {
+                **self.ledger.header,
+                "samples": samples,
+                **({"files": files} if files else {}),
+            }
+            self.ledger.finish(manifest)
+            return manifest
+
+
+def described_files(folder: Path, files: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {
+        label: {"path": path, "sha256": file_hash(folder / path)} for label, path in files.items()
+    }
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,118 @@
+"""`medcodi label`: a csv of reports in, a csv of labels out. Every row of the input is a row of the
+output, in its order."""
+
+import csv
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medcodi.labeler.labeler import Labeler
+from medcodi.labeler.scope import NEGATIVE, POSITIVE, UNCERTAIN
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("id", "text")
+NO_TEXT = {
+    "",
+    "nan",
+    "none",
+    "null",
+    "na",
+    "n/a",
+    "<na>",
+}  # how exported tables write an absent text
+SHOWN = 5
+
+
+def label_file(reports: str | Path, output: str | Path, vocabulary: str | Path) -> dict[str, Any]:
+    """Label the csv `reports` (UTF-8, columns `id` and `text`; others are ignored) and write
+    `output`: `id` and one column an observation with 1, 0, -1 or empty. A row without text has only
+    its id. Ids are copied as they stand; repeated and blank ones are kept and named in a warning.
+
+    Returns counts: `reports`, `without_text`, `repeated_ids`, `blank_ids` and, for each
+    observation, its three counts. Raises FileNotFoundError for a missing file, ValueError for one
+    that is no UTF-8 csv with both columns.
+    """
+    reports, output = Path(reports), Path(output)
+    labeler = Labeler.from_vocabulary(vocabulary)
+    rows = read_reports(reports)
+    if output.exists() and output.samefile(reports):
+        raise ValueError(f"output {output} is the input file; name another one")
+    absent = rows["text"].str.strip().str.lower().isin(NO_TEXT)
+    labels = labeler.label(
+        [None if missing else text for text, missing in zip(rows["text"], absent, strict=True)]
+    )
+    labels.insert(0, "id", rows["id"].to_numpy())
+    write_labels(labels, output)
+    counts = {"reports": len(rows), "without_text": int(absent.sum()), **_id_counts(rows["id"])}
+    if counts["without_text"]:
+        logger.warning(
+            "%d of %d reports have no text: their cells are empty",
+            counts["without_text"],
+            len(rows),
+        )
+    names = {"positive": POSITIVE, "negative": NEGATIVE, "uncertain": UNCERTAIN}
+    counts["observations"] = {
+        c: {key: int((labels[c] == v).sum()) for key, v in names.items()} for c in labeler.columns
+    }
+    return counts
+
+
+def read_reports(path: Path) -> pd.DataFrame:
+    """Columns `id` and `text` as strings, as they stand in the file ("" for an empty cell)."""
+    if not path.is_file():
+        raise FileNotFoundError(f"reports file {path} does not exist")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [
+                (number, line)
+                for number, line in enumerate(csv.reader(file, strict=True), start=1)
+                if line
+            ]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first"
+        ) from None
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as csv: {error}") from None
+    header = lines[0][1] if lines else []
+    if missing := [name for name in COLUMNS if header.count(name) != 1]:
+        raise ValueError(
+            f"{path} needs the columns id and text once each; not so: {', '.join(missing)}; it has "
+            f"{header}"
+        )
+    for number, line in lines[1:]:
+        if len(line) != len(header):
+            raise ValueError(
+                f"{path}, row {number}: expected {len(header)} cells, got {len(line)}; quote texts "
+                "with commas"
+            )
+    return pd.DataFrame([line for _, line in lines[1:]], columns=header, dtype=str)[list(COLUMNS)]
+
+
+def write_labels(labels: pd.DataFrame, path: Path) -> None:
+    """Whole numbers, absent ones empty; to a temporary name first, so that a file is whole or not
+    there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    values = labels.drop(columns="id").astype("Int64")
+    pd.concat([labels[["id"]], values], axis=1).to_csv(partial, index=False)
+    os.replace(partial, path)
+
+
+def _id_counts(ids: pd.Series) -> dict[str, int]:
+    repeated, blank = (
+        ids[ids.duplicated() & (ids.str.strip() != "")],
+        int((ids.str.strip() == "").sum()),
+    )
+    if len(repeated):
+        first = ", ".join(repeated.unique()[:SHOWN])
+        logger.warning(
+            "%d rows repeat an id (%s): each row is labelled on its own", len(repeated), first
+        )
+    if blank:
+        logger.warning("%d rows have no id; they stand at their place in the output", blank)
+    return {"repeated_ids": len(repeated), "blank_ids": blank}

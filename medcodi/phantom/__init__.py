@@ -1,0 +1,117 @@
+"""The chest phantom: procedural patients with radiographs, reports and clinical rows whose truth is
+known.
+
+It is a test body for software; it is not clinical data.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+from medcodi.data.study import Study
+from medcodi.phantom.anatomy import Patient, findings, generator_for, sample_patient, truth_of
+from medcodi.phantom.render import project, render
+from medcodi.phantom.report import read_report, write_report
+from medcodi.phantom.table import SCHEMA, bayes_auc, draw_row, outcome_probability
+
+__all__ = [
+    "SCHEMA",
+    "Patient",
+    "bayes_auc",
+    "draw_row",
+    "findings",
+    "generate",
+    "make_study",
+    "outcome_probability",
+    "project",
+    "read_report",
+    "render",
+    "sample_patient",
+    "truth_of",
+    "write_report",
+]
+
+_CHUNK = 32
+
+
+class Parts(NamedTuple):
+    """What is made of one patient, or a number for each of these; a field's name is the default
+    modality name."""
+
+    frontal: Any
+    lateral: Any
+    report: Any
+    tabular: Any
+
+
+ABSENCE_RATES = Parts(frontal=0.0, lateral=0.08, report=0.05, tabular=0.08)
+
+
+def make_study(
+    seed: int, index: int, size: int = 64, names: Mapping[str, str] | None = None
+) -> Study:
+    """Study `index` of the population `seed`.
+
+    `size` is the side of both images in pixels. `names` renames the parts of `Parts` to modality
+    names; a part that it does not name keeps its own. Images are float32 (size, size) in [0, 1].
+    Some parts are absent (`ABSENCE_RATES`), the frontal image never. `truth` is complete whatever
+    is absent.
+    """
+    names = names or {}
+    if unknown := set(names) - set(Parts._fields):
+        raise ValueError(
+            f"names: unknown part {sorted(unknown)}, the phantom has {', '.join(Parts._fields)}"
+        )
+    patient = sample_patient(seed, index)
+    frontal, lateral = render(patient, size)
+    report = write_report(patient, generator_for(seed, index, "report"))
+    parts = Parts(frontal, lateral, report, draw_row(patient, generator_for(seed, index, "table")))
+    chances = generator_for(seed, index, "absence").random(len(parts))
+    values = {
+        names.get(part, part): value
+        for part, value, chance, rate in zip(
+            Parts._fields, parts, chances, ABSENCE_RATES, strict=True
+        )
+        if chance >= rate
+    }
+    truth = truth_of(patient) | {"outcome_probability": outcome_probability(patient)}
+    return Study(f"phantom-{index:06d}", f"phantom-patient-{seed}-{index:06d}", values, truth)
+
+
+def generate(
+    num_studies: int,
+    seed: int = 0,
+    size: int = 64,
+    num_processes: int = 1,
+    names: Mapping[str, str] | None = None,
+) -> Iterator[Study]:
+    """Studies 0 to `num_studies` - 1 in order, the same bits for every `num_processes`."""
+    make = partial(_make_chunk, seed=seed, size=size, names=names)
+    chunks = [
+        range(start, min(start + _CHUNK, num_studies)) for start in range(0, num_studies, _CHUNK)
+    ]
+    if num_processes <= 1:
+        for chunk in chunks:
+            yield from (make_study(seed, index, size, names) for index in chunk)
+        return
+    # A fork server is free of the caller's threads; a bounded queue keeps memory flat behind a slow
+    # consumer.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
+        pending: deque = deque()
+        for chunk in chunks:
+            pending.append(pool.submit(make, chunk))
+            if len(pending) > 3 * num_processes:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def _make_chunk(
+    indices: range, seed: int, size: int, names: Mapping[str, str] | None
+) -> list[Study]:
+    return [make_study(seed, index, size, names) for index in indices]

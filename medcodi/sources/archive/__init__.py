@@ -1,0 +1,2 @@
+"""Trees of image files, whatever their format: walk, read in worker processes, group to studies,
+write."""

@@ -1,0 +1,257 @@
+"""Source `folder`: a csv with one row per image (or study), image files beside it, and a mapping.
+
+Nothing is lost: every row either gives its image to a study or stands in rejects.csv with the
+reason; so does every table value that cannot be read. The rest of the study goes on.
+"""
+
+import logging
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medcodi.data.prepared import PreparedWriter
+from medcodi.data.study import Study
+from medcodi.sources.images import read_grey, safe_path, to_square
+from medcodi.sources.mapping import ColumnMapping, FolderMapping, TableMapping, parse_mapping
+from medcodi.sources.reading import read_table
+
+logger = logging.getLogger(__name__)
+
+TRUE, FALSE = ("1", "true", "yes", "y"), ("", "0", "false", "no", "n")
+COUNTED = ("studies", "images", "image_rejects", "blank_paths", "blank_reports", "value_rejects")
+Row = dict[str, str]
+
+
+def prepare_folder(
+    source_dir: str | Path,
+    mapping: dict[str, Any] | FolderMapping,
+    out_dir: str | Path,
+    validation: float = 0.1,
+    test: float = 0.1,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write the prepared folder `out_dir` from the csv and the images in `source_dir`.
+
+    Returns counts: `rows`, `studies`, `images`, `image_rejects`, `blank_paths`, `blank_reports`,
+    `value_rejects` (table cells and report texts) and `rejects` (lines of rejects.csv). With one
+    image per row, rows = images + image_rejects + blank_paths. Raises FileNotFoundError for the
+    folder, ValueError for a csv that cannot be read or lacks a column.
+    """
+    source = Path(source_dir)
+    mapping = mapping if isinstance(mapping, FolderMapping) else parse_mapping(mapping)
+    if not source.is_dir():
+        raise FileNotFoundError(f"source folder {source} does not exist")
+    path = safe_path(source, mapping.csv)
+    return prepare_rows(
+        read_table(path), str(path), source, mapping, out_dir, validation, test, overwrite
+    )
+
+
+def prepare_rows(
+    frame: pd.DataFrame,
+    where: str,
+    source: Path,
+    mapping: FolderMapping,
+    out_dir: str | Path,
+    validation: float = 0.1,
+    test: float = 0.1,
+    overwrite: bool = False,
+    notes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """`prepare_folder` of the rows of `frame` (`read_table`), named `where` in errors; `notes` go
+    to prepared.json."""
+    rows = _named_rows(frame, where, mapping)
+    with PreparedWriter(
+        out_dir, mapping.fields, mapping.schemas, validation, test, overwrite
+    ) as writer:
+        studies = _StudyMaker(source, mapping, writer)
+        for number, (patient, study_id, group) in enumerate(studies.groups(rows), start=1):
+            for study in studies.make(patient, study_id, group):
+                studies.count(study, writer.add(study))
+            if number % 1000 == 0:
+                logger.info("%s: %d groups of rows read", source, number)
+        counts = {"rows": len(rows), **studies.counts}
+        writer.notes = {"source": counts, **(notes or {})}
+    return {**counts, "rejects": writer.num_rejects}
+
+
+def _named_rows(frame: pd.DataFrame, where: str, mapping: FolderMapping) -> list[Row]:
+    """Rows as stripped strings ("" = blank); the key "" holds the name of the row."""
+    mapping.check_columns(list(frame.columns), where)
+    rows = [{key: value.strip() for key, value in row.items()} for row in frame.to_dict("records")]
+    for number, row in enumerate(rows, start=1):
+        row[""] = (row[mapping.row_id] if mapping.row_id else "") or f"row {number}"
+    return rows
+
+
+class _StudyMaker:
+    """Groups rows to studies and reads their values; what cannot be read goes to `writer.reject`."""
+
+    def __init__(self, source: Path, mapping: FolderMapping, writer: PreparedWriter) -> None:
+        self.source, self.mapping, self.writer = source, mapping, writer
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
+
+    def count(self, study: Study, accepted: bool) -> None:
+        num_images = sum(study.values.get(name) is not None for name in self.mapping.images)
+        self.counts["studies"] += accepted
+        self.counts["images" if accepted else "image_rejects"] += num_images
+
+    def groups(self, rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
+        """(patient, study_id, rows of the study), in the order of the csv."""
+        grouped: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row in rows:
+            patient = row[self.mapping.patient_id]
+            if not patient:
+                self._reject_image(
+                    row[""], f"column {self.mapping.patient_id!r} is blank: the patient is unknown"
+                )
+                continue
+            if self.mapping.patient_pattern:
+                match = re.fullmatch(self.mapping.patient_pattern, patient)
+                if match is None:
+                    self._reject_image(
+                        row[""],
+                        f"column {self.mapping.patient_id!r} does not match the patient_pattern",
+                    )
+                    continue
+                patient = match[1]
+            parts = [row[column] for column in self.mapping.study_id]
+            if "" in parts and self.mapping.blank_study == "separate":
+                parts = [part for part in parts if part] + [row[""].replace(" ", "")]
+            grouped[(patient, *parts)].append(row)
+        return [
+            (patient, "_".join(part for part in parts if part), group)
+            for (patient, *parts), group in grouped.items()
+        ]
+
+    def make(self, patient: str, study_id: str, rows: list[Row]) -> list[Study]:
+        """The studies of one group of rows: one, or several when images of one name repeat and are
+        kept apart."""
+        candidates = {name: self._candidates(name, rows) for name in self.mapping.images}
+        if self.mapping.duplicates == "first":
+            return [self._study(study_id, patient, rows, candidates)]
+        studies = []
+        for turn in range(max([1, *(len(found) for found in candidates.values())])):
+            chosen = {name: found[turn : turn + 1] for name, found in candidates.items()}
+            used = {id(row) for found in chosen.values() for row in found}
+            if turn == 0:  # rows without an image belong to the first study
+                used |= {id(row) for row in rows} - {
+                    id(row) for found in candidates.values() for row in found
+                }
+            own = [row for row in rows if id(row) in used]
+            suffix = f".{turn + 1}" if turn else ""
+            studies.append(self._study(study_id + suffix, patient, own, chosen))
+        return studies
+
+    def _candidates(self, name: str, rows: list[Row]) -> list[Row]:
+        image = self.mapping.images[name]
+        return [row for row in rows if _matches(row, image.where) and row[image.path_column]]
+
+    def _study(
+        self, study_id: str, patient: str, rows: list[Row], candidates: dict[str, list[Row]]
+    ) -> Study:
+        values: dict[str, Any] = {}
+        for row in rows:
+            self._account(row)
+        for name, found in candidates.items():
+            values[name] = self._first_readable(study_id, name, found)
+        for name, report in self.mapping.reports.items():
+            values[name] = self._report(f"{study_id}/{name}", [row[report.column] for row in rows])
+        for name, table in self.mapping.tables.items():
+            values[name] = self._table_row(f"{study_id}/{name}", table, rows)
+        return Study(study_id, patient, values)
+
+    def _account(self, row: Row) -> None:
+        """List a row that no image takes; count blank paths (the image is absent)."""
+        images = self.mapping.images.values()
+        takers = [image for image in images if _matches(row, image.where)]
+        self.counts["blank_paths"] += sum(not row[image.path_column] for image in takers)
+        if images and not takers:
+            seen = ", ".join(
+                f"{c}={row[c]!r}" for c in sorted({c for image in images for c in image.where})
+            )
+            self._reject_image(row[""], f"no image of the mapping takes this row: {seen}")
+
+    def _first_readable(self, study_id: str, name: str, rows: list[Row]) -> np.ndarray | None:
+        kept: np.ndarray | None = None
+        for row in rows:
+            item = f"{row['']}/{name}"
+            if kept is not None:
+                self._reject_image(
+                    item, f"study {study_id} has its {name} already (duplicates: first)"
+                )
+                continue
+            try:
+                kept = self._read_image(row, row[self.mapping.images[name].path_column])
+            except ValueError as error:
+                self._reject_image(item, str(error))
+        return kept
+
+    def _read_image(self, row: Row, relative: str) -> np.ndarray:
+        """Float32 (size, size) in [0, 1]. Raises ValueError with the reason."""
+        size = self.mapping.size
+        image = read_grey(safe_path(self.source, relative), self.mapping.max_value_16bit)
+        if image.shape != (size, size) and self.mapping.on_wrong_size == "reject":
+            raise ValueError(
+                f"image is {image.shape[1]} x {image.shape[0]} pixels, expected {size} x {size}"
+            )
+        mark = row[self.mapping.invert_column].lower() if self.mapping.invert_column else ""
+        if mark not in TRUE + FALSE:
+            raise ValueError(
+                f"column {self.mapping.invert_column!r} must be one of {TRUE + FALSE}, got {mark!r}"
+            )
+        return to_square(1.0 - image if mark in TRUE else image, size)
+
+    def _report(self, item: str, texts: list[str]) -> str | None:
+        distinct = list(dict.fromkeys(text for text in texts if text))
+        for other in distinct[1:]:
+            self._reject_value(
+                item,
+                f"the rows of the study disagree; the first text is kept, this one is not: {other}",
+            )
+        if not distinct:
+            self.counts["blank_reports"] += 1
+            return None
+        return distinct[0]
+
+    def _table_row(self, item: str, table: TableMapping, rows: list[Row]) -> dict[str, Any]:
+        """One table row; the writer lists it when nothing is left in it."""
+        return {
+            column.name: self._cell(f"{item}.{column.name}", column, rows)
+            for column in table.columns
+        }
+
+    def _cell(self, item: str, column: ColumnMapping, rows: list[Row]) -> Any:
+        """First value of the rows; unreadable and disagreeing ones are listed."""
+        kept: dict[Any, str] = {}
+        for raw in dict.fromkeys(row[column.column] for row in rows if row[column.column]):
+            try:
+                value = column.parse(raw)
+            except ValueError as error:
+                self._reject_value(item, str(error))
+                continue
+            if value is not None:
+                kept.setdefault(value, raw)
+        for raw in list(kept.values())[1:]:
+            self._reject_value(
+                item,
+                f"the rows of the study disagree; {next(iter(kept.values()))!r} is kept, {raw!r} "
+                "is not",
+            )
+        return next(iter(kept), None)
+
+    def _reject_image(self, item: str, reason: str) -> None:
+        self.counts["image_rejects"] += 1
+        self.writer.reject(item, reason)
+
+    def _reject_value(self, item: str, reason: str) -> None:
+        self.counts["value_rejects"] += 1
+        self.writer.reject(item, reason)
+
+
+def _matches(row: Row, where: dict[str, list[str]]) -> bool:
+    return all(row[column] in values for column, values in where.items())

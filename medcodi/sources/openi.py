@@ -1,0 +1,281 @@
+"""Source `openi`: the Indiana University chest X-ray collection (Open-i). Its 3,955 reports and the
+table of its image headers come inside the installed torchxrayvision; the images are taken from a
+folder when there is one (PNG, or the DICOM files).
+
+Demner-Fushman et al., doi 10.1093/jamia/ocv080; the texts are CC BY-NC-ND 4.0. The identifiers are
+the public ones (CXR1 ...), one patient a report, so that tables of labels can be joined.
+"""
+
+import hashlib
+import importlib.util
+import json
+import re
+import tarfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from medcodi.config import build_dataclass, unknown_key
+from medcodi.data.prepared import PreparedWriter
+from medcodi.data.storage import FieldSpec
+from medcodi.data.study import Study
+from medcodi.data.table import Column, TableSchema
+from medcodi.sources.archive.archive import TABLE, TEXT, Assembly
+from medcodi.sources.archive.hinted import HintedArchive
+from medcodi.sources.archive.hints import Hint
+from medcodi.sources.archive.identity import keyed_hash
+from medcodi.sources.archive.options import DicomOptions
+from medcodi.sources.archive.prepare import prepare_archive
+from medcodi.sources.archive.state import State
+from medcodi.sources.archive.walk import Found, walk
+from medcodi.sources.dicom.view import View, view_of_orientation, view_of_position
+
+TEXTS = {
+    "impression": ("IMPRESSION",),
+    "findings": ("FINDINGS",),
+    "both": ("FINDINGS", "IMPRESSION"),
+}
+REPORTS, HEADERS, DERIVED = (
+    "NLMCXR_reports.tgz",
+    "nlmcxr_dicom_metadata.csv.gz",
+    "nlmcxr_tsne_pa.csv.gz",
+)
+SUFFIXES = (b".png", b".dcm", b".jpg", b".jpeg")
+MAX_REPORT_BYTES = 1 << 20
+MENTIONS = ["absent", "present"]
+POSITION = {View.FRONT: "PA", View.SIDE: "LL"}
+
+
+@dataclass
+class OpeniOptions(DicomOptions):
+    """`texts`: impression, findings or both (in this order, as one text). `mesh`: name of a table
+    field for the MeSH terms, "" for none: one column, absent or present, for each main term that
+    `min_reports` reports have. `derived_views`: where the headers do not say the view, take the one
+    that torchxrayvision's table derives from the pixels."""
+
+    texts: str = "impression"
+    mesh: str = ""
+    min_reports: int = 40
+    derived_views: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.texts not in TEXTS:
+            raise unknown_key(self.texts, TEXTS, "options.texts")
+        if self.mesh in (self.front, self.side, self.text):
+            raise ValueError(f"the MeSH terms need a name of their own, got {self.mesh!r}")
+
+
+@dataclass
+class OpeniReport:
+    """`sections`: label -> text in one line, the blank ones left out; `images`: ids; `terms`: main
+    MeSH terms."""
+
+    sections: dict[str, str]
+    images: list[str] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)
+
+    def text(self, texts: str) -> str:
+        return " ".join(self.sections[label] for label in TEXTS[texts] if label in self.sections)
+
+
+def installed_data() -> Path:
+    """The data folder of the installed torchxrayvision (which is not imported). Raises RuntimeError
+    without it."""
+    spec = importlib.util.find_spec("torchxrayvision")
+    if spec is None:
+        raise RuntimeError(
+            "the source openi reads its reports from torchxrayvision: pip install 'medcodi[eval]'"
+        )
+    return Path(spec.origin).parent / "data"
+
+
+def read_reports(path: Path) -> tuple[dict[str, OpeniReport], list[str]]:
+    """(uid -> report, what could not be read) of the .tgz with one XML file a report, in the order
+    of their numbers."""
+    reports, refused = {}, []
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if not (member.isfile() and member.name.endswith(".xml")):
+                continue
+            try:
+                if member.size > MAX_REPORT_BYTES:
+                    raise ValueError(f"{member.size} bytes, the limit is {MAX_REPORT_BYTES}")
+                uid, report = _parse(ElementTree.fromstring(archive.extractfile(member).read()))
+            except (ElementTree.ParseError, ValueError) as error:
+                refused.append(f"{Path(member.name).name}: {error}")
+                continue
+            reports[uid] = report
+    return dict(sorted(reports.items(), key=lambda item: (len(item[0]), item[0]))), refused
+
+
+def _parse(root: ElementTree.Element) -> tuple[str, OpeniReport]:
+    uid = root.find("uId")
+    if uid is None or not uid.get("id"):
+        raise ValueError("no uId")
+    sections = {
+        node.get("Label"): " ".join((node.text or "").split()) for node in root.iter("AbstractText")
+    }
+    terms = {(node.text or "").split("/")[0].strip() for node in root.findall(".//MeSH/major")}
+    return uid.get("id"), OpeniReport(
+        {label: text for label, text in sections.items() if text},
+        [node.get("id", "") for node in root.iter("parentImage")],
+        sorted(terms - {""}),
+    )
+
+
+def read_views(folder: Path, derived: bool) -> dict[str, str]:
+    """image id -> PA or LL, from the tables of `folder`: View Position, else Patient Orientation,
+    else (with `derived`) the view that was derived from the pixels. Images whose view nothing says
+    are not in it."""
+    headers = pd.read_csv(folder / HEADERS, dtype=str, keep_default_na=False, usecols=_VIEW_COLUMNS)
+    views = {}
+    for name, position, orientation in headers[_VIEW_COLUMNS].itertuples(index=False):
+        view = (
+            view_of_position(position)
+            if position.strip()
+            else view_of_orientation(re.findall(r"\w+", orientation))
+        )
+        views[name] = POSITION.get(view, "")
+    if derived:
+        table = pd.read_csv(folder / DERIVED, dtype=str, keep_default_na=False)
+        for name, view in table[["imageid", "tsne-view"]].itertuples(index=False):
+            views[name] = views.get(name) or {"PA": "PA", "L": "LL"}.get(view, "")
+    return {name: view for name, view in views.items() if view}
+
+
+_VIEW_COLUMNS = ["imageid", "View Position", "Patient Orientation"]
+
+
+class OpeniArchive(HintedArchive):
+    """`images`: folder of the image files, None for the texts alone."""
+
+    name = "openi"
+    options: OpeniOptions
+
+    def __init__(self, data: Path, images: Path | None, options: OpeniOptions, key: bytes) -> None:
+        self.reports, self.unread = read_reports(data / REPORTS)
+        self.with_images = images is not None
+        files, refused = (
+            self._find(images, read_views(data, options.derived_views)) if images else ([], [])
+        )
+        super().__init__(images or data, options, key, files, refused)
+        counts = Counter(term for report in self.reports.values() for term in report.terms)
+        self.terms = sorted(
+            term for term, number in counts.items() if number >= options.min_reports
+        )
+
+    def _find(
+        self, folder: Path, views: dict[str, str]
+    ) -> tuple[list[tuple[Found, Hint]], list[Found]]:
+        """(images with their report and view, entries that no report names or whose view nothing
+        says)."""
+        owners = {name: uid for uid, report in self.reports.items() for name in report.images}
+        files, refused = [], []
+        for found in walk(folder):
+            stem = Path(found.path.decode("utf-8", "backslashreplace")).stem
+            name = (
+                stem if stem.startswith("CXR") else f"CXR{stem}"
+            )  # the DICOM files lack the letters
+            if found.refused or not found.path.lower().endswith(SUFFIXES):
+                refused.append(found.refuse("not an image of the collection, by its name"))
+            elif name not in owners:
+                refused.append(found.refuse("no report names this image"))
+            elif name not in views and not found.path.lower().endswith(b".dcm"):
+                refused.append(
+                    found.refuse(
+                        "the view is unknown: neither View Position nor Patient Orientation say it"
+                    )
+                )
+            else:
+                files.append((found, Hint(owners[name], owners[name], views.get(name, ""))))
+        return files, refused
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} derived {self.options.derived_views}"
+
+    @property
+    def fields(self) -> list[FieldSpec]:
+        pictures = super().fields[:2] if self.with_images else []
+        tables = [FieldSpec(self.options.mesh, TABLE)] if self.options.mesh else []
+        return [*pictures, FieldSpec(self.options.text, TEXT), *tables]
+
+    @property
+    def schemas(self) -> dict[str, TableSchema]:
+        columns = [Column(term, "categorical", list(MENTIONS)) for term in self.terms]
+        return {self.options.mesh: TableSchema(columns)} if self.options.mesh else {}
+
+    def depends_on(self) -> Any:
+        texts = [
+            (uid, report.text(self.options.texts), report.terms)
+            for uid, report in self.reports.items()
+        ]
+        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+        return [
+            super().depends_on(),
+            self.options.texts,
+            self.options.mesh,
+            self.options.min_reports,
+            digest,
+        ]
+
+    def assembly(self, writer: PreparedWriter, private: Path, state: State) -> "OpeniAssembly":
+        return OpeniAssembly(self, writer, private, state)
+
+
+class OpeniAssembly(Assembly):
+    archive: OpeniArchive
+
+    def add_studies(self) -> None:
+        options = self.archive.options
+        for reason in self.archive.unread:
+            self.writer.reject(REPORTS, reason)
+        for uid, report in self.archive.reports.items():
+            values, flags = self.choose(
+                self.state.files(keyed_hash(self.archive.key, "study", uid))
+            )
+            text = report.text(options.texts)
+            if text:
+                values[options.text] = text
+                flags["reports"] += 1
+            if options.mesh and report.terms:
+                values[options.mesh] = {
+                    term: MENTIONS[term in report.terms] for term in self.archive.terms
+                }
+                flags["MeSH rows"] += 1
+            self.add(Study(uid, uid, values), flags)
+
+
+def prepare_openi(
+    images_dir: str | Path | None,
+    options: dict[str, Any] | OpeniOptions,
+    out_dir: str | Path,
+    data_dir: str | Path | None = None,
+    **writing: Any,
+) -> dict[str, Any]:
+    """Write the prepared folder `out_dir` from the reports and, where `images_dir` is given, the
+    images below it.
+
+    `data_dir`: folder with the .tgz of the reports and the tables of views (default: the one of
+    torchxrayvision). `writing`: further arguments of `prepare_archive`. Returns counts.
+    """
+    images, data = (
+        Path(images_dir) if images_dir else None,
+        Path(data_dir) if data_dir else installed_data(),
+    )
+    options = (
+        options
+        if isinstance(options, OpeniOptions)
+        else build_dataclass(OpeniOptions, options, "options")
+    )
+    if not (data / REPORTS).is_file():
+        raise FileNotFoundError(f"{data / REPORTS} does not exist: the reports of the collection")
+    if images is not None and not images.is_dir():
+        raise FileNotFoundError(f"source folder {images} does not exist")
+    return prepare_archive(
+        images or data, lambda key: OpeniArchive(data, images, options, key), out_dir, **writing
+    )

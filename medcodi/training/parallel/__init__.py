@@ -1,0 +1,1 @@
+"""The loop's view of processes: one, DDP, ZeRO, fully_shard."""
