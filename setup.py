@@ -58,5 +58,5 @@ setup(
     package_data={"medcodi": ["**/*.yaml", "**/*.html", "**/*.json", "**/*.css", "**/*.js"]},
     install_requires=CORE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["medcodi = medcodi.cli.main:main"]},
+    entry_points={"console_scripts": ["medcodi = medcodi.cli:main"]},
 )

@@ -67,30 +67,42 @@ STORAGE_WORDS = (
 )  # "image" is a storage word of the data layer there
 
 # Over 300 lines a file, or 60 a function, with the reason.
-LONG_FILES = dict.fromkeys(
-    [
-        "evaluation/tables/factual_image.py",
-        "training/parallel/sharded.py",
-        "quickstart/page.py",
-        "sources/stony_brook.py",
-        "config.py",
-        "phantom/volume.py",
-        "quickstart/evaluate.py",
-        "evaluation/tables/privacy.py",
-        "phantom/report.py",
-        "autoencoders/optimus.py",
-        "data/prepared.py",
-        "training/loop.py",
-        "cli/prepare.py",
-        "evaluation/tables/utility.py",
-        "generation/run.py",
-        "pipeline/pipeline.py",
-        "metrics/phantom.py",
-        "cli/main.py",
-    ],
-    "grew with the formatter: to be split by idea",
-)
-LONG_FUNCTIONS: dict[str, str] = {}  # path:name -> reason
+GREW = "grew with the formatter: to be split by idea"
+LONG_FILES = {
+    "autoencoders/optimus.py": GREW,
+    "cli/app.py": GREW,
+    "cli/prepare.py": GREW,
+    "config.py": GREW,
+    "data/prepared.py": GREW,
+    "evaluation/tables/factual_image.py": GREW,
+    "evaluation/tables/privacy.py": GREW,
+    "evaluation/tables/utility.py": GREW,
+    "generation/run.py": GREW,
+    "metrics/phantom.py": GREW,
+    "phantom/report.py": GREW,
+    "phantom/volume.py": GREW,
+    "pipeline/pipeline.py": GREW,
+    "quickstart/evaluate.py": GREW,
+    "quickstart/page.py": GREW,
+    "sources/stony_brook.py": GREW,
+    "training/loop.py": GREW,
+    "training/parallel/sharded.py": GREW,
+}
+LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
+    "autoencoders/optimus.py:__init__": GREW,
+    "cli/app.py:generate": GREW,
+    "diffusion/denoisers/fc_unet.py:__init__": GREW,
+    "diffusion/sampler.py:joint_sample": GREW,
+    "diffusion/sampler.py:predict": GREW,
+    "evaluation/tables/agreement.py:run": GREW,
+    "evaluation/tables/coherence.py:run": GREW,
+    "evaluation/tables/privacy.py:run": GREW,
+    "evaluation/tables/utility.py:imbalance": GREW,
+    "evaluation/tables/utility.py:scarcity": GREW,
+    "generation/formats/card.py:croissant": GREW,
+    "pipeline/pipeline.py:__call__": GREW,
+    "training/loop.py:_train": GREW,
+}
 
 
 def relative(path: Path) -> str:
@@ -147,7 +159,7 @@ def forbidden_literals(words: set[str], exempt: tuple[str, ...]) -> list[str]:
 def test_the_checks_see_what_they_look_for():
     """The detectors themselves, on source that breaks each rule."""
     bad = ast.parse(
-        '"""frontal"""\nfrom medcodi.training import loop\nimport medcodi.cli.main\nx = '
+        '"""frontal"""\nfrom medcodi.training import loop\nimport medcodi.cli.app\nx = '
         '{"frontal": 1}\n'
     )
     assert imported_layers(bad) == {"training", "cli"}

@@ -20,7 +20,7 @@ from medcodi.bench.speed_generation import (
     untrained_pipeline,
 )
 from medcodi.bench.speed_training import REFERENCE, Trainer, Training, fastest, training_options
-from medcodi.evaluation import speed_generation
+from medcodi.bench import speed_generation
 from medcodi.training.run import Run
 from tests.tiny import copy_run, write_recipe
 

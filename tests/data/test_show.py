@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.data.prepared import PreparedDataset, PreparedWriter
 from medcodi.data.show import describe, write_page
 from medcodi.data.storage import FieldSpec

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.generation.formats import FORMATS
 from medcodi.pipeline import MedCoDiPipeline
 

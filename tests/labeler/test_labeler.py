@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.labeler import NEGATIVE, POSITIVE, UNCERTAIN, Labeler
 from medcodi.labeler.files import label_file
 from medcodi.labeler.gold import is_test, negation_f1, openi_archive, read_gold, score

@@ -5,7 +5,7 @@ import csv
 
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 
 # What is named here is stated; all other observations are not mentioned. No Finding counts only
 # where it is named.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.config import STAGES, load_recipe, load_yaml, save_yaml
 from medcodi.data.prepared import PreparedDataset
 from medcodi.export import assemble

@@ -365,7 +365,7 @@ def test_a_kill_loses_the_files_in_flight_only_and_leaves_no_process(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "medcodi.cli.main",
+        "medcodi.cli.app",
         "prepare",
         "dicom",
         source,

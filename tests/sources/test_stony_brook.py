@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.phantom import SCHEMA

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.sources import get_source

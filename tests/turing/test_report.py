@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from medcodi.cli.main import app
+from medcodi.cli.app import app
 from medcodi.turing.report import agreement, describe_task, markdown, report, table
 from medcodi.turing.store import RatingStore
 

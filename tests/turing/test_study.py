@@ -164,7 +164,7 @@ def test_from_a_pipeline_to_the_report(tiny_run, tmp_path):
     made of them, rated and reported; a second study from the same seed is the same."""
     from typer.testing import CliRunner
 
-    from medcodi.cli.main import app
+    from medcodi.cli.app import app
     from medcodi.turing.server import Study
 
     def medcodi(*arguments):
