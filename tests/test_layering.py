@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "medcodi"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# What each layer may import of medcodi, ARCHITECTURE.md: layers on one line do not import each
+# What each layer may import of medcodi, docs/architecture.md: layers on one line do not import each
 # other.
 BOTTOM = {"config", "nn"}
 ENCODING = BOTTOM | {"data"}

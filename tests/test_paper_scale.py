@@ -26,8 +26,8 @@ PAPER = {
 }
 TWICE = ("AutoKL", "U-Net of a view")
 PAPER_TOTAL = 6770  # as it says; its parts add to 10 million less
-# millions in the published code, and those that never run (DESIGN 6.15, tests/foreign); no source
-# tells of its other parts
+# millions in the published code, and those that never run (published fault 15, tests/foreign); no
+# source tells of its other parts
 PUBLISHED_VIEW, NEVER_RUNS = 1773, 617
 PUBLISHED, RUNS = (
     {"U-Net of a view": PUBLISHED_VIEW},
@@ -155,7 +155,7 @@ def test_the_paper_recipe_says_what_the_paper_says():
 
 
 def test_the_cross_attention_of_both_recipes_sees_one_and_many_tokens():
-    """Fusion mean is one token; fusion tokens keeps the prompts' own (DESIGN 6.10)."""
+    """Fusion mean is one token; fusion tokens keeps the prompts' own (published fault 10)."""
     for name, tokens in (("mimic_cxr_paper", 1), ("mimic_cxr", 25)):
         recipe = load_recipe(CONFIGS / f"{name}.yaml")
         with torch.device("meta"):

@@ -1,6 +1,6 @@
-"""What the published MedCoDi-M / CoDi code gets wrong (DESIGN section 6): one named test an item.
-Here the networks and the pipeline (1, 6 to 11, 13, 16, 17), in test_section6_training.py the stages
-(2 to 5, 12, 14, 15).
+"""What the published MedCoDi-M / CoDi code gets wrong: one named test an item of
+docs/architecture.md, "Published faults". Here the networks and the pipeline (1, 6 to 11, 13, 16,
+17), in test_section6_training.py the stages (2 to 5, 12, 14, 15).
 
 Other files look closer (tests/diffusion, tests/encoders, tests/training); here is the list, whole
 and short.

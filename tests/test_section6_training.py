@@ -1,5 +1,5 @@
-"""DESIGN section 6, the items of the training stages: 2 to 5, 12, 14 and 15 (the others in
-test_section6.py)."""
+"""docs/architecture.md, "Published faults", the items of the training stages: 2 to 5, 12, 14 and
+15 (the others in test_section6.py)."""
 
 import pytest
 import torch

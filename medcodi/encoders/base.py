@@ -1,5 +1,4 @@
-"""Prompt encoders E_m: a value batch -> a unit vector in the shared space and a few tokens (DESIGN:
-prompt encoder).
+"""Prompt encoders E_m: a value batch -> a unit vector in the shared space and a few tokens.
 
 Legend: B batch, T tower tokens, L prompt tokens (fixed per encoder, at most 32), W tower width, D
 shared width.
@@ -71,7 +70,7 @@ class GridPool(nn.Module):
 
 
 class QueryPool(AttentionPool):
-    """L learned queries (DESIGN: attention pooling): (B, T, W), (B, T) -> (B, L, W), (B, L) all
+    """L learned queries (attention pooling): (B, T, W), (B, T) -> (B, L, W), (B, L) all
     True."""
 
     def forward(

@@ -45,7 +45,7 @@ class Modality(ABC):
     `args` is the kind's own dataclass, `assets` is what was learned from the training split before
     any network (a
     tokenizer, a table schema): JSON-like, made by `fit_assets` and stored with the model.
-    A *value batch* is what `collate` returns; see ARCHITECTURE.md.
+    A *value batch* is what `collate` returns; see docs/architecture.md.
     """
 
     kind: ClassVar[str]

@@ -70,7 +70,7 @@ class ModelFamily:
         return self.modalities[self.groups[group][0]]
 
     def prompt_names(self, output: str) -> list[str]:
-        """The prompts of an output: every other modality, never itself (DESIGN section 6.5)."""
+        """The prompts of an output: every other modality, never itself (published fault 5)."""
         return [name for name in self.names if name != self.modality(output).name]
 
     def build_autoencoder(self, group: str) -> Autoencoder:

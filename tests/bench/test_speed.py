@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medcodi.bench import speed_generation
 from medcodi.bench.speed_generation import (
     Sampling,
     decode_with_cache,
@@ -20,7 +21,6 @@ from medcodi.bench.speed_generation import (
     untrained_pipeline,
 )
 from medcodi.bench.speed_training import REFERENCE, Trainer, Training, fastest, training_options
-from medcodi.bench import speed_generation
 from medcodi.training.run import Run
 from tests.tiny import copy_run, write_recipe
 

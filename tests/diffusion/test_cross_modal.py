@@ -90,7 +90,7 @@ def test_masked_coupling_adds_exactly_zero(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_joint_generation_is_joint(kind):
-    """DESIGN 6.1: d(out_a)/d(x_b) is not zero with coupling, and exactly zero without."""
+    """Published fault 1: d(out_a)/d(x_b) is not zero with coupling, and exactly zero without."""
     codes_of = environments()
     for opened in (False, True):
         net = coupled(kind, opened)
@@ -138,8 +138,8 @@ def test_one_output_alone_has_no_coupling():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_coupled_forward_changes_nothing_that_it_was_given(kind):
-    """DESIGN 6.6: skip connections are read as they were written, inputs stay, and a second pass
-    gives the same."""
+    """Published fault 6: skip connections are read as they were written, inputs stay, and a second
+    pass gives the same."""
     net = coupled(kind, opened=True)
     written: list[tuple[torch.Tensor, torch.Tensor]] = []
 

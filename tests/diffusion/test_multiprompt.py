@@ -166,8 +166,8 @@ def test_the_null_context_is_learned_and_each_prompt_has_its_own_type():
 
 @pytest.mark.parametrize("grid_or_slots", ["grid", "slots"])
 def test_one_pooled_token_is_position_independent_and_tokens_are_not(grid_or_slots):
-    """DESIGN 6.10: softmax over one key is 1 everywhere, so one pooled token gives every position
-    the same."""
+    """Published fault 10: softmax over one key is 1 everywhere, so one pooled token gives every
+    position the same."""
     torch.manual_seed(0)
     net = denoiser(grid_or_slots)
     attention = next(

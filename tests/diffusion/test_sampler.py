@@ -99,7 +99,7 @@ def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models)
 
 
 def test_no_prompts_with_guidance_is_unconditional(models, codes_of):
-    """DESIGN 6.9: an empty prompt works, and so does guidance 1 without a prompt."""
+    """Published fault 9: an empty prompt works, and so does guidance 1 without a prompt."""
     for environment in (None, codes_of):
         plain = sample(models, environment, Conditions(), 1.0)
         assert close(sample(models, environment, Conditions(), 4.0), plain)

@@ -40,7 +40,7 @@ def test_constant_embeddings_give_log_b(rows):
 
 
 def test_both_directions_count():
-    """DESIGN 6.11: an asymmetric case, so that one direction twice would show."""
+    """Published fault 11: an asymmetric case, so that one direction twice would show."""
     a, b = torch.eye(2)[[0, 1, 1]], torch.eye(2)[[0, 0, 0]]
     logits, identity = 3.0 * a @ b.T, torch.eye(3).tolist()
     forward, backward = cross_entropy(logits, identity), cross_entropy(logits.T, identity)

@@ -24,7 +24,7 @@ def view() -> layouts.State:
 
 
 def test_a_view_has_1773_million_parameters_and_617_never_run(view):
-    """DESIGN 6.15. The paper says 1.77 billion a view, and counts them."""
+    """Published fault 15. The paper says 1.77 billion a view, and counts them."""
     over_frames = {
         k: v for k, v in view.items() if "frameshift" in k or "temporal" in k or ".ff.proj_" in k
     }

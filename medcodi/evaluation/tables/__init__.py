@@ -1,1 +1,1 @@
-"""One file a table of EVALUATION.md; each registers its class under its id (`evaluation/table.py`)."""
+"""One file a table of docs/guide/evaluate.md; each registers its class under its id."""
