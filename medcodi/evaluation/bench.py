@@ -12,7 +12,8 @@ from medcodi.evaluation.records import fit_settings, options_of, real_test
 from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable
 from medcodi.metrics import utility
-from medcodi.metrics.fitting import FitSettings
+from medcodi.metrics.networks.fitting import FitSettings
+from medcodi.metrics.networks.from_scratch import train_and_predict
 from medcodi.metrics.retrieval import text_distances
 from medcodi.metrics.statistics import bootstrap
 from medcodi.metrics.utility import LabelledImages, Prediction
@@ -40,9 +41,7 @@ class Bench:
     context: EvaluationContext
 
     def predict(self, train: LabelledImages) -> Prediction:
-        return utility.train_and_predict(
-            train, self.test.images, self.settings, self.options["seeds"]
-        )
+        return train_and_predict(train, self.test.images, self.settings, self.options["seeds"])
 
     def cells(self, prediction: Prediction, figures: Sequence[str] = AVERAGES) -> dict[str, Any]:
         scores = utility.scores_of(self.test.labels, prediction)

@@ -11,8 +11,8 @@ import numpy as np
 from medcodi.config import fingerprint
 from medcodi.evaluation.labels import Labels
 from medcodi.metrics.backbones import Backbone
-from medcodi.metrics.classifier import ImageClassifier
-from medcodi.metrics.coherence import CoherenceEncoder
+from medcodi.metrics.networks.classifier import ImageClassifier
+from medcodi.metrics.networks.coherence_encoder import CoherenceEncoder
 
 if TYPE_CHECKING:
     from medcodi.evaluation.context import EvaluationContext

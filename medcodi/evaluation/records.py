@@ -11,7 +11,7 @@ from medcodi.config import unknown_key
 from medcodi.data.study import Study
 from medcodi.evaluation.context import HELD_OUT, EvaluationContext
 from medcodi.evaluation.table import EvaluationTable
-from medcodi.metrics.fitting import FitSettings
+from medcodi.metrics.networks.fitting import FitSettings
 
 RECORD = (
     "F",

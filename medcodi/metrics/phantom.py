@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from medcodi.metrics import statistics
-from medcodi.metrics.oracle import LABELS, SITES, PhantomReader, label_table
+from medcodi.metrics.networks.phantom_reader import LABELS, SITES, PhantomReader, label_table
 from medcodi.metrics.statistics import Estimate, auc, f1, kappa, macro_f1, pearson, spearman
 from medcodi.phantom import read_report
 from medcodi.phantom.anatomy import HEART_GRADES

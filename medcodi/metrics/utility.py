@@ -1,5 +1,5 @@
-"""What are synthetic images worth as training data? A classifier from scratch, tested on real
-images (MedCoDi-M, 2.7).
+"""What are synthetic images worth as training data? Figures of classifiers that were trained from
+scratch (`networks/from_scratch.py`) and are tested on real images (MedCoDi-M, 2.7).
 
 Legend: N images, K findings, H W pixels, R seeds. Labels are (N, K) of 1, 0 and NaN (unknown:
 masked in loss and test).
@@ -10,14 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from medcodi.metrics.fitting import FitSettings, as_pixels, build_network, fit, outputs_of, shifted
 from medcodi.metrics.statistics import Estimate, Statistic, auc, f1, resamples
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95)
-VALIDATION_SHARE = 0.2
 AVERAGES = ("micro", "macro", "weighted")
 
 
@@ -60,64 +56,6 @@ class Prediction:
     @property
     def decided(self) -> np.ndarray:
         return self.scores >= self.thresholds[:, None]
-
-
-def train_and_predict(
-    train: LabelledImages,
-    test_images: np.ndarray,
-    settings: FitSettings,
-    seeds: Sequence[int] = (0,),
-) -> Prediction:
-    """One network a seed, from scratch. A fifth of the training images (other ones for every seed)
-    decides the early stop and, for each finding, the threshold with the best F1: a synthetic set is
-    thus judged without a real image.
-
-    ValueError for fewer than 10 images, and when no finding has both classes.
-    """
-    if len(train) < 10:
-        raise ValueError(f"expected 10 training images or more, got {len(train)}")
-    if not ((train.labels == 1).any(axis=0) & (train.labels == 0).any(axis=0)).any():
-        raise ValueError(
-            "no finding has both a positive and a negative training image: nothing to learn"
-        )
-    pixels, test = as_pixels(train.images, "training images"), as_pixels(test_images, "test images")
-    runs = [_train_once(pixels, train.labels, test, settings, seed) for seed in seeds]
-    return Prediction(
-        np.stack([scores for scores, _ in runs]), np.stack([thresholds for _, thresholds in runs])
-    )
-
-
-def _train_once(
-    pixels: torch.Tensor, labels: np.ndarray, test: torch.Tensor, settings: FitSettings, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    order = np.random.default_rng(seed).permutation(len(pixels))
-    held, used = np.split(order, [max(int(VALIDATION_SHARE * len(order)), 2)])
-    known = torch.from_numpy(~np.isnan(labels))
-    target = torch.from_numpy(np.nan_to_num(labels)).float()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(settings.network, labels.shape[1]).to(settings.device)
-
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            rows = torch.from_numpy(used)[rows]
-            out = network(shifted(pixels[rows], settings.max_shift).to(settings.device)).cpu()
-            return _masked_loss(out, target[rows], known[rows])
-
-        def validate() -> float:
-            out = outputs_of(network, pixels[held], device=settings.device)
-            return float(_masked_loss(out, target[held], known[held]))
-
-        fit(network, loss, len(used), validate, settings)
-        scores = outputs_of(network, pixels[held], device=settings.device).sigmoid().numpy()
-        thresholds = [best_threshold(t, s) for t, s in zip(labels[held].T, scores.T, strict=True)]
-        return outputs_of(network, test, device=settings.device).sigmoid().numpy(), np.array(
-            thresholds
-        )
-
-
-def _masked_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (losses * known).sum() / known.sum().clamp(min=1)
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import Study
 from medcodi.diffusion.sampler import Conditions, predict
 from medcodi.metrics import phantom
-from medcodi.metrics.oracle import PhantomReader
+from medcodi.metrics.networks.phantom_reader import PhantomReader
 from medcodi.metrics.retrieval import best_constant, image_distances, nearest, text_distances
 from medcodi.metrics.statistics import column_marginals
 from medcodi.nn.seeding import derive_generator, derive_seed
@@ -129,7 +129,7 @@ def fit_readers(training: list[Study], folder: Path | None) -> dict[str, Phantom
     there."""
     readers = {}
     for view in VIEWS:
-        if folder and (folder / view / "reader.safetensors").is_file():
+        if folder and (folder / view / "model.safetensors").is_file():
             readers[view] = PhantomReader.load(folder / view)
             continue
         images = np.stack([study.values[view] for study in training])

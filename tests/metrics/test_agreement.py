@@ -5,13 +5,14 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from medcodi.metrics.classification import auc_scores, best_thresholds, f1_scores
-from medcodi.metrics.coherence import CoherenceEncoder, cosine, shuffled_cosine
+from medcodi.metrics.coherence import cosine, shuffled_cosine
 from medcodi.metrics.hamming import (
     agreement_difference,
     chance_hamming,
     corrected_agreement,
     hamming,
 )
+from medcodi.metrics.networks.coherence_encoder import CoherenceEncoder
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((200, 3)) < [0.5, 0.3, 0.1]).astype(float)

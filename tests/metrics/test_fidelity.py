@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy import linalg, ndimage
 
-from medcodi.metrics.classifier import ImageClassifier
 from medcodi.metrics.diversity import num_scales, pairwise_ms_ssim
 from medcodi.metrics.fidelity import (
     extrapolated_frechet,
@@ -17,6 +16,7 @@ from medcodi.metrics.fidelity import (
     small_sample_note,
 )
 from medcodi.metrics.images import as_float_images, pixel_distance
+from medcodi.metrics.networks.classifier import ImageClassifier
 from medcodi.metrics.radiomics import NAMES, radiomic_distance, radiomic_features
 from medcodi.phantom import make_study
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from medcodi.metrics import phantom, retrieval
-from medcodi.metrics.oracle import PhantomReader
+from medcodi.metrics.networks.phantom_reader import PhantomReader
 from medcodi.phantom import generate
 
 SIZE, NUM_TRAIN, NUM_TEST = 32, 320, 120
@@ -35,7 +35,7 @@ def reader(studies):
     train = studies[:NUM_TRAIN]
     images = np.stack([s.values["frontal"] for s in train])
     return PhantomReader().fit(
-        images, [s.truth for s in train], "frontal", num_epochs=6, batch_size=32
+        images, [s.truth for s in train], "frontal", num_epochs=8, batch_size=32
     )
 
 

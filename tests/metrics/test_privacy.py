@@ -6,8 +6,8 @@ import pytest
 
 from medcodi.data.table import Column, TableSchema
 from medcodi.metrics import privacy
-from medcodi.metrics.fitting import FitSettings
-from medcodi.metrics.reidentification import Verifier, acquisitions, patient_pairs, top_scores
+from medcodi.metrics.networks.fitting import FitSettings
+from medcodi.metrics.networks.verifier import Verifier, acquisitions, patient_pairs, top_scores
 from medcodi.metrics.retrieval import image_distances, text_distances
 from medcodi.phantom import SCHEMA, draw_row, sample_patient, write_report
 from medcodi.phantom.anatomy import generator_for

@@ -85,7 +85,7 @@ def test_coupling_is_what_lets_an_output_see_its_partner(evaluated, tiny_pipelin
 
 
 def test_readers_are_kept_and_held_out_studies_are_complete(evaluated, tiny_prepared):
-    assert (evaluated[0] / "readers" / "lateral" / "reader.safetensors").is_file()
+    assert (evaluated[0] / "readers" / "lateral" / "model.safetensors").is_file()
     studies = held_out_studies(tiny_prepared, 5)
     assert len(studies) == 5 and all(len(s.values) == 4 for s in studies)
     assert [s.study_id for s in held_out_studies(tiny_prepared, 3)] == [

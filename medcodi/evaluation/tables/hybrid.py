@@ -14,8 +14,9 @@ from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.records import fit_settings, generated_records, options_of, real_test
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import hybrid
-from medcodi.metrics.fitting import FitSettings
 from medcodi.metrics.hybrid import Records
+from medcodi.metrics.networks.fitting import FitSettings
+from medcodi.metrics.networks.records import PairEncoders, predict_outcome
 from medcodi.metrics.statistics import bootstrap
 
 AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK = (
@@ -195,7 +196,7 @@ def outcome_scores(
                 len(parts["test"])
             )  # such a set teaches nothing but a constant; a real one is an error
         else:
-            scores[name] = hybrid.predict_outcome(train, parts["test"], settings, seeds)
+            scores[name] = predict_outcome(train, parts["test"], settings, seeds)
     return scores
 
 
@@ -260,7 +261,7 @@ def _rank_rows(
         "shuffled real pairs": ("floor", real.images, real.rows[order]),
     }
     ranks = {
-        name: hybrid.PairEncoders(settings, seed).fit(images, rows).ranks(test.images, test.rows)
+        name: PairEncoders(settings, seed).fit(images, rows).ranks(test.images, test.rows)
         for name, (_, images, rows) in pairs.items()
     }
     rows, figures = [], {}

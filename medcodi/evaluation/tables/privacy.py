@@ -21,13 +21,8 @@ from medcodi.evaluation.records import (
 from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import privacy
-from medcodi.metrics.reidentification import (
-    Verifier,
-    acquisitions,
-    denoising_losses,
-    patient_pairs,
-    top_scores,
-)
+from medcodi.metrics.membership import denoising_losses
+from medcodi.metrics.networks.verifier import Verifier, acquisitions, patient_pairs, top_scores
 from medcodi.metrics.retrieval import image_distances, text_distances
 from medcodi.metrics.statistics import bootstrap, share_of
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medcodi.metrics.oracle import LABELS, PhantomReader, label_table
+from medcodi.metrics.networks.phantom_reader import LABELS, PhantomReader, label_table
 from medcodi.phantom import Patient, render, sample_patient, truth_of
 
 
@@ -51,7 +51,7 @@ def test_save_and_load_read_the_same(reader, frontal, tmp_path):
     assert again.view == "frontal"
     before, after = reader.read(frontal[0][:8]), again.read(frontal[0][:8])
     assert all(np.array_equal(before[key], after[key]) for key in before)
-    (tmp_path / "reader.json").write_text('{"view": "frontal", "seed": 0, "labels": ["edema"]}')
+    (tmp_path / "config.json").write_text('{"view": "frontal", "seed": 0, "labels": ["edema"]}')
     with pytest.raises(ValueError, match="fit it again"):
         PhantomReader.load(tmp_path)
 

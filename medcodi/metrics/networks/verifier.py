@@ -8,17 +8,16 @@ acquisitions (shift, gain, contrast, noise), and the figures say so.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from medcodi.diffusion.sampler import condition_rows
-from medcodi.metrics.fitting import FitSettings, as_pixels, build_network, fit, outputs_of, shifted
+from medcodi.metrics.networks.architectures import as_pixels, build_network, shifted
+from medcodi.metrics.networks.fitting import FitSettings, fit, outputs_of
 from medcodi.metrics.statistics import auc
-from medcodi.nn.seeding import derive_generator
 
 EMBED_DIM, TEMPERATURE = 64, 0.1
 
@@ -108,56 +107,3 @@ def top_scores(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Verification score (cosine) of each query (N, D) with its best match among the references (T,
     D): (N,)."""
     return (queries @ references.T).max(axis=1)
-
-
-@torch.no_grad()
-def denoising_losses(
-    pipe: Any,
-    name: str,
-    values: Sequence[Any],
-    seed: int = 0,
-    prompts: Mapping[str, Sequence[Any]] | None = None,
-    noise_levels: Sequence[float] = (0.2, 0.5, 0.8),
-    num_noises: int = 2,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """Loss of modality `name`'s denoiser on stored `values`: (N,), mean over noise levels (shares
-    of the timesteps) and draws that are the same for every value. Members of the training set may
-    lie lower. `prompts`: what an attacker knows of the same studies, name -> N stored values;
-    default nothing."""
-    modality, objective, diffusion = (
-        pipe.family.modality(name),
-        pipe.family.objective,
-        pipe.diffusions[name],
-    )
-    losses = []
-    for start in range(0, len(values), batch_size):
-        rows = slice(start, start + batch_size)
-        batch = modality.collate(list(values[rows]))
-        batch = batch.to(pipe.device) if isinstance(batch, torch.Tensor) else batch
-        latents = pipe.autoencoders[modality.group].encode(batch).to(pipe.dtype)
-        known = pipe.encode_prompts({n: list(of[rows]) for n, of in (prompts or {}).items()})
-        condition = condition_rows(
-            {name: diffusion}, known, len(latents), pipe.device, guided=False
-        )[name]
-        total = torch.zeros(len(latents), device=pipe.device)
-        for level in noise_levels:
-            timesteps = torch.full(
-                (len(latents),),
-                float(int(level * objective.num_train_timesteps)),
-                device=pipe.device,
-            )
-            for draw in range(num_noises):
-                generator = derive_generator(seed, name, level, draw)
-                noise = (
-                    torch.randn(latents.shape[1:], generator=generator)
-                    .to(latents)
-                    .expand_as(latents)
-                )
-                noisy = objective.add_noise(latents, noise, timesteps)
-                error = diffusion(noisy, timesteps, condition) - objective.target(
-                    latents, noise, timesteps
-                )
-                total += error.float().square().flatten(1).mean(dim=1)
-        losses.append((total / (len(noise_levels) * num_noises)).cpu())
-    return torch.cat(losses).numpy()
