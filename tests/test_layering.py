@@ -73,7 +73,6 @@ LONG_FILES = {
     "cli/app.py": GREW,
     "cli/prepare.py": GREW,
     "config.py": GREW,
-    "data/prepared.py": GREW,
     "evaluation/tables/factual_image.py": GREW,
     "evaluation/tables/privacy.py": GREW,
     "evaluation/tables/utility.py": GREW,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config import STAGES, Recipe, recipe_from_dict, save_yaml, to_dict
-from medcodi.data.prepared import PreparedWriter
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
+from medcodi.data.writer import PreparedWriter
 from medcodi.phantom import SCHEMA, generate
 from medcodi.sources.phantom import STORAGE
 from medcodi.training.tasks import train_stage

@@ -2,12 +2,14 @@
 
 import importlib.metadata
 import logging
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from medcodi.cli.prepare import prepare_app, show_counts
@@ -293,8 +295,11 @@ def main() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+    except (ValueError, RuntimeError, OSError, sqlite3.Error) as error:
+        message = escape(" ".join(str(error).split()) or type(error).__name__)
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)
     except KeyboardInterrupt as stop:
         Console(stderr=True).print(str(stop) or "interrupted")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medcodi.data.prepared import PreparedWriter
 from medcodi.data.study import Study
+from medcodi.data.writer import PreparedWriter
 from medcodi.sources.images import read_grey, safe_path, to_square
 from medcodi.sources.mapping import ColumnMapping, FolderMapping, TableMapping, parse_mapping
 from medcodi.sources.reading import read_table

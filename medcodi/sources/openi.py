@@ -20,10 +20,10 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from medcodi.config import build_dataclass, unknown_key
-from medcodi.data.prepared import PreparedWriter
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
+from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.archive import TABLE, TEXT, Assembly
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medcodi.data.prepared import PreparedWriter
 from medcodi.data.storage import FieldSpec
+from medcodi.data.writer import PreparedWriter
 from medcodi.phantom import SCHEMA, generate
 
 STORAGE = {

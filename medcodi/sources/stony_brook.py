@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 
 from medcodi.config import build_dataclass, unknown_key
-from medcodi.data.prepared import PreparedWriter
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study, split_of
 from medcodi.data.table import TableSchema
+from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.archive import PICTURE, TABLE, Archive, Assembly
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import DicomOptions, Record

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medcodi.data.prepared import PreparedDataset, PreparedWriter, dataset_identity
+from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.data.storage import FieldSpec, decode_image, encode_image
 from medcodi.data.study import SPLITS, Study, split_of
 from medcodi.data.table import TableSchema
+from medcodi.data.writer import PreparedWriter
 
 FIELDS = [
     FieldSpec("view", "image"),

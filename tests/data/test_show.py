@@ -9,10 +9,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medcodi.cli.app import app
-from medcodi.data.prepared import PreparedDataset, PreparedWriter
+from medcodi.data.prepared import PreparedDataset
 from medcodi.data.show import describe, write_page
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import SPLITS, Study
+from medcodi.data.writer import PreparedWriter
 
 CHROMIUM = shutil.which("chromium")
 

@@ -1,4 +1,4 @@
-"""Every file that the pydicom wheel carries goes through, taken or refused with the right reason."""
+"""Every file of the pydicom wheel goes through, taken or refused with the right reason."""
 
 import csv
 import re

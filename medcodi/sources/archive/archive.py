@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.data.png import EncodedImage
-from medcodi.data.prepared import REJECTS, PreparedWriter
+from medcodi.data.prepared import REJECTS
 from medcodi.data.storage import STORAGES, FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
+from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import DicomOptions, Record
 from medcodi.sources.archive.state import State

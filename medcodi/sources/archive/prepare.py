@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config import build_dataclass
-from medcodi.data.prepared import INDEX, PreparedWriter
+from medcodi.data.prepared import INDEX
 from medcodi.data.progress import tracked
+from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.archive import Archive
 from medcodi.sources.archive.identity import keyed_hash, load_key
 from medcodi.sources.archive.options import DicomOptions
@@ -64,7 +65,7 @@ def prepare_archive(
     _check_folders(source, out, private)
     key = load_key(key_file, private)
     archive = open_archive(key)
-    with State(private, archive.fingerprint() + keyed_hash(key, "key", "")) as state:
+    with State.opened(private, archive.fingerprint() + keyed_hash(key, "key", "")) as state:
         owner = _owned(state, out, overwrite)
         if state.restarted:
             logger.info(
@@ -143,7 +144,7 @@ def _read_pending(state: State, archive: Archive, num_workers: int) -> tuple[flo
 
 
 def common_spacing(counts: dict[tuple[float, float] | None, int]) -> tuple[float, float] | None:
-    """The most frequent spacing, the smallest of equally frequent ones; None when no image has one."""
+    """The most frequent spacing, the smallest of equally frequent ones; None without any."""
     known = {spacing: number for spacing, number in counts.items() if spacing is not None}
     return min(known, key=lambda spacing: (-known[spacing], spacing)) if known else None
 

@@ -2,6 +2,7 @@
 once, so that a kill loses the files in flight only, and a rerun opens new and changed files only.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -12,22 +13,22 @@ from medcodi.sources.archive.walk import Found
 
 TABLES = """
 create table if not exists meta (name text primary key, value text);
-create table if not exists files (path blob primary key, size int, mtime int, kind text, study text, aspect real,
-                                  record text, png blob);
+create table if not exists files (path blob primary key, size int, mtime int, kind text, study text,
+                                  aspect real, record text, png blob);
 create index if not exists by_study on files (study, path);
 drop table if exists found;
 create table found (path blob primary key, size int, mtime int, refused text);
 """
-BATCH = 1000
+FILE, BATCH = "state.sqlite", 1000
 
 
 class State:
-    """The rows of one private folder. `key`, `fingerprint`: rows made with others are dropped. Use
-    as a context."""
+    """The rows of one private folder; rows that were made with another `fingerprint` are dropped.
+    Use `opened`, which closes it and names the file in errors."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._db = sqlite3.connect(folder / "state.sqlite", isolation_level=None)
+        self._db = sqlite3.connect(folder / FILE, isolation_level=None)
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = normal")
         self._db.executescript(TABLES)
@@ -37,11 +38,19 @@ class State:
             self.set("written", "")
         self.set("fingerprint", fingerprint)
 
-    def __enter__(self) -> "State":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, folder: Path, fingerprint: str) -> Iterator["State"]:
+        """The state of `folder`. Raises OSError where its file cannot be read or written."""
+        try:
+            state = cls(folder, fingerprint)
+            with contextlib.closing(state._db):
+                yield state
+        except sqlite3.Error as error:
+            told = f"{folder / FILE}: {error}"
+            if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+                told += ". Remove it, and every file is read again"
+            raise OSError(told) from error
 
     def get(self, name: str) -> str | None:
         row = self._db.execute("select value from meta where name = ?", [name]).fetchone()

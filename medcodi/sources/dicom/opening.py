@@ -39,6 +39,8 @@ def open_dicom(
         raise RejectedError("not a DICOM file: no DICM prefix after the preamble")
     try:
         meta = pydicom.filereader.read_file_meta_info(path)
+    except MemoryError:  # of this machine, not of the file: the next run tries again
+        raise
     except Exception as error:  # pydicom raises whatever a hostile byte provokes
         raise RejectedError("the file meta information cannot be read", repr(error)) from None
     syntax = meta.get("TransferSyntaxUID")
@@ -52,6 +54,8 @@ def open_dicom(
     try:
         ds = pydicom.dcmread(stream, stop_before_pixels=header_only)
         ds.file_meta.TransferSyntaxUID = syntax
+    except MemoryError:
+        raise
     except Exception as error:
         raise RejectedError("the data set cannot be parsed", repr(error)) from None
     _check_whole(ds)

@@ -45,6 +45,8 @@ def decode(ds: pydicom.Dataset) -> np.ndarray:
         _check_length(ds)
     try:
         pixels = _run_decoder(ds)
+    except MemoryError:
+        raise
     except Exception as error:  # five decoders, each with its own kinds
         raise RejectedError(
             f"the pixel data cannot be decoded ({syntax.name})", repr(error)

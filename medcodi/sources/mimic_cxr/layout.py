@@ -126,7 +126,7 @@ def views(source: Path) -> dict[str, str] | None:
 
 
 def splits(source: Path) -> dict[str, str]:
-    """patient -> published split. Raises ValueError for an unknown one, and for a patient in two."""
+    """patient -> published split. Raises ValueError for an unknown one and a patient in two."""
     frame = read_csv(
         source, "split", ("subject_id", "split"), "the official split is read from it", ()
     )

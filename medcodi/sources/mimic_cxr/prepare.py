@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config import build_dataclass, unknown_key
-from medcodi.data.prepared import PreparedWriter
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
+from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.archive import TABLE, Assembly
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint

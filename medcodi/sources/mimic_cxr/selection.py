@@ -134,7 +134,7 @@ def _rule(select: str, studies: dict[str, StudyFiles]) -> Callable[[StudyFiles],
 
 
 def complete_patients(studies: dict[str, StudyFiles]) -> set[str]:
-    """Patients who have an impression, a frontal and a lateral image, each in any of their studies."""
+    """Patients with an impression, a frontal and a lateral image, each in any of their studies."""
     having = [
         {study.patient for study in studies.values() if condition(study)}
         for condition in (
