@@ -2,11 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test test-slow tools clean
+.PHONY: install quickstart check test test-slow docs tools clean
 
 install: $(STAMP)
 
-$(STAMP): setup.py constraints.txt scripts/install_torchvision_hook.py
+$(STAMP): pyproject.toml constraints.txt scripts/install_torchvision_hook.py
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	DS_BUILD_OPS=0 $(VENV)/bin/pip install --quiet -c constraints.txt -e '.[dicom,fhir,eval,deepspeed,test]'
 	$(VENV)/bin/python scripts/install_torchvision_hook.py
@@ -15,8 +15,14 @@ $(STAMP): setup.py constraints.txt scripts/install_torchvision_hook.py
 quickstart: $(STAMP)
 	$(VENV)/bin/medcodi quickstart
 
+# the formatter, the linter, and the types of the contracts (pyproject.toml says which)
+check: $(STAMP)
+	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/mypy
+
 test: $(STAMP) tools
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not nightly"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --durations 10 -m "not slow and not gpu and not nightly"
 
 test-slow: $(STAMP) tools
 	$(VENV)/bin/python -m pytest -m "slow and not gpu and not nightly"

@@ -72,11 +72,11 @@ def markdown(told: dict[str, Any]) -> str:
         "| --- " * 8 + "|",
     ]
     for row in told["training"]:
-        lines.append(
+        lines += [
             f"| {row['output']} | {row['parameters_million']:.0f} | {row['rows']} | "
             f"{row['options']} | {row['state']:.1f} | "
             f"{row['activations']:.2f} | {row['peak']:.1f} | {row['buckets']:.1f} |"
-        )
+        ]
     lines += [
         "",
         "Joint sampling in bf16, one guided step, GiB (encoders and autoencoders left out):",

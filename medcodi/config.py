@@ -220,7 +220,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if dataclasses.is_dataclass(value):
             return value
         if value is not None and not isinstance(value, dict):
@@ -236,7 +236,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if hint is float:  # YAML 1.1 reads 1e-4 as a string
         try:
-            return float(None if isinstance(value, bool) else value)
+            return float("" if isinstance(value, bool) else value)
         except (TypeError, ValueError):
             raise ValueError(f"{where} must be a number, got {value!r}") from None
     if hint in (int, str, bool) and type(value) is not hint:

@@ -13,7 +13,9 @@ Usage: .venv/bin/python scripts/install_torchvision_hook.py
 import sysconfig
 from pathlib import Path
 
-HOOK = '''"""Mends torchvision beside a CPU torch; written by scripts/install_torchvision_hook.py."""
+HOOK = '''"""Mends torchvision beside a CPU torch.
+
+Written by scripts/install_torchvision_hook.py."""
 import importlib.machinery
 import sys
 
@@ -45,7 +47,8 @@ def _declare_operators_if_missing(folder):
             pass
     schema_library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
-        schema_library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        arguments = "(Tensor dets, Tensor scores, float iou_threshold)"
+        schema_library.define(f"{operator}{arguments} -> Tensor")
     torch._medcodi_torchvision_schemas = schema_library  # keep referenced
 
 

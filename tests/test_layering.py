@@ -117,7 +117,8 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported_layers(module: ast.Module) -> set[str]:
-    """Layers of medcodi that a module imports, also inside functions; relative imports are refused."""
+    """Layers of medcodi that a module imports, also inside functions; relative imports are
+    refused."""
     found = set()
     for node in ast.walk(module):
         names = []

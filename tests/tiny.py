@@ -92,7 +92,7 @@ def tiny_recipe(folder: Path, **overrides: Any) -> Recipe:
             "context_dim": 32,
             "environment_dim": 16,
         },
-        **{stage: STAGE for stage in STAGES},
+        **dict.fromkeys(STAGES, STAGE),
     }
     return recipe_from_dict(_merge(values, overrides), "tiny recipe")
 

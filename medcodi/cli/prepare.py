@@ -218,7 +218,8 @@ def prepare_openi(
     test: Share = 0.1,
     overwrite: bool = False,
 ) -> None:
-    """Open-i: the reports inside the installed torchxrayvision, and the images where there are any."""
+    """Open-i: the reports inside the installed torchxrayvision, and the images where there are
+    any."""
     options = {
         **_fields(names),
         "size": size,

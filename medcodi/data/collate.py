@@ -26,7 +26,8 @@ class StudyBatch:
         return len(self.study_ids)
 
     def rows(self, name: str) -> torch.Tensor:
-        """(B_m,) long: the rows of the batch that the compact `values[name]` belongs to, ascending."""
+        """(B_m,) long: the rows of the batch that the compact `values[name]` belongs to,
+        ascending."""
         if name not in self.names:
             raise unknown_key(name, self.names, "batch")
         return self.present[:, self.names.index(name)].nonzero().squeeze(1)

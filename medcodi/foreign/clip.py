@@ -47,7 +47,8 @@ def is_image(encoder: PromptEncoder) -> bool:
 
 
 def hugging_face_ledger(source: str, encoder: PromptEncoder, activation: str) -> Ledger:
-    """Ledger of a CLIPModel folder or hub name. ValueError when its activation is not the recipe's."""
+    """Ledger of a CLIPModel folder or hub name. ValueError when its activation is not the
+    recipe's."""
     model, _ = pretrained(CLIPModel, source)
     config: Any = model.config.vision_config if is_image(encoder) else model.config.text_config
     if config.hidden_act != activation:

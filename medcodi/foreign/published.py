@@ -186,7 +186,8 @@ FC_ENDS = {
 
 
 def _text_unet(ledger: Ledger, part: str, module: FCUNet) -> None:
-    """Stages keep their order: input block i is down[i - 1]; 1 x 1 convolutions become linear maps."""
+    """Stages keep their order: input block i is down[i - 1]; 1 x 1 convolutions become linear
+    maps."""
     prefix = f"{DIFFUSION}{part}."
     for key in [k for k in ledger.state if k.startswith(prefix)]:
         name, _, kind = key.removeprefix(prefix).rpartition(".")

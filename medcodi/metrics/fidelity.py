@@ -115,7 +115,8 @@ def _frechet_and_sd(x: np.ndarray, y: np.ndarray, groups: Groups) -> tuple[float
 
 
 def _orthogonal_factor(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Q, A with orthonormal columns in Q, Q A sqrt(N - 1) the rows (N, D), A^T A their covariance."""
+    """Q, A with orthonormal columns in Q, Q A sqrt(N - 1) the rows (N, D), A^T A their
+    covariance."""
     if len(centred) <= centred.shape[1]:
         return np.eye(len(centred)), centred / np.sqrt(len(centred) - 1)
     q, r = np.linalg.qr(centred)

@@ -183,7 +183,8 @@ def macro_f1(truth: np.ndarray, read: np.ndarray) -> float:
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson r over the rows where both have a value; NaN for fewer than three rows or a constant."""
+    """Pearson r over the rows where both have a value; NaN for fewer than three rows or a
+    constant."""
     return _correlation(lambda a, b: float(np.corrcoef(a, b)[0, 1]), first, second)
 
 
@@ -212,7 +213,8 @@ def total_variation(first: Sequence[Any], second: Sequence[Any]) -> float:
 
 
 def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
-    """Largest difference of two empirical distribution functions, in [0, 1]; NaN when one is empty."""
+    """Largest difference of two empirical distribution functions, in [0, 1]; NaN when one is
+    empty."""
     if not len(first) or not len(second):
         return float("nan")
     return float(stats.ks_2samp(first, second, method="asymp").statistic)

@@ -57,7 +57,8 @@ def independent_marginals(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def constant_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The most frequent category and the median of each column in every row: the constant baseline."""
+    """The most frequent category and the median of each column in every row: the constant
+    baseline."""
     typical = {
         n: c.mode().iloc[0] if c.dtype == object else c.median()
         for n, c in frame.dropna(how="all", axis=1).items()

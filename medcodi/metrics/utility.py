@@ -59,7 +59,8 @@ class Prediction:
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
-    """The score (N,) from which on a yes has the best F1, .5 when no image is known to be positive."""
+    """The score (N,) from which on a yes has the best F1, .5 when no image is known to be
+    positive."""
     known = ~np.isnan(truth)
     truth, scores = truth[known] > 0, scores[known]
     if not truth.any():

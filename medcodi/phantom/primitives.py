@@ -49,7 +49,8 @@ class Grid:
         return max(self.spacing)
 
     def box(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> Box:
-        """Slices (z, y, x) of the voxels between two corners in cm, one voxel wider on each side."""
+        """Slices (z, y, x) of the voxels between two corners in cm, one voxel wider on each
+        side."""
         slices = []
         for axis, spacing, start, stop in zip(
             (self.z, self.y, self.x), self.spacing, low, high, strict=True

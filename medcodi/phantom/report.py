@@ -297,7 +297,8 @@ def _read_heart(sentence: str, read: dict[str, Any]) -> None:
 
 
 def _read_effusion(sentence: str, read: dict[str, Any]) -> None:
-    """Effusions are read from whole sentences: their sizes and sides may be shared between clauses."""
+    """Effusions are read from whole sentences: their sizes and sides may be shared between
+    clauses."""
     if "effusion" not in sentence:
         return
     # "no effusion", "effusion is not seen"; in "no edema and a small effusion" the size tells that
@@ -344,7 +345,8 @@ def _read_clause(clause: str, negated: bool, read: dict[str, Any]) -> None:
 
 
 def _state(read: dict[str, Any], key: str, negated: bool, value: Any, absent: Any = NONE) -> None:
-    """A positive statement stands against a negative one of the same finding, wherever they come."""
+    """A positive statement stands against a negative one of the same finding, wherever they
+    come."""
     if not negated:
         read[key] = value
     elif read[key] is None:

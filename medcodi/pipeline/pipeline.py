@@ -386,7 +386,7 @@ class MedCoDiPipeline:
                     f"expected {count} seeds and no generator, got {len(seeds)} seeds, {generator=}"
                 )
             return [int(seed) for seed in seeds]
-        if isinstance(generator, (list, tuple)):
+        if isinstance(generator, Sequence):
             if len(generator) != count:
                 raise ValueError(f"expected {count} generators, one a sample, got {len(generator)}")
             return [

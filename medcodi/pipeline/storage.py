@@ -88,7 +88,7 @@ def load_components(
         "encoder": family.build_prompt_encoder,
         "autoencoder": family.build_autoencoder,
         "diffusion": lambda name: family.build_diffusion(name, coupled=coupled),
-        "environment": lambda name: family.build_environment(name),
+        "environment": family.build_environment,
     }
     keys = [
         (kind, n)

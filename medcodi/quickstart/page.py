@@ -67,7 +67,8 @@ def build_page(
 
 
 def collect_metrics(run_dir: Path) -> dict[str, list[dict[str, Any]]]:
-    """metrics.jsonl of every finished or running stage below `run_dir`, in the order of the stages."""
+    """metrics.jsonl of every finished or running stage below `run_dir`, in the order of the
+    stages."""
     paths = sorted(
         path for path in run_dir.glob("*/**/metrics.jsonl") if "checkpoints" not in path.parts
     )

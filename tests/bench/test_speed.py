@@ -1,4 +1,5 @@
-"""eval/speed.py: its rows do the same work in different ways, so that their times may be compared."""
+"""eval/speed.py: its rows do the same work in different ways, so that their times may be
+compared."""
 
 import json
 import os

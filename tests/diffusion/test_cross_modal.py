@@ -145,8 +145,8 @@ def test_the_coupled_forward_changes_nothing_that_it_was_given(kind):
 
     def record(_module, _inputs, out):
         for value in out if isinstance(out, tuple) else (out,):
-            for tensor in value if isinstance(value, tuple) else (value,):
-                written.append((tensor, tensor.clone()))
+            tensors = value if isinstance(value, tuple) else (value,)
+            written.extend((tensor, tensor.clone()) for tensor in tensors)
 
     hooked = [m for n, m in net.named_modules() if "." in n and n.count(".") < 3]
     handles = [

@@ -443,7 +443,8 @@ def replaced(key: str, names: dict[str, str]) -> str:
 
 
 def published(stable_diffusion, clip_model, bert_and_gpt2, family) -> tuple[dict, dict]:
-    """A tiny checkpoint in CoDi's layout with everything in it, and the modules it was made from."""
+    """A tiny checkpoint in CoDi's layout with everything in it, and the modules it was made
+    from."""
     torch.manual_seed(5)
     _, vae, unet = stable_diffusion
     *_, bert, _ = bert_and_gpt2

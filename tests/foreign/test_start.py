@@ -21,7 +21,8 @@ from tests.tiny import IMAGE, NEVER, SIZE, copy_run, tiny_recipe
 
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory):
-    """A tiny Stable Diffusion folder with the VAE that `tests.tiny` describes, in three channels."""
+    """A tiny Stable Diffusion folder with the VAE that `tests.tiny` describes, in three
+    channels."""
     folder = tmp_path_factory.mktemp("sd")
     torch.manual_seed(0)
     args = IMAGE["autoencoder"]
@@ -153,7 +154,8 @@ def part_of_a_run(run, part, name, module, folder):
 
 
 def test_training_goes_on_from_imported_weights(tiny_run, tmp_path):
-    """Stage 1 with one of its encoders, stage 2 with a denoiser: the rest starts as it would have."""
+    """Stage 1 with one of its encoders, stage 2 with a denoiser: the rest starts as it would
+    have."""
     recipe = copy_run(
         tiny_run, tmp_path / "run", without=("stage1", "stage2", "stage3", "pipeline", "cache")
     )

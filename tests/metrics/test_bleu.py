@@ -1,4 +1,5 @@
-"""BLEU: agreement with sacrebleu and with coco's definition, the offline `evaluate` module, floors."""
+"""BLEU: agreement with sacrebleu and with coco's definition, the offline `evaluate` module,
+floors."""
 
 import math
 from collections import Counter

@@ -1,4 +1,5 @@
-"""A classifier learns a bright half, not shuffled labels; protocols count; averages are sklearn's."""
+"""A classifier learns a bright half, not shuffled labels; protocols count; averages are
+sklearn's."""
 
 import numpy as np
 import pytest

@@ -39,18 +39,18 @@ def test_blocks_are_the_members_of_the_outermost_lists():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recomputed", [False, True])
-def test_compiled_blocks_compute_the_same(recomputed, name="slots"):
+def test_compiled_blocks_compute_the_same(recomputed):
     """Also with gradient checkpointing, also for another number of rows, and every block is
     compiled, none given up.
     Compiling an image denoiser takes minutes: tests/training/test_speed.py trains one."""
-    plain, model = fresh(name), fresh(name)
+    plain, model = fresh("slots"), fresh("slots")
     if recomputed:
         checkpoint_blocks(model)
     compile_blocks(model)
     torch.compiler.reset()
     counters.clear()
     for rows in (BATCH, 2 * BATCH):
-        expected, found = step(plain, name, rows), step(model, name, rows)
+        expected, found = step(plain, "slots", rows), step(model, "slots", rows)
         assert expected.keys() == found.keys()
         assert all(torch.allclose(found[key], expected[key], atol=1e-4) for key in expected)
     assert counters["stats"]["unique_graphs"] >= 2 * len({type(block) for block in blocks(model)})

@@ -177,7 +177,7 @@ def test_monochrome1_is_inverted():
         {"VOILUTSequence": [lookup(1024, 512, 12, np.linspace(0, 4095, 1024))]},
         {"ModalityLUTSequence": [lookup(4096, 0, 16, np.linspace(65535, 0, 4096))]},
     ],
-    ids=lambda value: "+".join(value),
+    ids="+".join,
 )
 def test_greys_are_those_of_pydicom(attributes):
     pixels = np.arange(4096, dtype=np.uint16).reshape(64, 64)

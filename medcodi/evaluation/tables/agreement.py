@@ -25,7 +25,8 @@ KINDS = {"real pairs": "real", "nearest training study": "baseline"}
 
 @register_table
 class ClinicalAgreement(EvaluationTable):
-    """L>F and L>T against L>FT: the findings of the image (classifier) and of the report (labeler)."""
+    """L>F and L>T against L>FT: the findings of the image (classifier) and of the report
+    (labeler)."""
 
     id, title, needs = "Fig7", "Clinical agreement of image and report", ("pipeline", "F", "L", "T")
     version = 2

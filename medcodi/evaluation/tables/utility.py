@@ -126,7 +126,8 @@ def _beaten(rows: list[Row]) -> list[str]:
 
 
 def imbalance(bench: Bench) -> Part:
-    """The five most frequent findings, positives filled up with synthetic images (Tables 9 and 10)."""
+    """The five most frequent findings, positives filled up with synthetic images (Tables 9 and
+    10)."""
     positives = np.nansum(bench.real.labels, axis=0)
     chosen = np.sort(np.argsort(-positives, kind="stable")[:NUM_BALANCED])
     few = dataclasses.replace(

@@ -163,7 +163,7 @@ def memory(penalty: float) -> tuple[float, float]:
     latents[:, 0, 0] = 0.1 * encoding.embeds[:, 0]
     linear = LinearDenoiser({"a": (100, 0)}, (3, 2), penalty)
     given = torch.ones(300, 1, dtype=torch.bool)
-    linear.fit(lambda: [(latents, {"a": encoding}, given)], lambda: [])
+    linear.fit(lambda: [(latents, {"a": encoding}, given)], list)
     error = (linear.mean({"a": encoding}, given) - latents).square().flatten(1).mean(0)
     return float(error[0]) / 0.01, float(error[1:].mean())
 
