@@ -19,8 +19,9 @@ from rich.table import Table
 
 import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.config import Recipe, load_recipe
-from medcodi.export import build_pipeline
-from medcodi.quickstart.evaluate import evaluate_phantom
+from medcodi.evaluation import EvaluationContext
+from medcodi.evaluation.table import choose_tables
+from medcodi.export import assemble
 from medcodi.training.side_by_side import train_side_by_side
 
 SHARED = ("autoencoder", "stage1", "cache", "assets.json")
@@ -42,9 +43,13 @@ def share(source: Recipe, target: Recipe) -> None:
 
 
 def measure(recipe: Recipe, num_studies: int) -> list[dict]:
-    pipe = build_pipeline(recipe, coupled=False)
-    pipe.set_progress_bar_config(disable=True)
-    return evaluate_phantom(pipe, recipe.data.prepared, num_studies, recipe.seed)["follow"]
+    """Rows of the table `follow`."""
+    recipe.evaluation.num_studies = num_studies
+    context = EvaluationContext(
+        recipe, recipe.run_dir / "evaluation", assemble(recipe, coupled=False)
+    )
+    table = choose_tables(["follow"])["follow"]()
+    return table.run(context).to_json()["rows"]
 
 
 def main() -> None:
@@ -74,15 +79,11 @@ def main() -> None:
 
     rows = [
         {
-            "route": m["route"],
-            "metric": m["metric"],
+            "route": m["system"],
+            "metric": m["cells"]["figure"],
             "n": m["n"],
-            "single": s["value"],
-            "multi": m["value"],
-            "interval_single": s["interval"],
-            "interval_multi": m["interval"],
-            "floors": m["floors"],
-            "ceiling": m["ceiling"],
+            "single": s["cells"]["generated"],
+            "multi": m["cells"]["generated"],
         }
         for s, m in zip(figures["single"], figures["multi"], strict=True)
     ]
@@ -101,8 +102,8 @@ def report(document: dict, folder: Path) -> None:
     for row in document["rows"]:
         cells = [row["route"], row["metric"], str(row["n"])]
         for variant in ("single", "multi"):
-            low, high = row[f"interval_{variant}"]
-            cells.append(f"{row[variant]:.3f} [{low:.3f}, {high:.3f}]")
+            value, low, high = (row[variant][key] for key in ("value", "low", "high"))
+            cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
         table.add_row(*cells)
         lines.append("| " + " | ".join(cells) + " |")
     Console().print(table)

@@ -40,12 +40,12 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     return MedCoDiPipeline(family, components, schedulers)
 
 
-def assemble(recipe: Recipe) -> Path:
+def assemble(recipe: Recipe, coupled: bool = True) -> Path:
     """Write runs/NAME/pipeline, through a temporary name."""
     folder = recipe.run_dir / "pipeline"
     temporary = folder.with_name("pipeline.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    build_pipeline(recipe).save_pretrained(temporary)
+    build_pipeline(recipe, coupled).save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return folder

@@ -13,6 +13,7 @@ from medcodi.evaluation.labels import Labels
 from medcodi.metrics.backbones import Backbone
 from medcodi.metrics.networks.classifier import ImageClassifier
 from medcodi.metrics.networks.coherence_encoder import CoherenceEncoder
+from medcodi.metrics.networks.phantom_reader import LABELS, PhantomReader
 
 if TYPE_CHECKING:
     from medcodi.evaluation.context import EvaluationContext
@@ -93,6 +94,18 @@ class Networks:
             return CoherenceEncoder(views, text).fit(values, context.settings.network_steps)
 
         return self._get("coherence", [views, text], CoherenceEncoder.load, train)
+
+    def phantom_reader(self, letter: str) -> PhantomReader:
+        """Reads what phantom images of a view (F or L) show, trained with their truth."""
+
+        def train() -> PhantomReader:
+            studies = self.context.training([letter])
+            logger.info("training the phantom's %s reader on %d images", letter, len(studies))
+            truths = [study.truth for study in studies]
+            images, view = self.context.images(studies, letter), self.context.name(letter)
+            return PhantomReader().fit(images, truths, view, num_epochs=8)
+
+        return self._get(f"reader_{letter}", LABELS, PhantomReader.load, train)
 
     def _get(
         self, name: str, settings: Any, load: Callable[[Path], Any], train: Callable[[], Any]

@@ -13,57 +13,58 @@ from medcodi.quickstart.charts import curve, strip
 from medcodi.training.tracking import read_metrics
 
 PAGE = "index.html"
-FLOORS = ("shuffled", "nearest_neighbour", "constant")
-ROUTE_NAMES = {
-    "T>F": "report to frontal",
-    "T>L": "report to lateral",
-    "F>L": "frontal to lateral",
-    "F>T": "frontal to report",
-    "FL>T": "frontal and lateral to report",
-    "FT>table": "frontal and report to table row",
-}
+FLOORS = {"shuffled": "shuffled", "nearest_neighbour": "nearest study", "constant": "constant"}
+ROUTE_NAMES = {"F": "frontal", "L": "lateral", "T": "report", "table": "table row"}
 
 
 def build_page(
     run_dir: str | Path,
-    figures: dict[str, Any],
-    samples: Sequence[dict[str, Any]] | None = None,
-    metrics: dict[str, list[dict[str, Any]]] | None = None,
+    document: dict[str, Any],
+    sheets: Sequence[dict[str, Any]],
+    timing: dict[str, Any] | None = None,
 ) -> Path:
     """Write `run_dir/index.html` and return its path.
 
-    `figures` is what `evaluate_phantom` returned, with an optional key `timing` ({seconds, total,
-    peak_memory_gib}); `samples` defaults to its key `samples`, `metrics` (label -> rows of
-    metrics.jsonl) to those found in `run_dir`.
+    `document` is that of `run_suite` with the tables `follow` and `joint`, `sheets` are contact
+    sheets of `samples.sheet`, `timing` {seconds, total, peak_memory_gib} of the run. Curves come
+    from each metrics.jsonl below `run_dir`.
     """
     run_dir = Path(run_dir)
-    sheets = figures.get("samples", []) if samples is None else samples
-    metrics = collect_metrics(run_dir) if metrics is None else metrics
-    settings = figures["settings"]
+    metrics, tables = collect_metrics(run_dir), document["tables"]
+    follow, joint = (_rows(tables, name) for name in ("follow", "joint"))
     template = Template(
         importlib.resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     )
     page = template.substitute(
         title=f"medcodi quickstart: {html.escape(run_dir.name)}",
-        facts=_facts(figures),
+        facts=_facts(document["settings"], follow, timing),
         num_shown=max((len(sheet["columns"]) for sheet in sheets), default=0),
         sheets="".join(_sheet(sheet) for sheet in sheets),
-        num_resamples=settings["num_resamples"],
+        num_resamples=document["settings"]["num_resamples"],
         legend=_legend(),
-        follow="".join(
-            _route(route, rows) for route, rows in _grouped(figures["follow"], "route").items()
-        ),
-        coherence="".join(_coherence(figures["coherence"])),
-        coupling=_coupling(figures["coupling"]),
-        marginals=_marginals(figures["marginals"]),
+        follow="".join(_route(route, rows) for route, rows in _grouped(follow).items()),
+        coherence="".join(_joint(setting, rows) for setting, rows in _grouped(joint).items()),
         curves="".join(curve(label, rows) for label, rows in metrics.items())
         or "<p>No metrics.jsonl here.</p>",
-        seed=settings["seed"],
-        model_hash=html.escape(str(settings["model_hash"])),
+        seed=document["settings"]["seed"],
+        model_hash=html.escape(str(document["model_hash"])),
     )
-    run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / PAGE).write_text(page, encoding="utf-8")
     return run_dir / PAGE
+
+
+def _rows(tables: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Rows of a table that was measured. ValueError with its message for one that was not."""
+    if tables[name]["status"] != "done":
+        raise ValueError(f"table {name} was not measured: {tables[name]['message']}")
+    return tables[name]["result"]["rows"]
+
+
+def _above_chance(cells: dict[str, Any]) -> bool:
+    """The whole interval lies above the shuffled and the constant floor."""
+    floors = [cells[name] for name in ("shuffled", "constant") if cells[name] is not None]
+    low = cells["generated"]["low"]
+    return low is not None and low > max(floors, default=-math.inf)
 
 
 def collect_metrics(run_dir: Path) -> dict[str, list[dict[str, Any]]]:
@@ -106,23 +107,22 @@ def _card(title: str, note: str, body: str) -> str:
     )
 
 
-def _grouped(rows: Sequence[dict[str, Any]], *keys: str) -> dict[Any, list[dict[str, Any]]]:
-    groups: dict[Any, list[dict[str, Any]]] = {}
+def _grouped(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(
-            row[keys[0]] if len(keys) == 1 else tuple(row[key] for key in keys), []
-        ).append(row)
+        groups.setdefault(row["system"], []).append(row)
     return groups
 
 
-def _facts(figures: dict[str, Any]) -> str:
-    settings, timing = figures["settings"], figures.get("timing")
-    above = sum(row["above_chance"] for row in figures["follow"])
+def _facts(
+    settings: dict[str, Any], follow: Sequence[dict[str, Any]], timing: dict[str, Any] | None
+) -> str:
+    above = sum(_above_chance(row["cells"]) for row in follow)
     facts = {
         "held-out studies": settings["num_studies"],
         "training studies for readers": settings["num_training_studies"],
         "sampling steps": settings["num_inference_steps"],
-        "prompt figures above chance": f"{above} of {len(figures['follow'])}",
+        "prompt figures above chance": f"{above} of {len(follow)}",
     }
     if timing:
         facts["minutes in total"] = _number(timing["total"] / 60, 1)
@@ -146,46 +146,42 @@ def _legend() -> str:
 def _route(route: str, rows: Sequence[dict[str, Any]]) -> str:
     lines = []
     for i, row in enumerate(rows):
-        undefined = row["value"] is None
-        verdict = row["note"] if undefined else "yes" if row["above_chance"] else "no"
-        count = (
-            str(row["n"])
-            if row["positives"] is None
-            else f"{row['n']} ({row['positives']} positive)"
-        )
+        cells, made = row["cells"], row["cells"]["generated"]
+        undefined = made["value"] is None
+        verdict = "undefined" if undefined else "yes" if _above_chance(cells) else "no"
+        positives = cells.get("positives")
+        count = f"{row['n']}" if positives is None else f"{row['n']} ({positives} positive)"
+        floors = {key: cells[name] for key, name in FLOORS.items()}
+        drawn = strip(made["value"], _ends(made), floors, cells["real"], *_axis(cells["figure"]))
         lines.append(
-            f"<tr{' class=lead' if i == 0 else ''}><td>{html.escape(row['metric'])}</td>"
-            + f'<td class="n value">{_number(row["value"])}</td>'
-            + _cells(_interval(row["interval"]))
-            + _cells(
-                *(_number(row["floors"][name]) for name in FLOORS),
-                _number(row["ceiling"]),
-                kind="n muted",
-            )
+            f"<tr{' class=lead' if i == 0 else ''}><td>{html.escape(cells['figure'])}</td>"
+            + f'<td class="n value">{_number(made["value"])}</td>'
+            + _cells(_interval(_ends(made)))
+            + _cells(*map(_number, floors.values()), _number(cells["real"]), kind="n muted")
             + _cells(count)
-            + f'<td class="n {"muted" if undefined else verdict}">{verdict}</td>'
-            + f"<td>{strip(row['value'], row['interval'], row['floors'], row['ceiling'], *_axis(row))}</td></tr>"
+            + f'<td class="n {"muted" if undefined else verdict}">{verdict}</td><td>{drawn}</td></tr>'
         )
     head = (
         "figure",
         "generated",
         "95% interval",
-        "shuffled",
-        "nearest n.",
-        "constant",
-        "ceiling",
+        *FLOORS.values(),
+        "real",
         "n",
         "above chance",
         "",
     )
-    return _card(
-        html.escape(ROUTE_NAMES.get(route, route)), html.escape(route), _table(head, lines)
-    )
+    prompts, output = route.split(">")
+    title = f"{' and '.join(ROUTE_NAMES[p] for p in prompts)} to {ROUTE_NAMES[output]}"
+    return _card(html.escape(title), html.escape(route), _table(head, lines))
 
 
-def _axis(row: dict[str, Any]) -> tuple[float, float]:
+def _ends(cell: dict[str, Any]) -> tuple[float | None, float | None]:
+    return cell["low"], cell["high"]
+
+
+def _axis(metric: str) -> tuple[float, float]:
     """AUCs on 0.3 to 1, correlations on -0.3 to 1, shares on 0 to 1."""
-    metric = row["metric"]
     return (
         (0.3, 1.0)
         if "AUC" in metric
@@ -195,99 +191,31 @@ def _axis(row: dict[str, Any]) -> tuple[float, float]:
     )
 
 
-def _coherence(rows: Sequence[dict[str, Any]]) -> list[str]:
-    cards = []
-    for (setting, pair), figures in _grouped(rows, "setting", "pair").items():
-        lines = []
-        for i, row in enumerate(figures):
-            joint, apart, difference = row["joint"], row["independent"], row["difference"]
-            low = difference["interval"][0]
-            verdict = "yes" if low is not None and low > 0 else "no"
-            strips = strip(
-                joint["value"], joint["interval"], row["floors"], row["ceiling"], -0.3, 1, "joint"
-            ) + strip(apart["value"], apart["interval"], {}, None, -0.3, 1, "apart")
-            lines.append(
-                f"<tr{' class=lead' if i == 0 else ''}><td>{html.escape(row['metric'])}</td>"
-                + f'<td class="n value">{_number(joint["value"])}</td>'
-                + _cells(
-                    _interval(joint["interval"]),
-                    _number(apart["value"]),
-                    _interval(apart["interval"]),
-                )
-                + f'<td class="n value">{_number(difference["value"])}</td>'
-                + _cells(_interval(difference["interval"]))
-                + _cells(
-                    _number(row["floors"]["shuffled"]), _number(row["ceiling"]), kind="n muted"
-                )
-                + _cells(row["n"])
-                + f'<td class="n {verdict}">{verdict}</td><td>{strips}</td></tr>'
+def _joint(setting: str, rows: Sequence[dict[str, Any]]) -> str:
+    lines = []
+    for row in rows:
+        cells = row["cells"]
+        joint, apart, difference = (cells[k] for k in ("joint", "independent", "difference"))
+        verdict = "yes" if difference["low"] is not None and difference["low"] > 0 else "no"
+        shuffled = {"shuffled": cells["shuffled"]}
+        strips = strip(joint["value"], _ends(joint), shuffled, cells["real"], -0.3, 1, "joint")
+        strips += strip(apart["value"], _ends(apart), {}, None, -0.3, 1, "apart")
+        lead = " class=lead" if cells["figure"].startswith("mean") else ""
+        lines.append(
+            f"<tr{lead}><td>{html.escape(cells['pair'])}</td><td>{html.escape(cells['figure'])}</td>"
+            + "".join(
+                f'<td class="n value">{_number(cell["value"])}</td>{_cells(_interval(_ends(cell)))}'
+                for cell in (joint, apart, difference)
             )
-        head = (
-            "agreement",
-            "joint",
-            "95% interval",
-            "independent",
-            "95% interval",
-            "difference",
-            "95% interval",
-            "shuffled",
-            "real pairs",
-            "n",
-            "joint higher",
-            "",
+            + _cells(_number(cells["shuffled"]), _number(cells["real"]), kind="n muted")
+            + _cells(row["n"])
+            + f'<td class="n {verdict}">{verdict}</td><td>{strips}</td></tr>'
         )
-        note = f"{html.escape(setting)}; blue: joint, violet: independent"
-        cards.append(_card(html.escape(pair), note, _table(head, lines)))
-    return cards
-
-
-def _coupling(rows: Sequence[dict[str, Any]]) -> str:
-    """Matrix of derivatives, and the largest one without coupling."""
-    names = list(dict.fromkeys(row["output"] for row in rows))
-    value = {(row["output"], row["of"]): row for row in rows}
-    lines = [
-        f"<tr><td>output {html.escape(a)}</td>"
-        + _cells(
-            *(
-                "" if a == b else f"{value[a, b]['coupled']:.2g} / {value[a, b]['independent']:.2g}"
-                for b in names
-            )
-        )
-        + "</tr>"
-        for a in names
-    ]
-    note = (
-        "|d out_a / d x_b| over |d out_a / d x_a|, coupled / independent; halfway through sampling"
-    )
-    head = ("", *(f"noisy {html.escape(b)}" for b in names))
-    return _card("What does an output see of its noisy partners?", note, _table(head, lines))
-
-
-def _marginals(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
-        f"<tr><td>{html.escape(row['column'])}</td><td>{row['distance']}</td>"
-        + f'<td class="n value">{_number(row["value"])}</td>'
-        + _cells(_number(row["real_vs_real"]), kind="n muted")
-        + _cells(_summary(row["real"]), _summary(row["generated"]), " / ".join(map(str, row["n"])))
-        + "</tr>"
-        for row in rows
-    ]
-    head = (
-        "column",
-        "distance",
-        "generated to real",
-        "real to real",
-        "real",
-        "generated",
-        "n of the three",
-    )
-    return _card("Marginals", "", _table(head, lines, left=2))
-
-
-def _summary(values: dict[str, float]) -> str:
-    if set(values) == {"mean", "sd"}:
-        return f"{_number(values['mean'], 1)} ± {_number(values['sd'], 1)}"
-    return ", ".join(f"{html.escape(name)} {share:.0%}" for name, share in values.items())
+    columns = ("joint", "independent", "difference")
+    head = ("pair", "agreement", *(h for name in columns for h in (name, "95% interval")))
+    head = (*head, "shuffled", "real pairs", "n", "joint higher", "")
+    note = "blue: joint, violet: independent"
+    return _card(html.escape(setting), note, _table(head, lines, left=2))
 
 
 def _sheet(sheet: dict[str, Any]) -> str:

@@ -10,14 +10,18 @@ from typing import Any
 from rich.console import Console
 
 from medcodi.config import Recipe, load_recipe
+from medcodi.evaluation import EvaluationContext
+from medcodi.evaluation.suite import run_suite
 from medcodi.export import assemble
 from medcodi.pipeline import MedCoDiPipeline
-from medcodi.quickstart.evaluate import evaluate_phantom
 from medcodi.quickstart.page import build_page
+from medcodi.quickstart.samples import all_sheets
 from medcodi.sources.phantom import prepare_phantom
 from medcodi.training.run import Run
 from medcodi.training.side_by_side import GIB_PER_KIB, fill_caches, train_side_by_side
 from medcodi.training.tasks import train_stage
+
+TIMING = "timing.json"
 
 
 class Stopwatch:
@@ -67,6 +71,7 @@ def run_quickstart(
             f"recipe {config} not found: run from the repository root or pass --config"
         )
     recipe = load_recipe(config, overrides)
+    recipe.evaluation.num_studies = num_evaluated
     watch = Stopwatch(console)
     watch.run("phantom", lambda: prepare(recipe))
     run = Run(recipe)
@@ -79,22 +84,17 @@ def run_quickstart(
     folder = watch.run("pipeline", lambda: assemble(recipe))
     pipe = MedCoDiPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
-    figures = watch.run(
-        "evaluation",
-        lambda: evaluate_phantom(
-            pipe, recipe.data.prepared, num_evaluated, recipe.seed, run_dir=recipe.run_dir
-        ),
-    )
-    samples = figures.pop("samples")
+    context = EvaluationContext(recipe, recipe.run_dir / "evaluation", folder)
+    document = watch.run("evaluation", lambda: run_suite(context, ("follow", "joint")))
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * GIB_PER_KIB
     peak = own + max(first, second)  # an upper bound: the peaks need not fall together
-    figures["timing"] = {
+    timing = {
         "seconds": watch.seconds,
         "total": sum(watch.seconds.values()),
         "peak_memory_gib": peak,
         "joint_batch_of_8_seconds": joint_sampling_seconds(pipe),
     }
-    (recipe.run_dir / "figures.json").write_text(json.dumps(figures, indent=1, default=float))
-    page = build_page(recipe.run_dir, figures, samples)
-    console.print(f"{sum(watch.seconds.values()):.0f} s, peak memory {peak:.2f} GiB. Open {page}")
+    (recipe.run_dir / TIMING).write_text(json.dumps(timing, indent=1))
+    page = build_page(recipe.run_dir, document, all_sheets(context), timing)
+    console.print(f"{timing['total']:.0f} s, peak memory {peak:.2f} GiB. Open {page}")
     return page

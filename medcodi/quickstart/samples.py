@@ -10,6 +10,11 @@ import numpy as np
 from PIL import Image
 
 from medcodi.data.study import Study
+from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.follow import ROUTES, parse_route
+from medcodi.evaluation.routes import route_name
+
+NUM_SHOWN = 8
 
 
 def png_uri(image: np.ndarray) -> str:
@@ -31,6 +36,30 @@ def truth_text(truth: Mapping[str, Any]) -> str:
     if truth["edema"] > 0:
         words.append(f"{truth['edema_grade']} edema")
     return ", ".join(words)
+
+
+def all_sheets(context: EvaluationContext) -> list[dict[str, Any]]:
+    """A sheet of every route and of unconditional joint samples: the first held-out studies, from
+    the samples that the tables `follow` and `joint` measured."""
+    letters = ("F", "L", "T", "table")
+    studies, sheets = context.held_out(letters)[:NUM_SHOWN], []
+    for prompts, output in (*map(parse_route, ROUTES), ((), "")):
+        outputs = (output,) if prompts else ("F", "L", "T")
+        made = context.generated(prompts, outputs, studies=studies)
+        real = {context.name(o): context.values(studies, o) for o in outputs} if prompts else {}
+        sheets.append(
+            sheet(
+                " and ".join(context.names(prompts)) + " to " + " and ".join(context.names(outputs))
+                if prompts
+                else "generated together, from nothing",
+                route_name(prompts, outputs),
+                studies if prompts else [],
+                {context.name(p): context.values(studies, p) for p in prompts},
+                {context.name(o): made[o] for o in outputs},
+                real,
+            )
+        )
+    return sheets
 
 
 def sheet(

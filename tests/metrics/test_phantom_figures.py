@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medcodi.metrics import phantom, retrieval
+from medcodi.metrics import phantom_figures, phantom_metrics, phantom_readings, retrieval
 from medcodi.metrics.networks.phantom_reader import PhantomReader
 from medcodi.phantom import generate
 
@@ -27,7 +27,7 @@ def held_out(studies):
 
 @pytest.fixture(scope="module")
 def truth(held_out):
-    return phantom.truth_reading([s.truth for s in held_out])
+    return phantom_readings.truth_reading([s.truth for s in held_out])
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,11 @@ def reports(held_out):
 
 
 def figures(metrics, truth, read, real=None):
-    rows = phantom.follow_figures(
+    rows = phantom_figures.follow_figures(
         "route",
         metrics,
         truth,
-        phantom.Outputs(read, real or read, real or read, real or read),
+        phantom_figures.Outputs(read, real or read, real or read, real or read),
         num_resamples=50,
     )
     return {row["metric"]: row for row in rows}
@@ -65,7 +65,9 @@ def order(num):
 
 
 def test_perfect_images_reach_the_ceiling(reader, images, truth):
-    found = figures(phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images))
+    found = figures(
+        phantom_metrics.IMAGE_METRICS, truth, phantom_readings.image_reading(reader, images)
+    )
     assert all(row["value"] == row["ceiling"] for row in found.values())
     for name in ("mean AUC of the four findings", "effusion, left: AUC", "effusion, right: AUC"):
         assert found[name]["value"] > 0.75 and found[name]["above_chance"], found[name]
@@ -78,24 +80,30 @@ def test_perfect_images_reach_the_ceiling(reader, images, truth):
 
 def test_shuffled_images_reach_chance(reader, images, truth):
     found = figures(
-        phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images[order(len(images))])
+        phantom_metrics.IMAGE_METRICS,
+        truth,
+        phantom_readings.image_reading(reader, images[order(len(images))]),
     )
     assert found["mean AUC of the four findings"]["value"] == pytest.approx(0.5, abs=0.12)
     assert abs(found["cardiothoracic ratio: Pearson r"]["value"]) < 0.3
 
 
 def test_a_flipped_image_loses_the_side_and_a_blurred_one_the_findings(reader, images, truth):
-    real = figures(phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images))
+    real = figures(
+        phantom_metrics.IMAGE_METRICS, truth, phantom_readings.image_reading(reader, images)
+    )
     flipped = figures(
-        phantom.IMAGE_METRICS, truth, phantom.image_reading(reader, images[:, :, ::-1].copy())
+        phantom_metrics.IMAGE_METRICS,
+        truth,
+        phantom_readings.image_reading(reader, images[:, :, ::-1].copy()),
     )
     side = "side of a one-sided effusion: AUC"
     assert real[side]["value"] > 0.8 and flipped[side]["value"] < 0.4
     blurred = [
         figures(
-            phantom.IMAGE_METRICS,
+            phantom_metrics.IMAGE_METRICS,
             truth,
-            phantom.image_reading(reader, gaussian_filter(images, (0, s, s))),
+            phantom_readings.image_reading(reader, gaussian_filter(images, (0, s, s))),
         )
         for s in (3.0, 12.0)
     ]
@@ -104,7 +112,7 @@ def test_a_flipped_image_loses_the_side_and_a_blurred_one_the_findings(reader, i
 
 
 def test_real_reports_are_perfect_and_shuffled_ones_are_not(reports, truth):
-    real = figures(phantom.REPORT_METRICS, truth, phantom.report_reading(reports))
+    real = figures(phantom_metrics.REPORT_METRICS, truth, phantom_readings.report_reading(reports))
     for name in (
         "11 findings: micro F1",
         "effusion, left: F1",
@@ -112,9 +120,9 @@ def test_real_reports_are_perfect_and_shuffled_ones_are_not(reports, truth):
     ):
         assert real[name]["value"] > 0.97, real[name]
     shuffled = figures(
-        phantom.REPORT_METRICS,
+        phantom_metrics.REPORT_METRICS,
         truth,
-        phantom.report_reading([reports[i] for i in order(len(reports))]),
+        phantom_readings.report_reading([reports[i] for i in order(len(reports))]),
     )
     name = "11 findings: micro F1"
     assert shuffled[name]["value"] == pytest.approx(real[name]["floors"]["shuffled"], abs=0.12)
@@ -126,23 +134,25 @@ def test_swapped_sides_fail_in_reports(reports, truth):
         r.lower().replace("left", "LEFT").replace("right", "left").replace("LEFT", "right")
         for r in reports
     ]
-    found = figures(phantom.REPORT_METRICS, truth, phantom.report_reading(swapped))
+    found = figures(phantom_metrics.REPORT_METRICS, truth, phantom_readings.report_reading(swapped))
     assert found["side of a one-sided effusion: accuracy"]["value"] < 0.1
     assert found["side of a consolidation: accuracy"]["value"] < 0.1
 
 
 def test_not_mentioned_counts_as_absent():
-    read = phantom.report_reading(["Heart size is normal."])
-    assert all(read[key][0] == 0 for key in phantom.REPORT_FINDINGS)
+    read = phantom_readings.report_reading(["Heart size is normal."])
+    assert all(read[key][0] == 0 for key in phantom_readings.REPORT_FINDINGS)
 
 
 def test_table_columns_follow_the_risk(held_out, truth):
     rows = [s.values["tabular"] for s in held_out]
-    real = figures(phantom.TABLE_METRICS, truth, phantom.table_reading(rows))
+    real = figures(phantom_metrics.TABLE_METRICS, truth, phantom_readings.table_reading(rows))
     assert real["mean AUC of the four outcomes"]["value"] > 0.62
     assert real["low oxygen saturation with true risk: Spearman"]["value"] > 0.15
     shuffled = figures(
-        phantom.TABLE_METRICS, truth, phantom.table_reading([rows[i] for i in order(len(rows))])
+        phantom_metrics.TABLE_METRICS,
+        truth,
+        phantom_readings.table_reading([rows[i] for i in order(len(rows))]),
     )
     assert shuffled["mean AUC of the four outcomes"]["value"] == pytest.approx(0.5, abs=0.12)
 
@@ -150,16 +160,19 @@ def test_table_columns_follow_the_risk(held_out, truth):
 def test_an_undefined_figure_says_so(held_out, truth):
     """Nobody dies in these rows: no AUC, no zero, but a note."""
     rows = [s.values["tabular"] | {"last_status": "discharged"} for s in held_out]
-    found = figures(phantom.TABLE_METRICS, truth, phantom.table_reading(rows))[
+    found = figures(phantom_metrics.TABLE_METRICS, truth, phantom_readings.table_reading(rows))[
         "last status by true risk: AUC"
     ]
     assert np.isnan(found["value"]) and found["note"] and not found["above_chance"]
 
 
 def test_coherence_of_real_pairs_is_above_independent_ones(reader, images, reports):
-    image, report = phantom.image_reading(reader, images), phantom.report_reading(reports)
-    apart = phantom.take(report, order(len(reports)))
-    rows = phantom.coherence_figures(
+    image, report = (
+        phantom_readings.image_reading(reader, images),
+        phantom_readings.report_reading(reports),
+    )
+    apart = phantom_readings.take(report, order(len(reports)))
+    rows = phantom_figures.coherence_figures(
         "s",
         "frontal and report",
         (image, report),
@@ -171,15 +184,15 @@ def test_coherence_of_real_pairs_is_above_independent_ones(reader, images, repor
     assert mean["joint"]["value"] == mean["ceiling"] > 0.3
     assert mean["difference"]["interval"][0] > 0 and abs(mean["independent"]["value"]) < 0.2
     assert abs(mean["floors"]["shuffled"]) < 0.1
-    same = phantom.coherence_figures(
+    same = phantom_figures.coherence_figures(
         "s", "p", (image, apart), (image, apart), (image, report), num_resamples=20
     )
     assert all(row["difference"]["value"] == 0 for row in same)
 
 
 def test_findings_that_never_show_prove_no_coherence(reader, images):
-    empty = phantom.report_reading(["The lungs are clear."] * 20)
-    rows = phantom.coherence_figures(
+    empty = phantom_readings.report_reading(["The lungs are clear."] * 20)
+    rows = phantom_figures.coherence_figures(
         "s", "p", (empty, empty), (empty, empty), (empty, empty), num_resamples=10
     )
     assert rows[0]["joint"]["value"] == 0 and np.isnan(rows[1]["joint"]["value"])

@@ -1,5 +1,6 @@
 """Evaluation on a tiny real pipeline, and the page: self-contained, complete, honest."""
 
+import copy
 import json
 import math
 import re
@@ -8,28 +9,29 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from medcodi.config import EvaluationConfig, build_dataclass
+from medcodi.evaluation import EvaluationContext
+from medcodi.evaluation.follow import ROUTES
+from medcodi.evaluation.suite import run_suite
 from medcodi.quickstart.charts import curve, strip
-from medcodi.quickstart.evaluate import (
-    as_values,
-    coupling_gradients,
-    evaluate_phantom,
-    held_out_studies,
-)
 from medcodi.quickstart.page import build_page, collect_metrics
-from medcodi.quickstart.samples import png_uri, truth_text
+from medcodi.quickstart.samples import all_sheets, png_uri, truth_text
+
+SMALL = {
+    "num_studies": 8,
+    "num_training_studies": 40,
+    "num_inference_steps": 1,
+    "num_resamples": 20,
+    "batch_size": 8,
+}
 
 
 @pytest.fixture(scope="module")
-def evaluated(tiny_run, tiny_prepared, tmp_path_factory):
-    from medcodi.pipeline import MedCoDiPipeline
-
-    pipe = MedCoDiPipeline.from_pretrained(tiny_run.run_dir / "pipeline")
-    pipe.set_progress_bar_config(disable=True)
-    folder = tmp_path_factory.mktemp("quickstart")
-    figures = evaluate_phantom(
-        pipe, tiny_prepared, num_studies=8, num_inference_steps=2, run_dir=folder, num_resamples=20
-    )
-    return folder, figures
+def evaluated(tiny_run, tmp_path_factory):
+    recipe = copy.deepcopy(tiny_run)
+    recipe.evaluation = build_dataclass(EvaluationConfig, SMALL, "evaluation")
+    context = EvaluationContext(recipe, tmp_path_factory.mktemp("quickstart"))
+    return context, run_suite(context, ("follow", "joint")), all_sheets(context)
 
 
 class Reader(HTMLParser):
@@ -55,53 +57,38 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_figures_are_strict_json_with_every_route_and_floor(evaluated):
-    folder, figures = evaluated
-    written = json.loads((folder / "figures.json").read_text(), parse_constant=pytest.fail)
-    assert written == {key: value for key, value in figures.items() if key != "samples"}
-    assert {row["route"] for row in written["follow"]} == {
-        "T>F",
-        "T>L",
-        "F>L",
-        "F>T",
-        "FL>T",
-        "FT>table",
-    }
-    for row in written["follow"]:
-        assert set(row["floors"]) == {"shuffled", "nearest_neighbour", "constant"} and row["n"] <= 8
-        assert len(row["interval"]) == 2 and "ceiling" in row
-    assert len(written["coherence"]) == 2 * 6 and all(
-        "difference" in row for row in written["coherence"]
-    )
-    assert written["settings"]["num_studies"] == 8
-
-
-def test_coupling_is_what_lets_an_output_see_its_partner(evaluated, tiny_pipeline):
-    """Off it is exactly zero; on it is not, once the zero-initialised projection has left zero."""
-    rows = evaluated[1]["coupling"]
-    assert len(rows) == 12 and all(row["independent"] == 0 for row in rows)
-    assert all(row["coupled"] > 0 for row in rows)
-    assert coupling_gradients(tiny_pipeline, batch_size=2)[0].keys() == rows[0].keys()
-
-
-def test_readers_are_kept_and_held_out_studies_are_complete(evaluated, tiny_prepared):
-    assert (evaluated[0] / "readers" / "lateral" / "model.safetensors").is_file()
-    studies = held_out_studies(tiny_prepared, 5)
-    assert len(studies) == 5 and all(len(s.values) == 4 for s in studies)
-    assert [s.study_id for s in held_out_studies(tiny_prepared, 3)] == [
-        s.study_id for s in studies[:3]
+def test_every_route_and_setting_stands_beside_its_floors(evaluated):
+    context, document, _ = evaluated
+    written = json.loads((context.output / "report.json").read_text(), parse_constant=pytest.fail)
+    assert written == document
+    rows = document["tables"]["follow"]["result"]["rows"]
+    assert list(dict.fromkeys(row["system"] for row in rows)) == list(ROUTES)
+    for row in rows:
+        assert {"generated", "shuffled", "constant", "nearest study", "real"} <= set(row["cells"])
+        assert row["n"] <= 8
+    rows = document["tables"]["joint"]["result"]["rows"]
+    pairs = [(row["system"], row["cells"]["pair"]) for row in rows]
+    assert list(dict.fromkeys(pairs)) == [
+        ("unconditional", "F and L"),
+        ("unconditional", "F and T"),
+        ("T>FL", "F and L"),
+        ("L>FT", "F and T"),
+        ("F>LT", "L and T"),
     ]
+    assert all({"joint", "independent", "difference"} <= set(row["cells"]) for row in rows)
 
 
-def test_missing_modalities_are_refused(tiny_pipeline, tiny_prepared):
-    tiny_pipeline.diffusions.pop("lateral")
-    with pytest.raises(ValueError, match="the pipeline lacks"):
-        evaluate_phantom(tiny_pipeline, tiny_prepared)
+def test_a_table_that_failed_is_no_page(evaluated, tmp_path):
+    _, document, sheets = evaluated
+    broken = {"follow": {"status": "failed", "message": "ValueError: no reader"}}
+    broken = document | {"tables": document["tables"] | broken}
+    with pytest.raises(ValueError, match="follow was not measured: ValueError: no reader"):
+        build_page(tmp_path, broken, sheets)
 
 
 def test_the_page_is_one_file_that_fetches_nothing(evaluated):
-    folder, figures = evaluated
-    path = build_page(folder, figures)
+    context, document, sheets = evaluated
+    path = build_page(context.output, document, sheets)
     text = path.read_text()
     reader = Reader()
     reader.feed(text)
@@ -111,18 +98,17 @@ def test_the_page_is_one_file_that_fetches_nothing(evaluated):
 
 
 def test_the_page_says_what_it_is_and_shows_everything(evaluated):
-    folder, figures = evaluated
-    text = build_page(
-        folder, figures | {"timing": {"seconds": {}, "total": 60.0, "peak_memory_gib": 1.5}}
-    ).read_text()
-    assert (
-        "a test body, not clinical data. Not for clinical use." in text
-        and "none was selected" in text
-    )
-    for row in figures["follow"]:
-        assert row["metric"] in text
-    for sheet in figures["samples"]:
-        assert sheet["title"].replace(">", "&gt;") in text
+    context, document, sheets = evaluated
+    timing = {"seconds": {}, "total": 60.0, "peak_memory_gib": 1.5}
+    text = build_page(context.output, document, sheets, timing).read_text()
+    assert "a test body, not clinical data. Not for clinical use." in text
+    assert "none was selected" in text
+    for key in ("follow", "joint"):
+        for row in document["tables"][key]["result"]["rows"]:
+            assert row["cells"]["figure"] in text
+    for sheet in sheets:
+        assert sheet["title"] in text
+    assert len(sheets) == len(ROUTES) + 1
     assert "$" not in text and "nan" not in re.sub(r'"data:[^"]+"', "", text).lower().split()
 
 
@@ -138,7 +124,6 @@ def test_curves_come_from_the_stages(tiny_run):
 
 
 def test_small_parts():
-    assert as_values(["a", "b"]) == ["a", "b"] and as_values([]) == []
     assert png_uri(np.full((4, 4), 2.0)).startswith("data:image/png;base64,")
     truth = {
         "ctr": 0.5,

@@ -1,0 +1,108 @@
+"""Do outputs follow their prompts, and do outputs that are generated together agree? With the truth
+of the phantom."""
+
+from typing import Any
+
+from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.follow import (
+    ROUTES,
+    SETTINGS,
+    pair_figures,
+    parse_route,
+    route_figures,
+)
+from medcodi.evaluation.records import options_of
+from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
+from medcodi.metrics.statistics import Estimate
+
+FIGURE = "figure"
+FLOORS = {"shuffled": "shuffled", "constant": "constant", "nearest_neighbour": "nearest study"}
+BODY = "Phantom: a test body, not clinical data."
+
+
+def estimate(figure: dict[str, Any], n: int) -> Estimate:
+    """{value, interval} -> Estimate."""
+    return Estimate(figure["value"], *figure["interval"], n)
+
+
+@register_table
+class Follow(EvaluationTable):
+    """Every route of the phantom, beside shuffled prompts, a constant, retrieval and the ceiling."""
+
+    id, title = "follow", "Outputs that follow their prompts"
+    needs = ("pipeline", "truth", "F", "L", "T", "table")
+
+    def run(self, context: EvaluationContext) -> Result:
+        rows, studies = [], []
+        for route in options_of(self, context, routes=list(ROUTES))["routes"]:
+            prompts, output = parse_route(route)
+            studies = context.held_out(("F", "L", "T", "table"))
+            made = context.generated(prompts, (output,), studies=studies)[output]
+            rows += [
+                Row(route, "ours", _follow_cells(figure), figure["n"])
+                for figure in route_figures(context, prompts, output, studies, made)
+            ]
+        notes = [
+            f"{BODY} Images are read by a small network that was fitted on real training images, "
+            "reports by the grammar's own reader, rows by their columns; each is compared with the "
+            "truth of the study that the prompt came from. More is better in every row.",
+            "Shuffled: the outputs permuted among the prompts. Constant: the best output that "
+            "ignores its prompt. Nearest study: the output of the training study with the nearest "
+            "prompt. Real: the real outputs, read alike (the ceiling).",
+        ]
+        columns = [FIGURE, "generated", *FLOORS.values(), "real", "positives"]
+        figures = {f"{row.system}.{row.cells[FIGURE]}": row.value("generated") for row in rows}
+        return Result(self.title, columns, rows, len(studies), [context.seed], notes, figures)
+
+
+def _follow_cells(figure: dict[str, Any]) -> dict[str, Any]:
+    cells = {
+        FIGURE: figure["metric"],
+        "generated": estimate(figure, figure["n"]),
+        **{name: figure["floors"][key] for key, name in FLOORS.items()},
+        "real": figure["ceiling"],
+    }
+    return cells if figure["positives"] is None else cells | {"positives": figure["positives"]}
+
+
+@register_table
+class Joint(EvaluationTable):
+    """Agreement of outputs of one call against that of calls of their own, same seeds."""
+
+    id, title = "joint", "Outputs that are generated together"
+    needs = ("pipeline", "truth", "F", "L", "T", "table")
+
+    def run(self, context: EvaluationContext) -> Result:
+        rows, studies = [], context.held_out(("F", "L", "T", "table"))
+        for setting in options_of(self, context, settings=list(SETTINGS))["settings"]:
+            prompts, pairs = SETTINGS[setting]
+            outputs = tuple(dict.fromkeys(letter for pair in pairs for letter in pair))
+            joint, apart = (
+                context.generated(prompts, outputs, joint=joint, studies=studies)
+                for joint in (True, False)
+            )
+            for pair in pairs:
+                found = pair_figures(context, setting, pair, studies, joint, apart)
+                rows += [
+                    Row(setting, "ours", _joint_cells(figure), figure["n"]) for figure in found
+                ]
+        notes = [
+            f"{BODY} Both members of a pair are read and their agreement is corrected for chance "
+            "(Cohen's kappa: 0 is chance). Joint and independent generation start from the same "
+            "seeds and prompts; the difference is paired by sample.",
+        ]
+        columns = ["pair", FIGURE, "joint", "independent", "difference", "shuffled", "real"]
+        figures = {
+            f"{row.system}.{row.cells['pair']}.{row.cells[FIGURE]}.{column}": row.value(column)
+            for row in rows
+            for column in ("joint", "independent", "difference")
+        }
+        return Result(self.title, columns, rows, len(studies), [context.seed], notes, figures)
+
+
+def _joint_cells(figure: dict[str, Any]) -> dict[str, Any]:
+    measured = {
+        name: estimate(figure[name], figure["n"]) for name in ("joint", "independent", "difference")
+    }
+    beside = {"shuffled": figure["floors"]["shuffled"], "real": figure["ceiling"]}
+    return {"pair": figure["pair"], FIGURE: figure["metric"], **measured, **beside}
