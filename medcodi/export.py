@@ -1,11 +1,11 @@
 """From the finished stages of a run to a pipeline folder."""
 
-import shutil
 from pathlib import Path
 
 from torch import nn
 
 from medcodi.config import Recipe
+from medcodi.files import staged
 from medcodi.nn.weights import WEIGHTS, load_module
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.training.run import Run, frozen
@@ -41,11 +41,9 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
 
 
 def assemble(recipe: Recipe, coupled: bool = True) -> Path:
-    """Write runs/NAME/pipeline, through a temporary name."""
+    """Write runs/NAME/pipeline, in place of an older one."""
     folder = recipe.run_dir / "pipeline"
-    temporary = folder.with_name("pipeline.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    build_pipeline(recipe, coupled).save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    pipe = build_pipeline(recipe, coupled)
+    with staged(folder, overwrite=True) as temporary:
+        pipe.save_pretrained(temporary)
     return folder

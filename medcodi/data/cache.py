@@ -14,7 +14,6 @@ modality).
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,8 @@ import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from medcodi.files import written
+
 META, STUDIES = "meta.json", "studies"
 SHARD_ROWS = (
     1024  # what a killed process computes again at most; 200 MB of a radiograph of 512 pixels
@@ -33,38 +34,6 @@ SHARD_ROWS = (
 
 class StaleCacheError(ValueError):
     """The cache was made by other weights, arguments or data than those in use."""
-
-
-@contextlib.contextmanager
-def staged_folder(folder: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary sibling folder that becomes `folder` by one rename when the block ends
-    well, and is removed when it fails.
-
-    Raises ValueError when `folder` exists already and `overwrite` is off (with it on, the old
-    folder lives until the new one is whole).
-    """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise ValueError(
-            f"{folder} exists already: choose another folder, remove it, or pass overwrite=True"
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir()
-    try:
-        yield partial
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-            folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def shard_paths(folder: str | Path, key: str, num_shards: int) -> list[Path]:
@@ -90,15 +59,12 @@ def write_shard(path: Path, studies: Sequence[int], arrays: Mapping[str, torch.T
             )
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"{path}, array {name!r}: holds a number that is not finite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        save_file(tensors, temporary, {name: _checksum(tensor) for name, tensor in tensors.items()})
-        temporary.replace(path)
+        with written(path) as temporary:
+            sums = {name: _checksum(tensor) for name, tensor in tensors.items()}
+            save_file(tensors, temporary, sums)
     except SafetensorError as error:
         raise OSError(f"{path} could not be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def finish_cache(
@@ -106,11 +72,9 @@ def finish_cache(
 ) -> None:
     """All shards are there: name them in `meta.json`, and remove what other keys left."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     meta = {"key": key, "num_studies": num_studies, "num_rows": num_rows, "num_shards": num_shards}
-    temporary = folder / f".{META}.tmp-{os.getpid()}"
-    temporary.write_text(json.dumps(meta, indent=2))
-    temporary.replace(folder / META)
+    with written(folder / META) as temporary:
+        temporary.write_text(json.dumps(meta, indent=2))
     for path in folder.iterdir():
         if path.is_dir() and path.name != key:
             shutil.rmtree(path)

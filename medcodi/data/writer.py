@@ -14,7 +14,6 @@ import datasets
 from datasets.arrow_writer import ArrowWriter
 
 from medcodi.config import unknown_key
-from medcodi.data.cache import staged_folder
 from medcodi.data.prepared import INDEX, REJECTS, VERSION
 from medcodi.data.storage import (
     RESERVED,
@@ -27,6 +26,7 @@ from medcodi.data.storage import (
 )
 from medcodi.data.study import SPLITS, Study, split_of
 from medcodi.data.table import TableSchema
+from medcodi.files import staged
 from medcodi.nn.weights import file_checksum
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class PreparedWriter:
         }
         self._writers = {}
         with contextlib.ExitStack() as stack:
-            self._partial = stack.enter_context(staged_folder(self.folder, self.overwrite))
+            self._partial = stack.enter_context(staged(self.folder, self.overwrite))
             self._rejects_file = stack.enter_context(
                 open(self._partial / REJECTS, "w", newline="", encoding="utf-8")
             )

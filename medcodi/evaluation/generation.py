@@ -9,7 +9,6 @@ prompts are paired and a run that was killed goes on where it stopped.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from medcodi.config import fingerprint
 from medcodi.data.study import Study
+from medcodi.files import written
 from medcodi.nn.seeding import derive_seed
 
 Generate = Callable[[list[Study], list[int]], dict[str, list[Any]]]
@@ -84,13 +84,9 @@ class GeneratedRoute:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "settings.json").write_text(json.dumps(self.settings, indent=1))
         number = len(list(self.folder.glob("part_*.npz")))
-        partial = self.folder / f".part_{number:05d}.npz"
-        np.savez(
-            partial,
-            study_id=np.array(study_ids),
-            **{name: _pack(column) for name, column in values.items()},
-        )
-        os.replace(partial, self.folder / f"part_{number:05d}.npz")
+        packed = {name: _pack(column) for name, column in values.items()}
+        with written(self.folder / f"part_{number:05d}.npz") as temporary:
+            np.savez(temporary, study_id=np.array(study_ids), **packed)
 
 
 def _pack(column: list[Any]) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import medcodi
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.evaluation.table import jsonable
+from medcodi.files import jsonable
 
 KIND_NAMES = {
     "ours": "generated",

@@ -6,7 +6,6 @@ raises is recorded with its message and the others still run.
 
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from medcodi.config import fingerprint
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.report import write_report
 from medcodi.evaluation.table import EvaluationTable, choose_tables
+from medcodi.files import written
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,8 @@ def run_suite(
             "title": cls.title,
             "key": state,
         }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(document, indent=1))
-        os.replace(partial, path)
+        with written(path) as temporary:
+            temporary.write_text(json.dumps(document, indent=1))
         logger.info("%s: %s in %.0f s", key, document["status"], document["seconds"])
     return write_report(context, _collect(folder, context))
 

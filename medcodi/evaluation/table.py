@@ -15,10 +15,11 @@ import pkgutil
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medcodi.config import unknown_key
+from medcodi.files import jsonable
 from medcodi.metrics.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -155,18 +156,3 @@ def _order(key: str) -> tuple[int, int, str]:
     if not number:
         return 2, 0, key
     return 0, int(number[2]) * 2 - (number[1] == "Fig"), key  # figure 7 stands before table 7
-
-
-def jsonable(value: Any) -> Any:
-    """Plain JSON values: dataclasses become dicts, numpy scalars numbers, NaN and infinity null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if hasattr(value, "tolist"):
-        return jsonable(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

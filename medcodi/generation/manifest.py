@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from medcodi.files import written
+
 MANIFEST, PROGRESS = "manifest.json", "progress_*_of_*.jsonl"
 NOT_COMPARED = (
     "created",
@@ -141,7 +143,8 @@ class Ledger:
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Put the manifest in place, then drop the ledger."""
-        write_whole(self.folder / MANIFEST, json.dumps(manifest, indent=1))
+        with written(self.folder / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         self.close()
         drop_progress(self.folder)
 
@@ -155,13 +158,6 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         return [json.loads(line) for line in content[:length].splitlines()], length
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}; delete the folder and start again") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file through a temporary name."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _short(value: Any) -> str:

@@ -3,12 +3,12 @@ output, in its order."""
 
 import csv
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from medcodi.files import written
 from medcodi.labeler.labeler import Labeler
 from medcodi.labeler.scope import NEGATIVE, POSITIVE, UNCERTAIN
 
@@ -96,11 +96,9 @@ def read_reports(path: Path) -> pd.DataFrame:
 def write_labels(labels: pd.DataFrame, path: Path) -> None:
     """Whole numbers, absent ones empty; to a temporary name first, so that a file is whole or not
     there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     values = labels.drop(columns="id").astype("Int64")
-    pd.concat([labels[["id"]], values], axis=1).to_csv(partial, index=False)
-    os.replace(partial, path)
+    with written(path) as temporary:
+        pd.concat([labels[["id"]], values], axis=1).to_csv(temporary, index=False)
 
 
 def _id_counts(ids: pd.Series) -> dict[str, int]:

@@ -4,8 +4,6 @@ nothing is pickled."""
 import contextlib
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ import torch
 import xxhash
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from medcodi.files import staged
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 INITIALISERS = (
@@ -33,27 +33,10 @@ INITIALISERS = (
 def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -> None:
     """Write the state and `config` of a module to `folder`, through a temporary name: a save that
     fails leaves what was there before."""
-    folder = Path(folder)
-    temporary, previous = (
-        folder.with_name(folder.name + ".tmp"),
-        folder.with_name(folder.name + ".previous"),
-    )
-    for leftover in (temporary, previous):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with staged(folder, overwrite=True) as temporary:
         state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
         save_file(state, temporary / WEIGHTS)
         (temporary / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True))
-        if folder.exists():
-            os.replace(folder, previous)
-        os.replace(temporary, folder)
-    except BaseException:
-        if previous.exists() and not folder.exists():
-            os.replace(previous, folder)
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,14 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import nn
+
+from medcodi.files import staged
 
 logger = logging.getLogger(__name__)
 STATE, META = "state.pt", "meta.json"
@@ -43,7 +44,7 @@ def trainable_state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    found = [p for p in folder.glob("step_*") if p.is_dir() and not p.name.endswith(".tmp")]
+    found = [p for p in folder.glob("step_*") if p.is_dir()]
     return sorted(found, key=lambda p: int(p.name.split("_")[1]))
 
 
@@ -54,22 +55,14 @@ def save_checkpoint(
     but the `keep` newest. `identity` has the `fingerprint` of what made it. CheckpointError when
     the disk is full."""
     final = folder / f"step_{step}"
-    temporary = folder / f"step_{step}.tmp"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        with open(temporary / STATE, "wb") as file:
-            hashed = _Hashed(file)
-            torch.save(state, hashed)
-        meta = {"step": step, "sha256": hashed.sha256.hexdigest(), **identity}
-        (temporary / META).write_text(json.dumps(meta))
-        for path in (temporary / STATE, temporary / META, temporary):
-            _sync(path)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-        _sync(folder)
+        with staged(final, overwrite=True, durable=True) as temporary:
+            with open(temporary / STATE, "wb") as file:
+                hashed = _Hashed(file)
+                torch.save(state, hashed)
+            meta = {"step": step, "sha256": hashed.sha256.hexdigest(), **identity}
+            (temporary / META).write_text(json.dumps(meta))
     except (OSError, RuntimeError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         failed = _failed_write(error)
         if failed is None:
             raise
@@ -88,16 +81,6 @@ class _Hashed:
     def write(self, data: memoryview) -> int:
         self.sha256.update(data)
         return self.file.write(data)
-
-
-def _sync(path: Path) -> None:
-    """A file, or the names in a folder, onto the disk: a checkpoint is whole also after a power
-    cut."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _failed_write(error: BaseException | None) -> OSError | None:

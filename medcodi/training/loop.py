@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from medcodi.config import OptimConfig, Recipe, StageConfig, fingerprint, save_yaml, to_dict
+from medcodi.files import written
 from medcodi.nn.seeding import derive_seed
 from medcodi.training.checkpoint import read_checkpoint, save_checkpoint, write_error
 from medcodi.training.draws import Draws, StepSampler, micro_batch_rows
@@ -353,8 +354,7 @@ def _export(task: Task, folder: Path, key: str, step: int) -> None:
     config = {"fingerprint": key, "step": step, **task.finalize()}
     try:
         task.export(folder / "export", config)
-        written = folder / "export" / f"{DONE}.tmp"
-        written.write_text(json.dumps({"fingerprint": key, "step": step}))
-        written.replace(folder / "export" / DONE)
+        with written(folder / "export" / DONE) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": key, "step": step}))
     except (OSError, SafetensorError) as error:
         raise write_error(folder / "export", error, folder / "checkpoints") from error

@@ -4,7 +4,6 @@ made."""
 import functools
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from medcodi.data.cache import ArrayCache
 from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.encoders.shared_space import SharedSpace
+from medcodi.files import written
 from medcodi.modalities.family import ModelFamily, fit_assets, load_assets
 from medcodi.nn.weights import WEIGHTS, load_config, load_module, weights_hash
 
@@ -37,12 +37,8 @@ class Run:
         path = self.folder / "assets.json"
         if not path.is_file():
             assets = fit_assets(self.recipe, self.data("train", list(self.recipe.modalities)))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(
-                f".tmp-{os.getpid()}"
-            )  # every process of a first run fits the same assets
-            temporary.write_text(json.dumps(assets))
-            temporary.replace(path)
+            with written(path) as temporary:  # every process of a first run fits the same assets
+                temporary.write_text(json.dumps(assets))
         return load_assets(path)
 
     def data(self, split: str, names: list[str]) -> PreparedDataset:

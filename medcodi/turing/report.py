@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from medcodi.files import jsonable
 from medcodi.metrics.statistics import auc, bootstrap
 from medcodi.turing.server import RATINGS
 from medcodi.turing.store import Rating, RatingStore
@@ -218,17 +219,8 @@ def markdown(figures: dict[str, Any]) -> str:
     )
 
 
-def plain(value: Any) -> Any:
-    """NaN -> None, so that the file is JSON."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
 def write_report(figures: dict[str, Any], output: Path) -> None:
     """`output` / turing.json and turing.md."""
     output.mkdir(parents=True, exist_ok=True)
-    (output / "turing.json").write_text(json.dumps(plain(figures), indent=1), encoding="utf-8")
+    (output / "turing.json").write_text(json.dumps(jsonable(figures), indent=1), encoding="utf-8")
     (output / "turing.md").write_text(markdown(figures), encoding="utf-8")

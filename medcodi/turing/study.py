@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medcodi.data.cache import staged_folder
+from medcodi.files import staged
 from medcodi.modalities.image import image_to_array
 from medcodi.turing.server import ITEMS, RATINGS, STUDY, VERSION
 from medcodi.turing.sources import (
@@ -101,7 +101,7 @@ def make_study(
     items = choose_items(studies, made, num_items)
     rng.shuffle(items)
     codes = ["".join(rng.choice(CODE_LETTERS) for _ in range(8)) for _ in range(num_readers)]
-    with staged_folder(output) as folder:
+    with staged(output) as folder:
         _write(folder, items, size, seed, rng)
         store = RatingStore(folder / RATINGS, create=True)
         for code in codes:

@@ -82,6 +82,6 @@ def test_checkpoint_from_before_the_check_still_resumes(stopped):
 def test_unfinished_checkpoint_is_not_resumed(stopped):
     """What a kill leaves while a checkpoint is written has a temporary name."""
     recipe, (_, newest) = stopped
-    os.replace(newest, newest.with_name("step_5.tmp"))
+    os.replace(newest, newest.with_name(".tmp-host-1-step_5"))
     train_stage(recipe, "stage2")
     assert [step for step, _ in losses(recipe, "stage2/tabular")] == [1, 2, 3, 4, 5, 6]

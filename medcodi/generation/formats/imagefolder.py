@@ -7,7 +7,6 @@ README.md                        dataset card
 croissant.json                   the same for machines (mlcommons.org/croissant/1.0)
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import pyarrow.parquet as pq
 
 from medcodi.data.png import encode_image
 from medcodi.data.storage import STORAGES
+from medcodi.files import written
 from medcodi.generation.formats.base import Facts, GeneratedStudy, StudyFormat, Written, join
 from medcodi.generation.formats.card import METADATA, croissant, dataset_card
-from medcodi.generation.manifest import write_whole
 from medcodi.modalities.base import Modality
 
 PICTURE, TEXT, TABLE, _ = STORAGES
@@ -88,10 +87,14 @@ class ImageFolderFormat(StudyFormat):
 
     def finish(self, folder: Path, samples: list[dict[str, Any]]) -> dict[str, str]:
         table = pa.Table.from_pylist([sample["row"] for sample in samples], schema=self.schema)
-        temporary = folder / f"{METADATA}.tmp"
-        pq.write_table(table, temporary)
-        os.replace(temporary, folder / METADATA)
+        with written(folder / METADATA) as temporary:
+            pq.write_table(table, temporary)
         pictures = [m.name for m in self.modalities if m.storage == PICTURE]
-        write_whole(folder / "README.md", dataset_card(self.facts, table, pictures))
-        write_whole(folder / "croissant.json", croissant(self.facts, table, folder, pictures))
+        texts = {
+            "README.md": dataset_card(self.facts, table, pictures),
+            "croissant.json": croissant(self.facts, table, folder, pictures),
+        }
+        for name, text in texts.items():
+            with written(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         return {"metadata": METADATA, "card": "README.md", "croissant": "croissant.json"}

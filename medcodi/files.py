@@ -1,0 +1,131 @@
+"""Files and folders are written whole or not at all: under a temporary name beside, then renamed.
+
+    with written(path) as temporary:
+        temporary.write_text(text)
+    with staged(folder) as temporary:
+        ...                              # fill the folder
+
+A block that fails leaves what was there before. What a killed process left behind goes with the
+next write of the same path on the same host.
+"""
+
+import contextlib
+import glob
+import math
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def written(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what is written there becomes `path` by one rename when
+    the block ends well. Missing parent folders are made. OSError where that cannot be done."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged(folder: str | Path, overwrite: bool = False, durable: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `folder` that becomes `folder` by one rename when the block ends
+    well. `overwrite` replaces a folder that exists: the old one lives until the new one is whole.
+    With `durable` the files are on the disk (fsync) before the rename.
+
+    Raises ValueError when `folder` exists and `overwrite` is off.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise ValueError(
+            f"{folder} exists already: choose another folder, remove it, or pass overwrite=True"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(folder)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if durable:
+            for path in (*temporary.iterdir(), temporary):
+                sync(path)
+        _put(temporary, folder)
+        if durable:
+            sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """`temporary` becomes `folder`; an old `folder` comes back when that fails."""
+    if not folder.exists():
+        os.replace(temporary, folder)
+        return
+    old = temporary.with_name(f"{temporary.name}-old")
+    os.replace(folder, old)
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """What was written to a file or folder is on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside `path` that is this process's own and keeps the suffix (some writers add
+    one otherwise). Removes those of processes of this host that are gone."""
+    mine = f".tmp-{socket.gethostname()}-"
+    for left in path.parent.glob(f"{mine}*-{glob.escape(path.name)}"):
+        process = left.name.removeprefix(mine).split("-")[0]
+        if process.isdecimal() and (int(process) == os.getpid() or not _runs(int(process))):
+            _remove(left)
+    return path.with_name(f"{mine}{os.getpid()}-{path.name}")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def jsonable(value: Any) -> Any:
+    """Plain JSON values: dataclasses become dicts, numpy and torch values numbers and lists, NaN and
+    infinity null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
