@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.evaluation.records import fit_settings, options_of, real_test
+from medcodi.evaluation.records import fit_settings, real_test
 from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable
 from medcodi.metrics import utility
@@ -18,7 +18,6 @@ from medcodi.metrics.retrieval import text_distances
 from medcodi.metrics.statistics import bootstrap
 from medcodi.metrics.utility import LabelledImages, Prediction
 
-VIEWS = {"F": "frontal", "L": "lateral"}  # the papers' words
 AVERAGES = [f"{kind} {average}" for kind in ("auroc", "f1") for average in utility.AVERAGES]
 
 
@@ -28,7 +27,7 @@ class Bench:
     `retrieved`: the real image of the nearest other report. `other`: real images of other studies.
     And the real test set."""
 
-    view: str
+    letter: str
     names: list[str]
     real: LabelledImages
     synthetic: LabelledImages
@@ -64,18 +63,21 @@ class Bench:
         return min(self.context.settings.num_resamples, 200), self.context.seed
 
 
+def bench_options(context: EvaluationContext) -> dict[str, Any]:
+    """Options of the tables of utility, with their defaults."""
+    return {
+        "num_images": context.settings.num_studies,
+        "num_test": 2000,
+        "seeds": [0, 1],
+        "fit": {},
+        "scarcity": "replace",
+    }
+
+
 def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) -> Bench:
     """Synthetic images by T>F (T>L), prompted by the reports of training studies, whose labels they
     inherit."""
-    options = options_of(
-        table,
-        context,
-        num_images=context.settings.num_studies,
-        num_test=2000,
-        seeds=[0, 1],
-        fit={},
-        scarcity="replace",
-    )
+    options = table.options(context)
     prompted, spare = _training(context, letter, options["num_images"])
     test = real_test(context, [letter], options["num_test"])
     labels = context.labels.of(prompted)
@@ -95,7 +97,7 @@ def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) ->
     )
     images, others = context.images(test, letter), spare[: len(prompted)]
     return Bench(
-        VIEWS[letter],
+        letter,
         [context.labels.names[k] for k in kept],
         take(context.images(prompted, letter), labels),
         take(np.stack(made), labels),

@@ -10,7 +10,6 @@ import torch
 from medcodi.config import unknown_key
 from medcodi.data.study import Study
 from medcodi.evaluation.context import HELD_OUT, EvaluationContext
-from medcodi.evaluation.table import EvaluationTable
 from medcodi.metrics.networks.fitting import FitSettings
 
 RECORD = (
@@ -19,17 +18,6 @@ RECORD = (
     "table",
 )  # what one unconditional joint sample holds, as far as the recipe has it
 SMALL_IMAGE = 128  # pixels; up to here the default network is the tiny one
-
-
-def options_of(
-    table: EvaluationTable, context: EvaluationContext, **defaults: Any
-) -> dict[str, Any]:
-    """The recipe's `evaluation.tables.ID` over `defaults`; an unknown key is an error."""
-    given = table.options(context)
-    for key in given:
-        if key not in defaults:
-            raise unknown_key(key, defaults, f"evaluation.tables.{table.id}")
-    return defaults | given
 
 
 def fit_settings(fit: dict[str, Any], size: int, where: str) -> FitSettings:

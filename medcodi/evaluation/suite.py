@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import fingerprint
+from medcodi.config import fingerprint, unknown_key
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.report import write_report
 from medcodi.evaluation.table import EvaluationTable, choose_tables
@@ -32,6 +32,10 @@ def run_suite(
     seconds, result | message}}}. The report shows every table that has been measured for this
     recipe, also those of earlier calls.
     """
+    known = choose_tables(None)
+    for key in context.settings.tables:
+        if key not in known:
+            raise unknown_key(key, known, "evaluation.tables")
     folder = context.output / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     for key, cls in choose_tables(ids).items():

@@ -112,9 +112,18 @@ class EvaluationTable(ABC):
         """Why the table does not apply, one sentence each; empty when it does."""
         return context.missing(self.needs)
 
+    def defaults(self, context: "EvaluationContext") -> dict[str, Any]:
+        """The options that the table takes, with their defaults."""
+        return {}
+
     def options(self, context: "EvaluationContext") -> dict[str, Any]:
-        """What the recipe says under `evaluation.tables.ID`."""
-        return dict(context.settings.tables.get(self.id) or {})
+        """What the recipe says under `evaluation.tables.ID`, over the defaults. ValueError for an
+        option that the table does not take."""
+        defaults, given = self.defaults(context), context.settings.tables.get(self.id) or {}
+        for key in given:
+            if key not in defaults:
+                raise unknown_key(key, defaults, f"evaluation.tables.{self.id}")
+        return defaults | given
 
 
 def register_table(cls: type[EvaluationTable]) -> type[EvaluationTable]:

@@ -10,7 +10,7 @@ pytest.importorskip("lightgbm", reason="the extra `eval` is not installed")
 
 from medcodi.config import EvaluationConfig, Recipe, build_dataclass
 from medcodi.evaluation import EvaluationContext
-from medcodi.evaluation.records import fit_settings, options_of
+from medcodi.evaluation.records import fit_settings
 from medcodi.evaluation.suite import run_suite
 from medcodi.evaluation.table import choose_tables
 from medcodi.evaluation.tables import hybrid
@@ -111,9 +111,18 @@ def test_options_are_checked(tmp_path):
     )
     assert fit_settings({"network": "tiny"}, 256, "x").network == "tiny"
 
-    recipe = Recipe(evaluation=EvaluationConfig(tables={"hybrid": {"records": 3}}))
-    with pytest.raises(ValueError, match="num_records"):
-        options_of(hybrid.Hybrid(), EvaluationContext(recipe, tmp_path), num_records=3)
+    def context(tables):
+        recipe = Recipe(evaluation=EvaluationConfig(tables=tables))
+        return EvaluationContext(recipe, tmp_path)
+
+    with pytest.raises(ValueError, match=r"'records' in evaluation.tables.hybrid; .*num_records"):
+        hybrid.Hybrid().options(context({"hybrid": {"records": 3}}))
+    chosen = hybrid.Hybrid().options(context({"hybrid": {"num_records": 3}}))
+    assert chosen["num_records"] == 3 and chosen["num_test"] == 2000
+    with pytest.raises(ValueError, match=r"'size' in evaluation.tables.T4"):
+        choose_tables(["T4"])["T4"]().options(context({"T4": {"size": 3}}))
+    with pytest.raises(ValueError, match=r"'hibrid' in evaluation.tables; did you mean 'hybrid'"):
+        run_suite(context({"hibrid": {}}), ["T1"])
 
 
 def test_outcomes_are_read_from_the_named_column():

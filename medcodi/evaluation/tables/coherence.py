@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import JOINT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.coherence import cosine, shuffled_cosine
 from medcodi.metrics.statistics import bootstrap, paired_difference
 
 MODEL, OWN = "the model's shared space", "independent encoder"
-PAPER = {"T>FL": (0.61, 0.65), "L>FT": (0.12, 0.22), "F>LT": (0.19, 0.21)}
 Pair = dict[str, list[Any]]
 
 
@@ -61,11 +61,7 @@ class Coherence(EvaluationTable):
                     for system, pair in systems.items()
                 }
                 rows += _rows(context, route_name(prompts, outputs), encoder, codes, groups)
-        rows += [
-            Row(f"MedCoDi-M {route}, {system}", "paper", {"encoder": MODEL, "cosine": value})
-            for route, values in PAPER.items()
-            for system, value in zip(("independent", "joint"), values, strict=True)
-        ]
+        rows += published("T6")
         notes += [
             "Independent: every output by a call of its own with the same prompt and seed; the two "
             "differ by the coupling "

@@ -6,21 +6,9 @@ from typing import Any
 import numpy as np
 
 from medcodi.evaluation.context import HELD_OUT, EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.statistics import share_of
-
-PAPER = {
-    "Atelectasis": (10561, 1438),
-    "Cardiomegaly": (10305, 1146),
-    "Consolidation": (9911, 254),
-    "Edema": (10230, 774),
-    "Enlarged Cardiomediastinum": (9215, 83),
-    "Lung Lesion": (9476, 342),
-    "Lung Opacity": (11136, 1980),
-    "Pleural Effusion": (10558, 1258),
-    "Pneumonia": (10454, 853),
-    "Pneumothorax": (9337, 84),
-}
 
 
 @register_table
@@ -43,13 +31,7 @@ class LabelCounts(EvaluationTable):
         training = context.training([])
         for name, column in zip(context.labels.names, context.labels.of(training).T, strict=True):
             rows.append(Row(f"{name}, training studies", "floor", _counts(column), len(training)))
-        for name, (known, positive) in PAPER.items():
-            cells = {
-                "labelled": known,
-                "positive": positive,
-                "positive share": round(positive / known, 3),
-            }
-            rows.append(Row(f"MIMIC-CXR: {name}", "paper", cells))
+        rows += published("T1")
         return Result(
             self.title,
             ["labelled", "positive", "positive share", "masked"],

@@ -8,6 +8,7 @@ import numpy as np
 from medcodi.data.study import Study
 from medcodi.evaluation.charts import roc_curves
 from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.classification import AVERAGES, auc_scores, best_thresholds, f1_scores
@@ -15,155 +16,6 @@ from medcodi.metrics.statistics import Estimate, bootstrap_each, shuffled_each
 
 ROUTES = (("T", "F"), ("L", "F"), ("LT", "F"))
 NOT_DEFINED = "one class"
-PAPER_NAMES = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Lung Lesion",
-    "Lung Opacity",
-    "Pleural Effusion",
-    "Pneumonia",
-    "Pneumothorax",
-    *AVERAGES,
-)
-PAPER = {
-    ("Real Data", "AUC"): (
-        0.84,
-        0.91,
-        0.91,
-        0.93,
-        0.81,
-        0.78,
-        0.85,
-        0.95,
-        0.78,
-        0.86,
-        0.87,
-        0.86,
-        0.87,
-    ),
-    ("MedCoDi-M T>F", "AUC"): (
-        0.86,
-        0.95,
-        0.91,
-        0.94,
-        0.82,
-        0.75,
-        0.86,
-        0.97,
-        0.86,
-        0.85,
-        0.88,
-        0.89,
-        0.90,
-    ),
-    ("MedCoDi-M L>F", "AUC"): (
-        0.86,
-        0.92,
-        0.93,
-        0.94,
-        0.83,
-        0.80,
-        0.89,
-        0.97,
-        0.80,
-        0.90,
-        0.87,
-        0.88,
-        0.90,
-    ),
-    ("MedCoDi-M LT>F", "AUC"): (
-        0.92,
-        0.96,
-        0.95,
-        0.97,
-        0.87,
-        0.85,
-        0.92,
-        0.98,
-        0.85,
-        0.93,
-        0.91,
-        0.92,
-        0.92,
-    ),
-    ("Real Data", "F1"): (
-        0.49,
-        0.49,
-        0.35,
-        0.60,
-        0.09,
-        0.12,
-        0.60,
-        0.73,
-        0.35,
-        0.21,
-        0.49,
-        0.40,
-        0.53,
-    ),
-    ("MedCoDi-M T>F", "F1"): (
-        0.51,
-        0.60,
-        0.25,
-        0.59,
-        0.08,
-        0.11,
-        0.60,
-        0.78,
-        0.33,
-        0.12,
-        0.50,
-        0.41,
-        0.54,
-    ),
-    ("MedCoDi-M L>F", "F1"): (
-        0.51,
-        0.46,
-        0.39,
-        0.57,
-        0.09,
-        0.13,
-        0.64,
-        0.79,
-        0.36,
-        0.17,
-        0.50,
-        0.41,
-        0.54,
-    ),
-    ("MedCoDi-M LT>F", "F1"): (
-        0.58,
-        0.59,
-        0.39,
-        0.68,
-        0.13,
-        0.18,
-        0.68,
-        0.81,
-        0.40,
-        0.26,
-        0.57,
-        0.47,
-        0.60,
-    ),
-}
-
-
-def paper_rows(names: Sequence[str]) -> list[Row]:
-    """Published values of the columns that this data set has too; averages are over the ten
-    findings of the paper."""
-    rows = []
-    for (system, measure), values in PAPER.items():
-        known = {
-            name: v
-            for name, v in zip(PAPER_NAMES, values, strict=True)
-            if name in (*names, *AVERAGES)
-        }
-        rows.append(Row(system, "paper", {"measure": measure, **known}))
-    return rows
 
 
 @register_table
@@ -224,7 +76,7 @@ class FactualImage(EvaluationTable):
         return Result(
             self.title,
             ["measure", *self.names, *AVERAGES],
-            rows + paper_rows(self.names),
+            rows + published("T3", ("measure", *self.names, *AVERAGES)),
             len(context.held_out("F")),
             [context.seed],
             notes,

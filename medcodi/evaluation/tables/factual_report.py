@@ -9,81 +9,27 @@ import numpy as np
 from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import NO_FINDING
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
-from medcodi.evaluation.tables.factual_image import PAPER_NAMES
 from medcodi.labeler import POSITIVE, UNCERTAIN
 from medcodi.metrics.classification import AVERAGES, f1_scores
 from medcodi.metrics.retrieval import best_constant
 from medcodi.metrics.statistics import Estimate, bootstrap_each, share_of, shuffled_each
 
-FINDINGS = (*PAPER_NAMES[:10], NO_FINDING)
-PAPER = {
-    "MedCoDi-M F>T": (
-        0.62,
-        0.61,
-        0.14,
-        0.70,
-        0.15,
-        0.27,
-        0.52,
-        0.79,
-        0.59,
-        0.34,
-        0.90,
-        0.71,
-        0.46,
-        0.73,
-    ),
-    "MedCoDi-M L>T": (
-        0.62,
-        0.61,
-        0.16,
-        0.70,
-        0.09,
-        0.26,
-        0.51,
-        0.78,
-        0.57,
-        0.32,
-        0.91,
-        0.71,
-        0.45,
-        0.73,
-    ),
-    "MedCoDi-M FL>T": (
-        0.62,
-        0.61,
-        0.17,
-        0.70,
-        0.12,
-        0.27,
-        0.53,
-        0.79,
-        0.58,
-        0.37,
-        0.91,
-        0.73,
-        0.46,
-        0.73,
-    ),
-    "UniXGen FL>T": (
-        0.22,
-        0.16,
-        0.06,
-        0.30,
-        0.01,
-        0.00,
-        0.17,
-        0.33,
-        0.17,
-        0.02,
-        0.75,
-        0.49,
-        0.16,
-        0.45,
-    ),
-}
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Lung Lesion",
+    "Lung Opacity",
+    "Pleural Effusion",
+    "Pneumonia",
+    "Pneumothorax",
+    NO_FINDING,
+)
 CONTRADICTS = "contradicts itself"
 
 
@@ -119,18 +65,7 @@ class FactualReport(EvaluationTable):
         counts = np.nansum(self._truth(studies), axis=0)
         cells = {name: int(count) for name, count in zip(self.names, counts, strict=True)}
         rows.append(Row("positives among the real reports", "real", cells))
-        rows += [
-            Row(
-                name,
-                "paper",
-                {
-                    n: v
-                    for n, v in zip((*FINDINGS, *AVERAGES), values, strict=True)
-                    if n in (*self.names, *AVERAGES)
-                },
-            )
-            for name, values in PAPER.items()
-        ]
+        rows += published("T5", (*self.names, *AVERAGES))
         notes += [
             f"Labeler: vocabulary {context.settings.vocabulary}. Truth: what it reads in the real "
             "report; hedged "

@@ -7,6 +7,7 @@ import numpy as np
 
 from medcodi.evaluation.charts import feature_map, image_grid
 from medcodi.evaluation.context import HELD_OUT, EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import IMAGE_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.diversity import num_scales, pairwise_ms_ssim
@@ -36,21 +37,6 @@ COLUMNS = (
     "MS-SSIM",
     "radiomic distance",
 )
-# In the order of IMAGE_ROUTES.
-PAPER = {
-    ("MedCoDi-M", "Inception v3 (FID)"): (10.67, 12.04, 11.51, 14.00, 13.75, 11.97),
-    ("MedCoDi-M", "XRV DenseNet"): (0.93, 0.48, 0.43, 0.96, 0.48, 0.34),
-    ("MedCoDi-M", "XRV-mimic DenseNet"): (1.68, 0.45, 0.44, 2.78, 0.48, 0.44),
-    ("MedCoDi, no multi-prompt", "Inception v3 (FID)"): (10.56, 34.89, 22.63, 13.90, 43.24, 23.12),
-}
-CHEXGENBENCH = {
-    "backbone": "RadDINO",
-    FRECHET: 54.2,
-    "precision": 0.674,
-    "recall": 0.614,
-    "density": 0.52,
-    "coverage": 0.548,
-}
 
 
 class _View:
@@ -151,7 +137,7 @@ class Fidelity(EvaluationTable):
         return Result(
             self.title,
             COLUMNS,
-            rows + _paper_rows(),
+            rows + published("T2"),
             max(counts),
             [context.seed],
             notes,
@@ -251,11 +237,3 @@ def _beaten(rows: list[Row]) -> list[str]:
         if row.kind == "ours"
         and row.cells[FRECHET].value < floors.get((row.cells["backbone"], row.n), 0.0)
     ]
-
-
-def _paper_rows() -> list[Row]:
-    return [
-        Row(f"{model} {route_name(*route)}", "paper", {"backbone": backbone, FRECHET: value}, 33588)
-        for (model, backbone), values in PAPER.items()
-        for route, value in zip(IMAGE_ROUTES, values, strict=True)
-    ] + [Row("CheXGenBench, best (Sana 0.6 B)", "paper", CHEXGENBENCH)]

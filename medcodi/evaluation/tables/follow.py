@@ -3,6 +3,7 @@ of the phantom."""
 
 from typing import Any
 
+from medcodi.config import unknown_key
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import (
     ROUTES,
@@ -11,7 +12,6 @@ from medcodi.evaluation.follow import (
     parse_route,
     route_figures,
 )
-from medcodi.evaluation.records import options_of
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.statistics import Estimate
 
@@ -32,9 +32,12 @@ class Follow(EvaluationTable):
     id, title = "follow", "Outputs that follow their prompts"
     needs = ("pipeline", "truth", "F", "L", "T", "table")
 
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {"routes": list(ROUTES)}
+
     def run(self, context: EvaluationContext) -> Result:
         rows, studies = [], []
-        for route in options_of(self, context, routes=list(ROUTES))["routes"]:
+        for route in self.options(context)["routes"]:
             prompts, output = parse_route(route)
             studies = context.held_out(("F", "L", "T", "table"))
             made = context.generated(prompts, (output,), studies=studies)[output]
@@ -72,9 +75,14 @@ class Joint(EvaluationTable):
     id, title = "joint", "Outputs that are generated together"
     needs = ("pipeline", "truth", "F", "L", "T", "table")
 
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {"settings": list(SETTINGS)}
+
     def run(self, context: EvaluationContext) -> Result:
         rows, studies = [], context.held_out(("F", "L", "T", "table"))
-        for setting in options_of(self, context, settings=list(SETTINGS))["settings"]:
+        for setting in self.options(context)["settings"]:
+            if setting not in SETTINGS:
+                raise unknown_key(setting, SETTINGS, "evaluation.tables.joint.settings")
             prompts, pairs = SETTINGS[setting]
             outputs = tuple(dict.fromkeys(letter for pair in pairs for letter in pair))
             joint, apart = (

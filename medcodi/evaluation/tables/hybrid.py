@@ -11,7 +11,8 @@ from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.evaluation.charts import roc_curves
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.evaluation.records import fit_settings, generated_records, options_of, real_test
+from medcodi.evaluation.papers import published
+from medcodi.evaluation.records import fit_settings, generated_records, real_test
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import hybrid
 from medcodi.metrics.hybrid import Records
@@ -27,15 +28,6 @@ AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK = (
     "rank quartiles",
     "p (Wilcoxon)",
 )
-PAPER_AUC = {
-    "1:0": (0.83, None),
-    ".75:.25": (0.81, 0.576),
-    ".5:.5": (0.75, 0.149),
-    ".25:.75": (0.74, 0.092),
-    "0:1": (0.74, 0.143),
-    "both": (0.87, 0.346),
-}
-PAPER_RANK = {"real": (92, "38 - 163", None), "synthetic": (96, "43 - 186", 0.041)}
 DEFAULT_OUTCOME = {"column": "last_status", "positive": ["deceased"]}
 
 
@@ -54,16 +46,17 @@ class Hybrid(EvaluationTable):
     )
     version = 2
 
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {
+            "num_records": context.settings.num_studies,
+            "num_test": 2000,
+            "seeds": [0, 1],
+            "outcome": DEFAULT_OUTCOME,
+            "fit": {},
+        }
+
     def run(self, context: EvaluationContext) -> Result:
-        options = options_of(
-            self,
-            context,
-            num_records=context.settings.num_studies,
-            num_test=2000,
-            seeds=[0, 1],
-            outcome=DEFAULT_OUTCOME,
-            fit={},
-        )
+        options = self.options(context)
         schema = context.split("train").schemas[context.name("table")]
         read = reader(options["outcome"], schema)
         held_out = real_test(context, ["F", "table"], options["num_test"])
@@ -98,7 +91,7 @@ class Hybrid(EvaluationTable):
         return Result(
             self.title,
             [AUC, DIFFERENCE, P, RANK, QUARTILES, P_RANK],
-            [*rows, *ranked, *_paper_rows()],
+            [*rows, *ranked, *published("hybrid")],
             len(parts["test"]),
             [context.seed, *options["seeds"]],
             self._notes(options, parts, settings, count),
@@ -282,18 +275,3 @@ def _rank_rows(
     return [*rows, Row("rank, chance", "floor", {RANK: middle}, len(test))], figures | {
         "rank.chance": middle
     }
-
-
-def _paper_rows() -> list[Row]:
-    rows = [
-        Row(f"Kikuchi, outcome, {name}", "paper", {AUC: value, P: p})
-        for name, (value, p) in PAPER_AUC.items()
-    ]
-    return rows + [
-        Row(
-            f"Kikuchi, rank, trained on {name} pairs",
-            "paper",
-            {RANK: rank, QUARTILES: f"{span} of 271", P_RANK: p},
-        )
-        for name, (rank, span, p) in PAPER_RANK.items()
-    ]

@@ -10,11 +10,11 @@ import numpy as np
 
 from medcodi.data.table import TableSchema
 from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.records import (
     SMALL_IMAGE,
     fit_settings,
     generated_records,
-    options_of,
     real_test,
     record_letters,
 )
@@ -70,17 +70,18 @@ class Privacy(EvaluationTable):
     )
     version = 4
 
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {
+            "num_records": context.settings.num_studies,
+            "num_training": 20000,
+            "num_test": 4000,
+            "planted": 0.1,
+            "level": None,
+            "fit": {},
+        }
+
     def run(self, context: EvaluationContext) -> Result:
-        options = options_of(
-            self,
-            context,
-            num_records=context.settings.num_studies,
-            num_training=20000,
-            num_test=4000,
-            planted=0.1,
-            level=None,
-            fit={},
-        )
+        options = self.options(context)
         letters = record_letters(context, ["F"])
         schema = (
             context.split("train").schemas[context.name("table")] if "table" in letters else None
@@ -113,9 +114,7 @@ class Privacy(EvaluationTable):
                 }
         identified, more, checked = _reidentification(context, options, sets, pairs)
         rows += identified + _membership_by_loss(context, sets, letters)
-        rows.append(
-            Row("CheXGenBench, re-identification score, best mean", "paper", {SCORE: 0.551})
-        )
+        rows += published("privacy")
         sizes = [
             len(sets.released[GENERATED]["F"]),
             len(sets.train["F"]),

@@ -12,7 +12,6 @@ import numpy as np
 
 from medcodi.config import fingerprint
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.evaluation.records import options_of
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.statistics import Estimate, auc, spread
 from medcodi.turing.report import read_scores, report
@@ -36,8 +35,11 @@ class Readers(EvaluationTable):
 
     id, title, needs = "T7", "Visual Turing test: ratings by readers", ()
 
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {"study": None}
+
     def reasons(self, context: EvaluationContext) -> list[str]:
-        if super().options(context).get("study"):
+        if super().options(context)["study"]:
             return []
         return [
             "no readers' study is named: `medcodi turing make`, `medcodi serve turing`, then "
@@ -47,7 +49,7 @@ class Readers(EvaluationTable):
     def options(self, context: EvaluationContext) -> dict[str, Any]:
         """Also a hash of the ratings, so that new ones are measured."""
         given = super().options(context)
-        if not given.get("study") or not Path(given["study"]).is_dir():
+        if not given["study"] or not Path(given["study"]).is_dir():
             return given
         scores = {
             task: np.nan_to_num(part).tolist()
@@ -56,8 +58,7 @@ class Readers(EvaluationTable):
         return given | {"ratings": fingerprint(scores)}
 
     def run(self, context: EvaluationContext) -> Result:
-        chosen = options_of(self, context, study=None, ratings=None)
-        folder = Path(chosen["study"])
+        folder = Path(self.options(context)["study"])
         told = report(folder, context.settings.num_resamples, context.seed)
         rows, figures = [], {}
         for task in TASKS:

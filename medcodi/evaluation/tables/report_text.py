@@ -8,6 +8,7 @@ import numpy as np
 
 from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.bleu import ORDERS, bleu_counts, score
@@ -15,14 +16,6 @@ from medcodi.metrics.statistics import Estimate, bootstrap_each
 
 DEFINITIONS = {"sacrebleu": "BLEU-{n}", "coco": "BLEU-{n} (coco)"}
 COLUMNS = [heading.format(n=n) for heading in DEFINITIONS.values() for n in range(1, ORDERS + 1)]
-PAPER = {
-    "MedCoDi-M F>T": (0.41, 0.30, 0.25, 0.20),
-    "MedCoDi-M L>T": (0.42, 0.32, 0.26, 0.21),
-    "MedCoDi-M FL>T": (0.44, 0.34, 0.29, 0.24),
-    "UniXGen FL>T": (0.26, 0.17, 0.12, 0.09),
-    "MedCoDi-M, scans of one study (A2)": (0.60, 0.53, 0.49, 0.47),
-    "one constant sentence on 590 Open-i impressions": (0.233, 0.202, 0.171, 0.133),
-}
 
 
 @register_table
@@ -53,10 +46,7 @@ class ReportText(EvaluationTable):
             )
         studies = context.held_out("T")
         rows += self._baselines(context, studies) + self._within_studies(context, notes)
-        rows += [
-            Row(name, "paper", {f"BLEU-{n + 1}": value for n, value in enumerate(values)})
-            for name, values in PAPER.items()
-        ]
+        rows += published("T4")
         notes += [
             "BLEU-n: sacrebleu's definition (tokenizer 13a, lower case, no smoothing). BLEU-n "
             "(coco): coco-caption's "

@@ -11,7 +11,8 @@ import pandas as pd
 from medcodi.data.table import TableSchema
 from medcodi.evaluation.charts import column_histograms, moments_chart
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.evaluation.records import options_of, real_test
+from medcodi.evaluation.papers import published
+from medcodi.evaluation.records import real_test
 from medcodi.evaluation.routes import patients
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import tabular
@@ -19,10 +20,6 @@ from medcodi.metrics.statistics import bootstrap_each
 from medcodi.metrics.table_quality import sdmetrics_scores, shape_and_trend
 
 COLUMNS = ["shape", "trend", "C2ST score", "C2ST AUC", "efficacy AUC"]
-PAPER = {
-    "TabDiff, mean of 6 tables": (0.987, 0.981, 0.624),
-    "CTGAN, mean of 6 tables": (0.831, 0.809, 0.017),
-}
 SYSTEMS = {"real": "real", "generated": "generated", "other": "other real rows"}
 NUM_ROWS = 400  # a row is cheap to generate, and 100 do not tell relations from noise
 
@@ -49,7 +46,7 @@ class Frames:
 
 
 def frames(table: EvaluationTable, context: EvaluationContext) -> Frames:
-    options = options_of(table, context, num_rows=NUM_ROWS)
+    options = table.options(context)
     schema = context.split("train").schemas[context.name("table")]
     held_out = real_test(context, ["table"], options["num_rows"])
     training = context.training(["table"], len(held_out))
@@ -91,6 +88,9 @@ class Tabular(EvaluationTable):
     )
     version = 2
 
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {"num_rows": NUM_ROWS}
+
     def run(self, context: EvaluationContext) -> Result:
         made = frames(self, context)
         real, schema = made.rows["real"], made.schema
@@ -114,10 +114,7 @@ class Tabular(EvaluationTable):
             rows.append(Row(system, kind, dict(zip(COLUMNS, cells, strict=True))))
             key = "real" if name == "other" else name
             figures |= {f"{key}.{column}": rows[-1].value(column) for column in COLUMNS}
-        rows += [
-            Row(name, "paper", dict(zip(COLUMNS[:3], values, strict=True)))
-            for name, values in PAPER.items()
-        ]
+        rows += published("tabular")
         picture = context.picture("tabular_columns")
         column_histograms(real, made.rows["generated"], schema, picture)
         targets = ", ".join(sorted(useful.scores))
@@ -175,6 +172,9 @@ class Moments(EvaluationTable):
         ("pipeline", "table"),
     )
     version = 2
+
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return {"num_rows": NUM_ROWS}
 
     def run(self, context: EvaluationContext) -> Result:
         made = frames(self, context)

@@ -2,13 +2,14 @@
 tested on real images."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from medcodi.evaluation.bench import AVERAGES, VIEWS, Bench, bench_of, both_classes
+from medcodi.evaluation.bench import AVERAGES, Bench, bench_of, bench_options, both_classes
 from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.papers import published
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import utility
 from medcodi.metrics.utility import LabelledImages, Prediction
@@ -20,51 +21,6 @@ DIFFERENCE, P = "AUROC macro, difference", "p"
 F1_DIFFERENCE, SPREAD = "F1 macro, difference", "sd of seeds"
 SCORES = [*HEADINGS.values(), SPREAD, DIFFERENCE, F1_DIFFERENCE, P]  # findings stand before them
 NUM_BALANCED = 5
-PAPER_T8 = {
-    "F": {
-        "real": (0.75, 0.74, 0.74, 0.30, 0.20, 0.21),
-        "synthetic": (0.74, 0.73, 0.73, 0.34, 0.23, 0.23),
-    },
-    "L": {
-        "real": (0.77, 0.73, 0.73, 0.34, 0.23, 0.24),
-        "synthetic": (0.75, 0.70, 0.69, 0.37, 0.26, 0.27),
-    },
-}
-PACKHAEUSER = {
-    "real": 0.816,
-    "latent diffusion": 0.781,
-    "PGGAN": 0.719,
-}  # mean AUC of ChestX-ray14's 14 findings
-PAPER_FINDINGS = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
-PAPER_T9 = (0.156, 0.135, 0.0299, 0.104, 0.141)
-PAPER_T10 = {
-    "F": {
-        "real": (0.34, 0.42, 0.17, 0.67, 0.64, 0.50, 0.45, 0.45),
-        "real + synthetic": (0.48, 0.48, 0.33, 0.69, 0.72, 0.58, 0.54, 0.54),
-    },
-    "L": {
-        "real": (0.32, 0.41, 0.13, 0.70, 0.63, 0.46, 0.40, 0.41),
-        "real + synthetic": (0.34, 0.43, 0.15, 0.65, 0.63, 0.48, 0.42, 0.43),
-    },
-}
-PAPER_T11 = {
-    "F": (
-        (0.75, 0.74, 0.76, 0.27, 0.18, 0.18),
-        (0.68, 0.75, 0.68, 0.34, 0.24, 0.25),
-        (0.79, 0.76, 0.79, 0.32, 0.22, 0.22),
-        (0.76, 0.77, 0.77, 0.36, 0.24, 0.25),
-        (0.70, 0.75, 0.70, 0.38, 0.26, 0.27),
-        (0.76, 0.75, 0.77, 0.35, 0.24, 0.25),
-    ),
-    "L": (
-        (0.76, 0.76, 0.76, 0.37, 0.26, 0.26),
-        (0.71, 0.77, 0.72, 0.38, 0.27, 0.28),
-        (0.74, 0.74, 0.74, 0.29, 0.19, 0.19),
-        (0.74, 0.78, 0.75, 0.36, 0.23, 0.24),
-        (0.73, 0.76, 0.73, 0.32, 0.20, 0.20),
-        (0.75, 0.74, 0.75, 0.36, 0.21, 0.22),
-    ),
-}
 
 
 Part = tuple[list[Row], dict[str, float], list[str]]
@@ -101,16 +57,9 @@ def anonymisation(bench: Bench) -> Part:
         "studies, paired by test patient."
     )
     notes = [note, *_beaten(rows)]
-    rows += _paper_rows(bench, PAPER_T8, list(HEADINGS.values()))
-    if bench.view == VIEWS["F"]:
-        rows += [
-            Row(
-                f"Packhaeuser (ChestX-ray14), trained on {name}",
-                "paper",
-                {HEADINGS["auroc macro"]: value},
-            )
-            for name, value in PACKHAEUSER.items()
-        ]
+    rows += published(f"T8 {bench.letter}")
+    if bench.letter == "F":
+        rows += published("T8 packhaeuser")
     return rows, figures, notes
 
 
@@ -185,15 +134,8 @@ def imbalance(bench: Bench) -> Part:
         "as many positives as the most frequent one, as far as the pool of as many synthetic "
         "images reaches."
     )
-    rows.append(
-        Row(
-            "MedCoDi-M, T9, positive share",
-            "paper",
-            dict(zip(PAPER_FINDINGS, PAPER_T9, strict=True)),
-        )
-    )
-    columns = [*PAPER_FINDINGS, *(f"F1 {average}" for average in utility.AVERAGES)]
-    return rows + _paper_rows(bench, PAPER_T10, columns, "T10, "), figures, [note]
+    rows += published("T9") + published(f"T10 {bench.letter}")
+    return rows, figures, [note]
 
 
 def scarcity(bench: Bench) -> Part:
@@ -242,11 +184,6 @@ def scarcity(bench: Bench) -> Part:
         )
     prior = utility.class_prior(bench.real.labels, len(bench.test))
     rows.append(Row("class prior (says yes always)", "floor", _headed(bench, prior)))
-    shares = [f"{share:.0%} synthetic" for share in utility.SHARES]
-    paper = {
-        bench_view: dict(zip(shares, values, strict=True))
-        for bench_view, values in PAPER_T11.items()
-    }
     how = (
         "The size of the training set stays, real images become scarce"
         if replace
@@ -261,7 +198,7 @@ def scarcity(bench: Bench) -> Part:
             "Too few real images to train on alone, or no finding with both classes: "
             f"{', '.join(skipped)}."
         )
-    return rows + _paper_rows(bench, paper, list(HEADINGS.values())), figures, notes
+    return rows + published(f"T11 {bench.letter}"), figures, notes
 
 
 def _tried(bench: Bench, train: LabelledImages) -> Prediction | None:
@@ -286,16 +223,6 @@ def _compared(paired: utility.Paired, column: str = DIFFERENCE) -> dict[str, Any
     return {column: paired.difference, P: paired.p}
 
 
-def _paper_rows(
-    bench: Bench, paper: Mapping[str, Mapping], columns: Sequence[str], prefix: str = ""
-) -> list[Row]:
-    letter = next(key for key, view in VIEWS.items() if view == bench.view)
-    return [
-        Row(f"MedCoDi-M, {prefix}{name}", "paper", dict(zip(columns, values, strict=True)))
-        for name, values in paper[letter].items()
-    ]
-
-
 def _result(title: str, bench: Bench, parts: Mapping[str, Part]) -> Result:
     rows = [
         dataclasses.replace(row, system=f"{name}{row.system}")
@@ -308,7 +235,7 @@ def _result(title: str, bench: Bench, parts: Mapping[str, Part]) -> Result:
         f"{n} {int(np.nansum(c))}" for n, c in zip(bench.names, bench.test.labels.T, strict=True)
     )
     about = [
-        f"{bench.settings.network} from scratch on {bench.view} images, mean of "
+        f"{bench.settings.network} from scratch on {bench.context.name(bench.letter)} images, mean of "
         f"{len(bench.options['seeds'])} seeds; a "
         "fifth of each training set stops it early and sets the thresholds of F1. Labels: "
         f"{bench.context.labels.source}.",
@@ -338,6 +265,9 @@ class _Utility(EvaluationTable):
 
     version = 2
     protocol: Callable[[Bench], Part]
+
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return bench_options(context)
 
     def run(self, context: EvaluationContext) -> Result:
         bench = bench_of(self, context, "F")
@@ -385,6 +315,9 @@ class Lateral(EvaluationTable):
     )
     version = 3
     also = ("A4", "A5")  # the appendix counts them A3 to A5
+
+    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
+        return bench_options(context)
 
     def run(self, context: EvaluationContext) -> Result:
         bench = bench_of(self, context, "L")
