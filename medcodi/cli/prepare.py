@@ -346,12 +346,13 @@ def prepare_phantom(
     size: int = 64,
     seed: int = 0,
     num_processes: int = 2,
+    visits: Annotated[int, typer.Option(help="studies of each patient")] = 1,
     overwrite: bool = False,
 ) -> None:
     """The chest phantom: a test body with known truth, not clinical data."""
     from medcodi.sources.phantom import prepare_phantom
 
-    show_counts(
-        f"prepared {output}",
-        prepare_phantom(output, num_studies, size, seed, num_processes, overwrite=overwrite),
+    counts = prepare_phantom(
+        output, num_studies, size, seed, num_processes, overwrite=overwrite, visits=visits
     )
+    show_counts(f"prepared {output}", counts)

@@ -51,9 +51,13 @@ ABSENCE_RATES = Parts(frontal=0.0, lateral=0.08, report=0.05, tabular=0.08)
 
 
 def make_study(
-    seed: int, index: int, size: int = 64, names: Mapping[str, str] | None = None
+    seed: int,
+    index: int,
+    size: int = 64,
+    names: Mapping[str, str] | None = None,
+    visits: int = 1,
 ) -> Study:
-    """Study `index` of the population `seed`.
+    """Study `index` of the population `seed`, in which every patient has `visits` studies.
 
     `size` is the side of both images in pixels. `names` renames the parts of `Parts` to modality
     names; a part that it does not name keeps its own. Images are float32 (size, size) in [0, 1].
@@ -65,11 +69,15 @@ def make_study(
         raise ValueError(
             f"names: unknown part {sorted(unknown)}, the phantom has {', '.join(Parts._fields)}"
         )
-    patient = sample_patient(seed, index)
+    if visits < 1:
+        raise ValueError(f"a patient has one visit or more, got {visits}")
+    who, visit = divmod(index, visits)
+    streams = {p: generator_for(seed, who, p, visit) for p in ("report", "table", "absence")}
+    patient = sample_patient(seed, who, visit)
     frontal, lateral = render(patient, size)
-    report = write_report(patient, generator_for(seed, index, "report"))
-    parts = Parts(frontal, lateral, report, draw_row(patient, generator_for(seed, index, "table")))
-    chances = generator_for(seed, index, "absence").random(len(parts))
+    report, row = write_report(patient, streams["report"]), draw_row(patient, streams["table"])
+    parts = Parts(frontal, lateral, report, row)
+    chances = streams["absence"].random(len(parts))
     values = {
         names.get(part, part): value
         for part, value, chance, rate in zip(
@@ -78,7 +86,7 @@ def make_study(
         if chance >= rate
     }
     truth = truth_of(patient) | {"outcome_probability": outcome_probability(patient)}
-    return Study(f"phantom-{index:06d}", f"phantom-patient-{seed}-{index:06d}", values, truth)
+    return Study(f"phantom-{index:06d}", f"phantom-patient-{seed}-{who:06d}", values, truth)
 
 
 def generate(
@@ -87,15 +95,16 @@ def generate(
     size: int = 64,
     num_processes: int = 1,
     names: Mapping[str, str] | None = None,
+    visits: int = 1,
 ) -> Iterator[Study]:
     """Studies 0 to `num_studies` - 1 in order, the same bits for every `num_processes`."""
-    make = partial(_make_chunk, seed=seed, size=size, names=names)
+    make = partial(_make_chunk, seed=seed, size=size, names=names, visits=visits)
     chunks = [
         range(start, min(start + _CHUNK, num_studies)) for start in range(0, num_studies, _CHUNK)
     ]
     if num_processes <= 1:
         for chunk in chunks:
-            yield from (make_study(seed, index, size, names) for index in chunk)
+            yield from make(chunk)
         return
     # A fork server is free of the caller's threads; a bounded queue keeps memory flat behind a slow
     # consumer.
@@ -112,6 +121,6 @@ def generate(
 
 
 def _make_chunk(
-    indices: range, seed: int, size: int, names: Mapping[str, str] | None
+    indices: range, seed: int, size: int, names: Mapping[str, str] | None, visits: int
 ) -> list[Study]:
-    return [make_study(seed, index, size, names) for index in indices]
+    return [make_study(seed, index, size, names, visits) for index in indices]

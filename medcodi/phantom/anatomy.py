@@ -39,6 +39,9 @@ EDEMA_GRADES = ((0.0, NONE), (0.45, "mild"), (0.7, "moderate"), (math.inf, "seve
 _PURPOSES = {"anatomy": 1, "report": 2, "table": 3, "absence": 4}
 
 
+_LASTING = ("sex", "age", "body_size", "habitus", "depth", "cardiothoracic_ratio")
+
+
 @dataclass(frozen=True)
 class Patient:
     """One phantom patient.
@@ -97,9 +100,11 @@ class Patient:
         return self.effusion_left if side == "left" else self.effusion_right
 
 
-def generator_for(seed: int, index: int, purpose: str) -> np.random.Generator:
-    """The random stream of study `index` for one purpose: anatomy, report, table or absence."""
-    return np.random.default_rng(np.random.SeedSequence([seed, index, _PURPOSES[purpose]]))
+def generator_for(seed: int, index: int, purpose: str, visit: int = 0) -> np.random.Generator:
+    """The random stream of a visit of patient `index` for one purpose: anatomy, report, table or
+    absence."""
+    entropy = [seed, index, _PURPOSES[purpose], *([visit] if visit else [])]
+    return np.random.default_rng(np.random.SeedSequence(entropy))
 
 
 def grade(value: float, grades: tuple[tuple[float, str], ...]) -> str:
@@ -154,10 +159,15 @@ def sigmoid(value: float) -> float:
     return 1.0 / (1.0 + math.exp(-value))
 
 
-def sample_patient(seed: int, index: int) -> Patient:
-    """Patient `index` of the population `seed`; the same on every machine and in every order."""
-    rng = generator_for(seed, index, "anatomy")
+def sample_patient(seed: int, index: int, visit: int = 0) -> Patient:
+    """Patient `index` of the population `seed`; the same on every machine and in every order. A
+    later `visit` (1, 2, ...) keeps the body with its ribs and vessels, and has a position, a
+    breath, findings and devices of its own."""
+    rng = generator_for(seed, index, "anatomy", visit)
     body = _sample_body(rng)
+    if visit:
+        first = sample_patient(seed, index)
+        body |= {name: getattr(first, name) for name in _LASTING}
     fields = body | _sample_findings(rng, body["age"], body["cardiothoracic_ratio"])
     sick = illness(Patient(**fields))
     fields["endotracheal_tube"] = bool(rng.random() < sigmoid(1.5 * sick - 4.1))
@@ -165,7 +175,7 @@ def sample_patient(seed: int, index: int) -> Patient:
     fields["central_line"] = bool(rng.random() < lined)
     pacing = sigmoid(0.07 * (body["age"] - 70) + 8 * (body["cardiothoracic_ratio"] - 0.45) - 2.2)
     fields["pacemaker"] = bool(rng.random() < pacing)
-    fields["texture_seed"] = int(rng.integers(2**31))
+    fields["texture_seed"] = first.texture_seed if visit else int(rng.integers(2**31))
     return Patient(**fields)
 
 

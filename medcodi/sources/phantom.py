@@ -25,9 +25,10 @@ def prepare_phantom(
     num_processes: int = 2,
     names: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    visits: int = 1,
 ) -> dict[str, Any]:
     """Write `num_studies` phantom studies of `size` x `size` pixels to `out_dir`; `names` renames
-    its parts.
+    its parts. Every patient has `visits` studies: the body stays, position and findings change.
 
     Returns the counts of prepared.json.
     """
@@ -35,7 +36,8 @@ def prepare_phantom(
         FieldSpec((names or {}).get(part, part), storage) for part, storage in STORAGE.items()
     ]
     with PreparedWriter(out_dir, fields, SCHEMA, overwrite=overwrite) as writer:
-        writer.notes = {"source": "phantom", "seed": seed, "size": size, "clinical": False}
-        for study in generate(num_studies, seed, size, num_processes, names):
+        about = {"source": "phantom", "seed": seed, "size": size, "clinical": False}
+        writer.notes = about | ({"visits": visits} if visits > 1 else {})
+        for study in generate(num_studies, seed, size, num_processes, names, visits):
             writer.add(study)
     return {"studies": num_studies, "rejects": writer.num_rejects}

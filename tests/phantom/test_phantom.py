@@ -249,3 +249,20 @@ def test_absence_names_and_truth():
     )
     with pytest.raises(ValueError, match="the phantom has frontal, lateral, report, tabular"):
         make_study(0, 0, 8, names={"front": "pa"})
+
+
+def test_visits_keep_the_body_and_change_the_findings():
+    """Visit 0 is the patient without visits, to the bit."""
+    alone, first = make_study(3, 5, 32), make_study(3, 15, 32, visits=3)
+    assert np.array_equal(alone.values["frontal"], first.values["frontal"])
+    studies = list(generate(24, seed=3, size=32, visits=3))
+    assert len({study.patient_id for study in studies}) == 8
+    assert [study.patient_id for study in studies[:3]] == [studies[0].patient_id] * 3
+    for name in ("sex", "age", "body_size", "texture_seed", "ctr"):
+        assert len({study.truth[name] for study in studies[:3]}) == 1
+    assert len({study.truth["offset_x"] for study in studies[:3]}) == 3
+    edema = [study.truth["edema"] for study in studies]
+    changed = sum(edema[i] != edema[i + 1] for i in range(0, 24, 3))
+    assert changed > 0
+    with pytest.raises(ValueError, match="one visit or more, got 0"):
+        make_study(3, 5, 32, visits=0)
