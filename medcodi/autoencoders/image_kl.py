@@ -1,6 +1,8 @@
 """Image autoencoder: diffusers' AutoencoderKL (Rombach et al. 2022) on one-channel radiographs.
 
-Legend: B batch, S image side, C latent channels, f down-sampling factor.
+With `patch` p > 1 the network sees p x p pixels as p^2 channels (space to depth), so that it spends
+nothing on full-size feature maps.
+Legend: B batch, S image side, C latent channels, f down-sampling factor, p side of a patch.
 """
 
 import torch
@@ -16,7 +18,7 @@ def image_gradients(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class ImageKL(Autoencoder):
-    """(B, 1, S, S) in [-1, 1] <-> latents (B, C, S/f, S/f), f = 2^(levels - 1).
+    """(B, 1, S, S) in [-1, 1] <-> latents (B, C, S/f, S/f), f = p 2^(levels - 1).
 
     Loss: L1 + edge_weight * L1 of image gradients (keeps ribs and lung edges sharp without a
     downloaded perceptual network) + kl_weight * KL to N(0, I).
@@ -33,19 +35,21 @@ class ImageKL(Autoencoder):
         kl_weight: float,
         edge_weight: float,
         in_channels: int = 1,
+        patch: int = 1,
     ) -> None:
         levels = len(block_out_channels)
-        factor = 2 ** (levels - 1)
+        factor = patch * 2 ** (levels - 1)
         if image_size % factor:
             raise ValueError(
                 f"image size {image_size} is not divisible by the autoencoder's factor {factor}"
             )
         super().__init__((latent_channels, image_size // factor, image_size // factor))
         self.kl_weight, self.edge_weight, self.in_channels = kl_weight, edge_weight, in_channels
+        self.patch = patch
         self.vae = AutoencoderKL(
-            in_channels=in_channels,
-            out_channels=in_channels,
-            sample_size=image_size,
+            in_channels=in_channels * patch**2,
+            out_channels=in_channels * patch**2,
+            sample_size=image_size // patch,
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
             block_out_channels=tuple(block_out_channels),
@@ -56,11 +60,13 @@ class ImageKL(Autoencoder):
         )
 
     def posterior(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        posterior = self.vae.encode(values.expand(-1, self.in_channels, -1, -1)).latent_dist
+        channels = values.expand(-1, self.in_channels, -1, -1)
+        posterior = self.vae.encode(F.pixel_unshuffle(channels, self.patch)).latent_dist
         return posterior.mean, posterior.logvar  # (B, C, S/f, S/f) each
 
     def decode_posterior(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.vae.decode(latents).sample.mean(dim=1, keepdim=True)  # (B, 1, S, S)
+        decoded = F.pixel_shuffle(self.vae.decode(latents).sample, self.patch)
+        return decoded.mean(dim=1, keepdim=True)  # (B, 1, S, S)
 
     def losses(
         self, values: torch.Tensor, progress: float, generator: torch.Generator | None = None

@@ -54,6 +54,7 @@ class ImageAutoencoderArgs:
     kl_weight: float = 1e-4
     edge_weight: float = 1.0
     in_channels: int = 1
+    patch: int = 1  # above 1 the network sees patch x patch pixels as channels: space to depth
 
 
 @dataclass

@@ -9,6 +9,23 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """softmax(Q K^T / sqrt(d)) V of (B, H, L, d), (B, H, K, d) twice; `mask` (..., K) bool, True =
+    may be attended to.
+
+    torch's fused kernel, but for training in bf16 on a CPU, where its backward pass takes three to
+    five times as long as these three operations.
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return scores.softmax(dim=-1) @ value
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
 class Attention(nn.Module):
     """Multi-head attention of `hidden` (B, L, D) to `context` (B, K, D_context) or to itself.
 
@@ -54,7 +71,7 @@ class Attention(nn.Module):
             key, value = torch.cat([zero, key], dim=2), torch.cat([zero, value], dim=2)
             mask = F.pad(mask, (1, 0), value=True) if mask is not None else None
         bias = mask[:, None, None, :] if mask is not None else None  # (B, 1, 1, K)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        out = attend(query, key, value, bias)
         return self.to_out(out.transpose(1, 2).flatten(2))  # (B, L, D)
 
 
