@@ -19,6 +19,7 @@ import numpy as np
 
 from medcodi.labeler import Labeler
 from medcodi.labeler.gold import is_test, openi_archive, read_gold, score
+from medcodi.report.markdown import markdown_table
 
 GOLD = Path(__file__).resolve().parents[2] / "shared" / "data" / "openi_gold" / "labels.csv"
 TARGETS = {
@@ -70,21 +71,18 @@ def row(name: str, figure: dict[str, Any]) -> list[str]:
 
 
 def markdown(figures: dict[str, Any]) -> str:
-    head = (
-        "| class | positives | F1 [95 %] | constant | any mention | invented | missed: "
-        "unmentioned | denied | hedged |"
-    )
+    head = ["class", "positives", "F1 [95 %]", "constant", "any mention", "invented"]
+    head += ["missed: unmentioned", "denied", "hedged"]
     lines = [
         f"Report labeler, vocabulary chestxray14, Open-i gold, seed {figures['seed']}. Not for "
         "clinical use.",
         "",
     ]
     for part, scores in figures["parts"].items():
-        lines += [f"**{part}**, {scores['reports']} reports", "", head, "| --- " * 9 + "|"]
         rows = [row(name, scores[name]) for name in OVERALL] + [
             row(*item) for item in scores["classes"].items()
         ]
-        lines += ["| " + " | ".join(cells) + " |" for cells in rows] + [""]
+        lines += [f"**{part}**, {scores['reports']} reports", "", markdown_table(head, rows), ""]
     rate = figures["reports_per_second"]
     lines.append(
         f"Reports per second on one core: {rate['first_pass']:.0f} by the clock, "

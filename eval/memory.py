@@ -24,6 +24,7 @@ import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.bench.memory import joint_sampling, stand_in_assets, training_step
 from medcodi.config import for_modality, load_recipe
 from medcodi.modalities.family import ModelFamily
+from medcodi.report.markdown import markdown_table
 
 OPTIONS = {
     "fp32": {"mixed_precision": "no", "gradient_checkpointing": False},
@@ -66,30 +67,42 @@ def markdown(told: dict[str, Any]) -> str:
         "",
         "Training, stage 2, GiB on one process:",
         "",
-        "| output | million parameters | rows | options | weights, gradients, moments, average | "
-        "kept for backward | peak "
-        "| DDP adds |",
-        "| --- " * 8 + "|",
-    ]
-    for row in told["training"]:
-        lines += [
-            f"| {row['output']} | {row['parameters_million']:.0f} | {row['rows']} | "
-            f"{row['options']} | {row['state']:.1f} | "
-            f"{row['activations']:.2f} | {row['peak']:.1f} | {row['buckets']:.1f} |"
-        ]
-    lines += [
+        markdown_table(TRAINING, [training_cells(row) for row in told["training"]]),
         "",
         "Joint sampling in bf16, one guided step, GiB (encoders and autoencoders left out):",
         "",
-        "| outputs | rows | weights | peak |",
-        "| --- " * 4 + "|",
+        markdown_table(
+            ["outputs", "rows", "weights", "peak"],
+            [
+                (
+                    ", ".join(row["outputs"]),
+                    row["rows"],
+                    f"{row['weights']:.2f}",
+                    f"{row['peak']:.2f}",
+                )
+                for row in told["sampling"]
+            ],
+        ),
     ]
-    for row in told["sampling"]:
-        lines.append(
-            f"| {', '.join(row['outputs'])} | {row['rows']} | {row['weights']:.2f} | "
-            f"{row['peak']:.2f} |"
-        )
     return "\n".join(lines) + "\n"
+
+
+TRAINING = (
+    "output",
+    "million parameters",
+    "rows",
+    "options",
+    "weights, gradients, moments, average",
+    "kept for backward",
+    "peak",
+    "DDP adds",
+)
+
+
+def training_cells(row: dict[str, Any]) -> list[str]:
+    numbers = {"parameters_million": 0, "state": 1, "activations": 2, "peak": 1, "buckets": 1}
+    million, *gib = (f"{row[key]:.{digits}f}" for key, digits in numbers.items())
+    return [row["output"], million, row["rows"], row["options"], *gib]
 
 
 def main() -> None:

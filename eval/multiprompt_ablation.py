@@ -22,6 +22,7 @@ from medcodi.config import Recipe, load_recipe
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.table import choose_tables
 from medcodi.export import assemble
+from medcodi.report.markdown import markdown_table
 from medcodi.training.side_by_side import train_side_by_side
 
 SHARED = ("autoencoder", "stage1", "cache", "assets.json")
@@ -93,11 +94,8 @@ def main() -> None:
 
 def report(document: dict, folder: Path) -> None:
     table = Table(title="multi-prompt against single-prompt training, same length, coupling off")
-    lines = [
-        "| route | metric | n | single-prompt | multi-prompt |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for column in ("route", "metric", "n", "single-prompt", "multi-prompt"):
+    head, rows = ("route", "metric", "n", "single-prompt", "multi-prompt"), []
+    for column in head:
         table.add_column(column)
     for row in document["rows"]:
         cells = [row["route"], row["metric"], str(row["n"])]
@@ -105,11 +103,11 @@ def report(document: dict, folder: Path) -> None:
             value, low, high = (row[variant][key] for key in ("value", "low", "high"))
             cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
         table.add_row(*cells)
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     Console().print(table)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "multiprompt_ablation.json").write_text(json.dumps(document, indent=1))
-    (folder / "multiprompt_ablation.md").write_text("\n".join(lines) + "\n")
+    (folder / "multiprompt_ablation.md").write_text(markdown_table(head, rows) + "\n")
     print(json.dumps(document))
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from prepare_speed import dataset
 from pydicom.uid import generate_uid
 
+from medcodi.report.markdown import markdown_table
 from medcodi.sources import get_source
 
 SIDE, BITS, FILES_A_FOLDER = 64, 12, 500
@@ -144,15 +145,13 @@ def main() -> None:
             )
         return
     rows = []
-    print(
-        "| files | MiB before | MiB at most | MiB at most, a worker | seconds |\n| --- | --- | --- "
-        "| --- | --- |"
-    )
     for num_files in arguments.num_files:
         with ProcessPoolExecutor(1, context) as pool:
             row = pool.submit(measure, num_files, arguments.num_workers).result()
         rows.append(row)
-        print("| " + " | ".join(f"{value:.0f}" for value in row.values()) + " |", flush=True)
+        print(json.dumps(row), flush=True)
+    head = ["files", "MiB before", "MiB at most", "MiB at most, a worker", "seconds"]
+    print(markdown_table(head, [[f"{value:.0f}" for value in row.values()] for row in rows]))
     print(json.dumps(rows))
 
 

@@ -34,6 +34,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from medcodi.report.markdown import markdown_table
 from medcodi.sources import get_source
 from medcodi.sources.archive.options import DicomOptions
 from medcodi.sources.archive.work import Job, read_one
@@ -174,7 +175,7 @@ def measure(
     return rounds
 
 
-def row(label: str, rounds: Rounds) -> str:
+def row(label: str, rounds: Rounds) -> list[str]:
     """Medians of the ways, and of medcodi's ratios to the others in the same round, with the lowest
     and the highest."""
     cells = [f"{statistics.median(one[way] for one in rounds):.2f}" for way in WAYS]
@@ -182,7 +183,7 @@ def row(label: str, rounds: Rounds) -> str:
         ratios = [one[MEDCODI] / one[other] for one in rounds]
         spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
         cells.append(f"{statistics.median(ratios):.2f}{spread}")
-    return f"| {label} | {' | '.join(cells)} |"
+    return [label, *cells]
 
 
 def main() -> None:
@@ -208,10 +209,7 @@ def main() -> None:
         "images_per_second": {},
         "cpu_seconds_per_image": {},
     }
-    lines = [
-        f"| files | {' | '.join(WAYS)} | over {READ} | over {RESIZE} |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     num_workers = arguments.num_workers
     with (
         tempfile.TemporaryDirectory(dir=arguments.folder) as folder,
@@ -237,18 +235,19 @@ def main() -> None:
                 rounds,
                 seconds,
             )
-            lines.append(row(f"{name}: images a second, {num_workers} processes", rounds))
-            lines.append(
+            rows.append(row(f"{name}: images a second, {num_workers} processes", rounds))
+            rows.append(
                 row(
                     f"{name}: images a processor second, 1 process",
                     [{way: 1 / seconds[way] for way in WAYS}],
                 )
             )
             shutil.rmtree(source)
+    shown = markdown_table(["files", *WAYS, f"over {READ}", f"over {RESIZE}"], rows)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "prepare_speed.json").write_text(json.dumps(figures, indent=1))
-    (arguments.output / "prepare_speed.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    (arguments.output / "prepare_speed.md").write_text(shown + "\n")
+    print(shown)
     print(json.dumps(figures))
 
 

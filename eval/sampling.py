@@ -32,6 +32,7 @@ from medcodi.metrics.coherence import cosine
 from medcodi.metrics.fidelity import kernel_distance
 from medcodi.metrics.statistics import Estimate, auc, bootstrap, paired_difference
 from medcodi.pipeline.solvers import build_solver
+from medcodi.report.markdown import markdown_table
 
 logger = logging.getLogger("sampling")
 MIDDLE = (0.1, 0.9)
@@ -179,11 +180,11 @@ def markdown(told: dict[str, Any]) -> str:
         "network; AUC by the same "
         "network; cosines by the suite's independent encoder. Differences are paired by study.",
         "",
-        "| row | s a study | faster | kernel distance F | AUC | minus reference | cosine F-L | "
-        "minus reference | cosine F-T "
-        "| minus reference |",
-        "| --- " * 10 + "|",
     ]
+    head = ["row", "s a study", "faster", "kernel distance F"]
+    for name in ("AUC", "cosine F-L", "cosine F-T"):
+        head += [name, "minus reference"]
+    rows = []
     for row in told["table"]:
         cells = [
             row["row"],
@@ -193,8 +194,8 @@ def markdown(told: dict[str, Any]) -> str:
         ]
         for name in FIGURES.values():
             cells += [shown(row[name]), shown(row.get(f"{name} minus reference"))]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return "\n".join([*lines, markdown_table(head, rows)]) + "\n"
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ from medcodi.data.storage import STORAGES
 from medcodi.modalities.family import ModelFamily, seeded
 from medcodi.nn.weights import save_module, without_values
 from medcodi.pipeline import MedCoDiPipeline
+from medcodi.report.markdown import markdown_table
 from medcodi.sources.phantom import prepare_phantom
 from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
@@ -206,21 +207,21 @@ def markdown(told: dict[str, Any]) -> str:
     lines = [f"# Speed of {told['recipe']} on {told['device']}", "", told["note"], ""]
     for title, table in told["tables"].items():
         shown = [key for key in COLUMNS if any(key in row for row in table)]
-        lines += [f"## {title}", "", "| row | " + " | ".join(COLUMNS[key] for key in shown) + " |"]
-        lines.append("| --- " * (len(shown) + 1) + "|")
-        for row in table:
-            cells = [
+        rows = [
+            [row["row"]]
+            + [
                 number(row[key] / 1e9 if key == "flops" else row[key]) if key in row else "-"
                 for key in shown
             ]
-            lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
-        lines.append("")
-    lines += ["## Ratios to the reference", "", "| what | ratio | target |", "| --- | --- | --- |"]
-    lines += [
-        f"| {key} | {number(one['ratio'])} | {one['target']:g} |"
-        for key, one in told["ratios"].items()
+            for row in table
+        ]
+        head = ["row", *(COLUMNS[key] for key in shown)]
+        lines += [f"## {title}", "", markdown_table(head, rows), ""]
+    ratios = [
+        (key, number(one["ratio"]), f"{one['target']:g}") for key, one in told["ratios"].items()
     ]
-    return "\n".join(lines) + "\n"
+    table = markdown_table(["what", "ratio", "target"], ratios)
+    return "\n".join([*lines, "## Ratios to the reference", "", table]) + "\n"
 
 
 def number(value: float) -> str:

@@ -3,29 +3,22 @@
 Legend: N studies of a split.
 """
 
-import base64
-import html
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from PIL import Image
 
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.storage import STORAGES
 from medcodi.data.study import SPLITS, Study
+from medcodi.files import jsonable
+from medcodi.report.html import png_url, render
 
 PICTURE, TEXT, TABLE, _ = STORAGES
 SHOWN_SIDE = 192  # pixels of a sample image on the page
 VIEW = "view "  # counts of a source that say where the views came from, or that there is none
-STYLE = (
-    "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
-td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.4em}img{background:#000}\
-section{border-top:1px solid #ccc}pre{white-space:pre-wrap}"
-)
 
 Rows = list[list[str]]  # the first one is the head
 
@@ -136,45 +129,19 @@ def write_page(folder: str | Path, path: str | Path, num_samples: int = 8) -> Pa
     training split (of the next one, where it has none)."""
     samples = [(split, PreparedDataset.load(folder, split)) for split in SPLITS]
     split, sample = next((pair for pair in samples if len(pair[1])), samples[0])
-    tables = "".join(_table(title, rows) for title, rows in describe(folder).items())
-    shown = "".join(_study(study) for study in sample.batch(range(min(num_samples, len(sample)))))
-    title = html.escape(str(folder))
-    page = (
-        "<!doctype html><meta "
-        f"charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{tables}"
+    studies = [_study(study) for study in sample.batch(range(min(num_samples, len(sample))))]
+    page = render(
+        "prepared.html", title=str(folder), tables=describe(folder), split=split, studies=studies
     )
-    Path(path).write_text(f"{page}<h2>{split}: first studies</h2>{shown}", encoding="utf-8")
+    Path(path).write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def _table(title: str, rows: Rows) -> str:
-    head, *body = [[html.escape(cell) for cell in row] for row in rows]
-    lines = "".join("<tr><td>" + "<td>".join(row) for row in body)
-    return f"<h2>{html.escape(title)}</h2><table><tr><th>{'<th>'.join(head)}{lines}</table>"
-
-
-def _study(study: Study) -> str:
-    parts = []
+def _study(study: Study) -> dict[str, Any]:
+    pictures, texts = {}, {}
     for name, value in study.values.items():
         if isinstance(value, np.ndarray) and value.ndim == 2:
-            parts.append(
-                "<figure><img "
-                f"src='{_picture(value)}'><figcaption>{html.escape(name)}</figcaption></figure>"
-            )
+            pictures[name] = png_url(value, SHOWN_SIDE)
         else:
-            text = value if isinstance(value, str) else json.dumps(_plain(value), indent=1)
-            parts.append(f"<pre><b>{html.escape(name)}</b>\n{html.escape(text)}</pre>")
-    return f"<section><p>{html.escape(study.study_id)}</p>{''.join(parts)}</section>"
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _picture(image: np.ndarray) -> str:
-    """data: URL of an 8-bit PNG."""
-    picture = Image.fromarray(np.round(image * 255).astype(np.uint8))
-    picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+            texts[name] = value if isinstance(value, str) else json.dumps(jsonable(value), indent=1)
+    return {"id": study.study_id, "pictures": pictures, "texts": texts}

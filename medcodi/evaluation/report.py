@@ -1,20 +1,19 @@
 """report.html (self-contained), report.md and report.json of an evaluation: tables with floors and
 the paper's rows."""
 
-import base64
 import dataclasses
-import html
-import importlib.resources
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import medcodi
+from medcodi.data.prepared import PreparedDataset
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.files import jsonable
+from medcodi.report.html import data_url, render
+from medcodi.report.markdown import markdown_table
 
 KIND_NAMES = {
     "ours": "generated",
@@ -33,7 +32,7 @@ def write_report(context: EvaluationContext, tables: dict[str, dict[str, Any]]) 
             "name": context.recipe.name,
             "medcodi": medcodi.__version__,
             "data": context.recipe.data.prepared,
-            "data_source": context.recipe.data.source,
+            "data_source": _source(context),
             "model_hash": context.model_hash if has_model else None,
             "settings": dataclasses.asdict(context.settings),
             "seconds": round(sum(t["seconds"] for t in tables.values()), 1),
@@ -45,6 +44,12 @@ def write_report(context: EvaluationContext, tables: dict[str, dict[str, Any]]) 
     (context.output / "report.md").write_text(markdown(document), encoding="utf-8")
     (context.output / "report.html").write_text(page(document), encoding="utf-8")
     return document
+
+
+def _source(context: EvaluationContext) -> str:
+    """The source that wrote the prepared folder, as its index says."""
+    source = PreparedDataset.load(context.recipe.data.prepared, "test").index["notes"].get("source")
+    return source if isinstance(source, str) else "folder"
 
 
 def cell_text(value: Any) -> str:
@@ -111,106 +116,65 @@ def _evidence(table: dict[str, Any]) -> str:
 
 
 def markdown(document: dict[str, Any]) -> str:
-    lines = [
-        f"# Evaluation of {document['name']}",
-        "",
-        "; ".join(f"{k}: {v}" for k, v in _facts(document).items()),
-        "",
-    ]
+    facts = "; ".join(f"{k}: {v}" for k, v in _facts(document).items())
+    parts = [f"# Evaluation of {document['name']}", facts]
     for key, table in document["tables"].items():
-        lines += [f"## {_heading(key, table)}", ""]
+        parts.append(f"## {_heading(key, table)}")
         if table["status"] != "done":
-            lines += [f"{table['status']}: {table['message']}", ""]
+            parts.append(f"{table['status']}: {table['message']}")
             continue
         result = table["result"]
-        lines += [
-            _evidence(table),
-            "",
-            "| system | what | N | " + " | ".join(result["columns"]) + " |",
-            "| --- " * (len(result["columns"]) + 3) + "|",
+        head = ["system", "what", "N", *result["columns"]]
+        rows = [
+            [row["system"], KIND_NAMES[row["kind"]], _size(row), *row_cells(row, result["columns"])]
+            for row in result["rows"]
         ]
-        for row in result["rows"]:
-            cells = [
-                row["system"],
-                KIND_NAMES[row["kind"]],
-                _size(row),
-                *row_cells(row, result["columns"]),
-            ]
-            lines.append(
-                "| "
-                + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-                + " |"
-            )
-        lines += ["", *(f"- {note}" for note in result["notes"]), ""]
-    return "\n".join(lines)
+        parts += [_evidence(table), markdown_table(head, rows)]
+        parts += ["\n".join(f"- {note}" for note in result["notes"])] if result["notes"] else []
+    return "\n\n".join(parts) + "\n"
 
 
 def page(document: dict[str, Any]) -> str:
-    template = Template(
-        importlib.resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return render(
+        "evaluation.html",
+        title=f"medcodi evaluation: {document['name']}",
+        facts=_facts(document),
+        tables=[_shown(key, table) for key, table in document["tables"].items()],
     )
-    facts = "".join(
-        f"<div><b>{html.escape(v)}</b><span>{html.escape(k)}</span></div>"
-        for k, v in _facts(document).items()
-    )
-    links = "".join(
-        f'<a href="#{html.escape(key)}">{html.escape(key)}</a>' for key in document["tables"]
-    )
-    sections = "".join(_section(key, table) for key, table in document["tables"].items())
-    title = f"medcodi evaluation: {html.escape(document['name'])}"
-    return template.substitute(title=title, facts=facts, links=links, sections=sections)
 
 
-def _section(key: str, table: dict[str, Any]) -> str:
-    head = (
-        '<section class="card" '
-        f'id="{html.escape(key)}"><h2>{html.escape(_heading(key, table))}</h2>'
-    )
+def _shown(key: str, table: dict[str, Any]) -> dict[str, Any]:
+    """A table as the template shows it."""
+    shown = {"id": key, "heading": _heading(key, table)}
     if table["status"] != "done":
-        return (
-            f'{head}<p class="problem">{table["status"]}: '
-            f"{html.escape(table['message'])}</p></section>"
-        )
+        return {**shown, "problem": f"{table['status']}: {table['message']}"}
     result = table["result"]
-    columns = "".join(f'<th class="n">{html.escape(name)}</th>' for name in result["columns"])
-    rows = "".join(
-        f'<tr class="{row["kind"]}"><td>{html.escape(row["system"])}</td><td '
-        f'class="kind">{KIND_NAMES[row["kind"]]}</td>'
-        + f'<td class="n">{_size(row)}</td>'
-        + "".join(
-            f'<td class="n">{_html_cell(cell)}</td>' for cell in row_cells(row, result["columns"])
-        )
-        + "</tr>"
+    rows = [
+        {
+            "kind": row["kind"],
+            "kind_name": KIND_NAMES[row["kind"]],
+            "system": row["system"],
+            "n": _size(row),
+            "cells": [_value_and_interval(cell) for cell in row_cells(row, result["columns"])],
+        }
         for row in result["rows"]
-    )
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in result["notes"])
-    figures = "".join(_picture(caption, Path(path)) for caption, path in result["pictures"].items())
-    return (
-        f"{head}<p>{html.escape(_evidence(table))}</p><div "
-        'class="wide"><table><thead><tr><th>system</th><th></th>'
-        f'<th class="n">N</th>{columns}</tr></thead><tbody>{rows}</tbody></table></div><ul>{notes}</ul>{figures}</section>'
-    )
+    ]
+    pictures = {caption: Path(path) for caption, path in result["pictures"].items()}
+    return {
+        **shown,
+        "problem": None,
+        "evidence": _evidence(table),
+        "columns": result["columns"],
+        "rows": rows,
+        "notes": result["notes"],
+        "pictures": {
+            caption: data_url(path.read_bytes()) if path.is_file() else None
+            for caption, path in pictures.items()
+        },
+    }
 
 
-def _html_cell(text: str) -> str:
-    """The interval of an estimate stands below its value."""
+def _value_and_interval(text: str) -> tuple[str, str]:
+    """ "0.5 [0.4, 0.6]" -> "0.5", "[0.4, 0.6]": the interval stands below its value."""
     value, bracket, interval = text.partition(" [")
-    is_estimate = bracket and interval.endswith("]")
-    return (
-        f"{html.escape(value)}<small>[{html.escape(interval)}</small>"
-        if is_estimate
-        else html.escape(text)
-    )
-
-
-def _picture(caption: str, path: Path) -> str:
-    if not path.is_file():
-        return (
-            f'<p class="problem">{html.escape(caption)}: the picture is gone, run the table '
-            "again</p>"
-        )
-    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    caption = html.escape(caption)
-    return (
-        f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
-    )
+    return (value, f"[{interval}") if bracket and interval.endswith("]") else (text, "")

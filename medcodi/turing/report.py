@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medcodi.files import jsonable
+from medcodi.report.markdown import markdown_table
 from medcodi.metrics.statistics import auc, bootstrap
 from medcodi.turing.server import RATINGS
 from medcodi.turing.store import Rating, RatingStore
@@ -204,7 +205,6 @@ def _cell(estimate: dict[str, Any], digits: int, sd: float | None = None) -> str
 
 def markdown(figures: dict[str, Any]) -> str:
     head, *rows = table(figures)
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     readers = [
         f"- {r['reader']}: {r['rated']} of {r['items']} items"
         + (
@@ -215,7 +215,18 @@ def markdown(figures: dict[str, Any]) -> str:
         for r in figures["readers"]
     ]
     return "\n".join(
-        ["# Visual Turing test", "", *lines, "", NOTE, "", "Readers:", "", *readers, ""]
+        [
+            "# Visual Turing test",
+            "",
+            markdown_table(head, rows),
+            "",
+            NOTE,
+            "",
+            "Readers:",
+            "",
+            *readers,
+            "",
+        ]
     )
 
 
