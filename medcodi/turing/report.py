@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from medcodi.files import jsonable
-from medcodi.report.markdown import markdown_table
 from medcodi.metrics.statistics import auc, bootstrap
+from medcodi.report.markdown import markdown_table
 from medcodi.turing.server import RATINGS
 from medcodi.turing.store import Rating, RatingStore
 from medcodi.turing.study import TRUTH
