@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from medcodi.config import Recipe
+from medcodi.diffusion.joint import JointModel
 from medcodi.files import staged
 from medcodi.nn.weights import WEIGHTS, load_module
 from medcodi.pipeline import MedCoDiPipeline
@@ -23,17 +24,11 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
         "environment": {},
     }
     if coupled and (run.folder / "stage3" / "export" / WEIGHTS).is_file():
-        joint = nn.ModuleDict(
-            {
-                "diffusions": nn.ModuleDict(
-                    {n: family.build_diffusion(n, coupled=True) for n in family.names}
-                ),
-                "environments": family.build_environments(),
-            }
-        )
+        diffusions = {n: family.build_diffusion(n, coupled=True) for n in family.names}
+        joint = JointModel(diffusions, family.build_environments(), family.objective)
         frozen(load_module(joint, run.export("stage3")))
-        components["diffusion"] = dict(joint["diffusions"].items())
-        components["environment"] = dict(joint["environments"].items())
+        components["diffusion"] = dict(joint.diffusions.items())
+        components["environment"] = dict(joint.environments.items())
     else:
         components["diffusion"] = {name: frozen(run.diffusion(name)) for name in family.names}
     schedulers = {name: family.objective.scheduler() for name in family.names}

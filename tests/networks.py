@@ -15,9 +15,10 @@ from medcodi.config import DiffusionConfig, Recipe
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.joint import JointState
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
-from medcodi.diffusion.objective import Objective
+from medcodi.diffusion.objective import Objective, build_objective
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities import ModelFamily
 from medcodi.phantom.table import SCHEMA
@@ -59,7 +60,7 @@ def tiny_family(**diffusion) -> ModelFamily:
 
 
 def objective(prediction_type: str = "flow", **changes) -> Objective:
-    return Objective(DiffusionConfig(prediction_type=prediction_type, **changes))
+    return build_objective(DiffusionConfig(prediction_type=prediction_type, **changes))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -117,7 +118,7 @@ def diffusion(
 ) -> LatentDiffusion:
     """LDM of `kind`; `coupled` adds cross-modal attention, still with its zero output projection."""
     model = LatentDiffusion(
-        fusion(fused, seed=seed), denoiser(kind, seed), Objective(DiffusionConfig())
+        fusion(fused, seed=seed), denoiser(kind, seed), build_objective(DiffusionConfig())
     )
     if coupled:
         model.denoiser.add_coupling(ENVIRONMENT)
@@ -129,6 +130,13 @@ def environments(seed: int = 0) -> nn.ModuleDict:
     return nn.ModuleDict(
         {name: EnvironmentEncoder(shape, ENVIRONMENT) for name, shape in SHAPES.items()}
     ).eval()
+
+
+def state(latents: torch.Tensor, level: float = 0.5, timestep: float = 500.0) -> JointState:
+    """A member that every row generates."""
+    here = torch.ones(len(latents), dtype=torch.bool)
+    full = lambda x: torch.full((len(latents),), x)
+    return JointState(latents, full(timestep), full(level), here, ~here)
 
 
 def cached_batch(

@@ -17,7 +17,8 @@ from torch import nn
 
 from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
 from medcodi.config import STAGES
-from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes
+from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.ldm import Partners
 from medcodi.encoders.contrastive import infonce
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import load_module, save_module
@@ -40,22 +41,16 @@ def test_01_joint_generation_is_joint(family):
         environments = family.build_environments()
         models = {name: wake(family.build_diffusion(name, coupled=True)) for name in family.names}
     latents = {n: x.requires_grad_(True) for n, x in cached_batch(family, 1).latents.items()}
-    states = {
-        n: JointState(x, torch.full((1,), 0.5), torch.ones(1, dtype=torch.bool))
-        for n, x in latents.items()
-    }
-    codes = environment_codes(environments, states)
-    for name, model in models.items():
-        keep = torch.zeros(1, len(model.fusion.names), dtype=torch.bool)
-        others = [latents[n] for n in family.names if n != name]
-        for coupling in (coupling_for(name, codes, states), (None, None)):
-            out = model(latents[name], torch.tensor([500.0]), model.condition({}, keep), *coupling)
+    for coupled in (environments, None):
+        joint = JointModel(models, coupled, family.objective)
+        states = {n: joint.noisy_state(x, torch.tensor([500.0])) for n, x in latents.items()}
+        out = joint(states, joint.contexts(Prompts(), 1, torch.device("cpu")))
+        for name in models:
+            others = [latents[n] for n in family.names if n != name]
             gradients = torch.autograd.grad(
-                out.square().sum(), others, retain_graph=True, allow_unused=True
+                out[name].square().sum(), others, retain_graph=True, allow_unused=True
             )
-            assert all(
-                g is None if coupling[0] is None else g.abs().sum() > 1e-6 for g in gradients
-            )
+            assert all(g is None if coupled is None else g.abs().sum() > 1e-6 for g in gradients)
 
 
 def test_06_skip_connections_are_not_aliased(family):
@@ -72,9 +67,8 @@ def test_06_skip_connections_are_not_aliased(family):
     arguments = (
         latents,
         torch.full((2,), 300.0),
-        model.condition({}, torch.zeros(2, 3, dtype=torch.bool)),
-        codes,
-        torch.ones(2, 5, dtype=torch.bool),
+        model.context({}, torch.zeros(2, 3, dtype=torch.bool)),
+        Partners(codes, torch.ones(2, 5, dtype=torch.bool), torch.zeros(2, 5, dtype=torch.bool)),
     )
     with torch.no_grad():
         first = model(*arguments)

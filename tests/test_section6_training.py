@@ -211,7 +211,7 @@ def test_15_no_parameter_is_dead_in_stages_2_and_3(run):
         assert dead(task, sum(stage2_loss(task, step=s) for s in range(6))) == [], name
     task = Stage3Task(run)
     before = {n: p.clone() for n, p in task.named_parameters() if not p.requires_grad}
-    for diffusion in task.diffusions.values():
+    for diffusion in task.joint.diffusions.values():
         wake(diffusion)
     assert (
         dead(
@@ -221,7 +221,7 @@ def test_15_no_parameter_is_dead_in_stages_2_and_3(run):
         == []
     )
     trainable = {n for n, p in task.named_parameters() if p.requires_grad}
-    assert all(n.startswith("environments.") or "cross_modal" in n for n in trainable)
+    assert all(n.startswith("joint.environments.") or "cross_modal" in n for n in trainable)
     torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0).step()
     assert all(
         torch.equal(p, dict(task.named_parameters())[n]) for n, p in before.items()

@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from medcodi.config import Recipe, StageConfig
-from medcodi.diffusion.sampler import Conditions, predict
+from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.family import ModelFamily
 from medcodi.modalities.report import GPT2_TOKENS
@@ -160,7 +161,7 @@ def training_step(
         keep = torch.ones(rows, len(prompts), dtype=torch.bool)
         before, memory.peak = memory.live, memory.live
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision == "bf16"):
-            loss = model(latents, timesteps, model.condition(prompts, keep)).float().square().mean()
+            loss = model(latents, timesteps, model.context(prompts, keep)).float().square().mean()
         kept = memory.live - before
         loss.backward()
         most = memory.peak - before
@@ -184,9 +185,9 @@ def joint_sampling(
     with default_dtype(dtype), without_memory() as memory:
         diffusions = {n: family.build_diffusion(n, coupled=True).eval() for n in names}
         for model in diffusions.values():
-            model.linear_coupling = (
-                None  # its small systems are as many as the batch has different rows: values decide
-            )
+            if model.closed_form is not None:
+                # its small systems are as many as the batch has different rows: values decide
+                model.closed_form.coupling = None
         environments = family.build_environments().eval()
         weights = weights_of(*diffusions.values(), environments)
         latents = {
@@ -197,16 +198,10 @@ def joint_sampling(
         for name in names:
             found = prompts_of(family, name, rows)
             encodings |= {n: found[n] for n in given}
-        conditions = Conditions(encodings, {n: torch.ones(rows, dtype=torch.bool) for n in given})
+        prompts = Prompts(encodings, {n: torch.ones(rows, dtype=torch.bool) for n in given})
+        joint = JointModel(diffusions, environments, family.objective)
         before, memory.peak = memory.live, memory.live
-        predict(
-            diffusions,
-            environments,
-            family.objective,
-            latents,
-            dict.fromkeys(names, torch.tensor(500.0)),
-            conditions,
-            dict.fromkeys(names, 2.0),
-        )
+        predict = GuidedPrediction(joint, prompts, dict.fromkeys(names, 2.0))
+        predict(latents, dict.fromkeys(names, torch.tensor(500.0)))
         most = memory.peak - before
     return {"weights": weights / GIB, "peak": (weights + most) / GIB}

@@ -4,195 +4,157 @@ scale.
 Legend: B batch of studies.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from diffusers import SchedulerMixin
-from torch import nn
 
-from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
-from medcodi.diffusion.ldm import Condition, LatentDiffusion
-from medcodi.diffusion.objective import Objective
-from medcodi.encoders.base import PromptEncoding
+from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.ldm import Context, Partners
 
 # raised when the same weights, prompts and seeds give other samples: caches of samples ask for it
 SAMPLER_VERSION = 2
 
+Latents = dict[str, torch.Tensor]
 
-@dataclass
-class Conditions:
-    """What is given. `encodings[name]` holds B rows; `given[name]` (B,) bool says which rows really
-    have the prompt; `clean[name]` holds latents of given values that condition through the coupling
-    at noise level 0."""
 
-    encodings: dict[str, PromptEncoding] = field(default_factory=dict)
-    given: dict[str, torch.Tensor] = field(default_factory=dict)
-    clean: dict[str, torch.Tensor] = field(default_factory=dict)
-    weights: dict[str, float] | None = None
-
-    def __getitem__(self, rows: torch.Tensor) -> "Conditions":
-        return Conditions(
-            {n: e[rows] for n, e in self.encodings.items()},
-            {n: g[rows] for n, g in self.given.items()},
-            {n: x[rows] for n, x in self.clean.items()},
-            self.weights,
+def check_interval(interval: Sequence[float] | None, where: str) -> None:
+    """ValueError unless `interval` is None (everywhere) or noise levels [low, high], 0 clean and 1
+    noise."""
+    if interval is None:
+        return
+    if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
+        raise ValueError(
+            f"{where} must be [low, high] with 0 <= low < high <= 1, got {list(interval)}"
         )
 
 
-def condition_rows(
-    models: dict[str, LatentDiffusion],
-    conditions: Conditions,
-    rows: int,
-    device: torch.device,
-    guided: bool,
-) -> dict[str, Condition]:
-    """The prompts of each output, the same at every step: `rows` rows, or twice as many, [null,
-    prompt], when guided."""
-    found = {}
-    for name, model in models.items():
-        columns = model.fusion.names
-        given = {n: e for n, e in conditions.encodings.items() if n in columns}
-        keep = torch.zeros(rows, len(columns), dtype=torch.bool, device=device)
-        for n in given:
-            keep[:, columns.index(n)] = conditions.given[n]
-        if guided:
-            given = {n: e.map(lambda x: torch.cat([x, x])) for n, e in given.items()}
-            keep = torch.cat([torch.zeros_like(keep), keep])
-        found[name] = model.condition(given, keep, conditions.weights)
-    return found
+class GuidedPrediction:
+    """Predictions of all outputs under classifier-free guidance (Ho and Salimans 2022):
 
+    p = p_null + g (p_prompt - p_null)
 
-def is_guided(guidance_scale: dict[str, float], conditions: Conditions) -> bool:
-    """Whether the null pass is needed: some scale is not 1, and there are prompts."""
-    return any(scale != 1.0 for scale in guidance_scale.values()) and bool(conditions.given)
+    The null pass sees neither prompts nor given values, but still its noisy partners; g = 1 is the
+    prompt pass alone. What partners add in closed form is that of the prompt pass in both: it is
+    not guided. Without prompts partners tell each other more than with them, so that g > 1 would
+    turn their share around.
 
-
-def clean_members(conditions: Conditions) -> dict[str, JointState]:
-    """The given values whose latents condition, at noise level 0: the same at every step, and so
-    are their codes."""
-    return {
-        name: JointState(
-            value, torch.zeros(len(value), device=value.device), conditions.given[name]
-        )
-        for name, value in conditions.clean.items()
-    }
-
-
-def predict(
-    models: dict[str, LatentDiffusion],
-    environments: nn.ModuleDict | None,
-    objective: Objective,
-    latents: dict[str, torch.Tensor],
-    timesteps: dict[str, torch.Tensor],
-    conditions: Conditions,
-    guidance_scale: dict[str, float],
-    prompted: dict[str, Condition] | None = None,
-    clean_codes: dict[str, torch.Tensor] | None = None,
-) -> dict[str, torch.Tensor]:
-    """Guided predictions of all outputs at their timesteps (one number each). Where they are at
-    hand: `prompted`, the `condition_rows` of these outputs, and `clean_codes`, the
-    `environment_codes` of the `clean_members`.
-
-    Classifier-free guidance (Ho and Salimans 2022): p = p_null + g (p_prompt - p_null); the null
-    pass sees neither the prompts nor the clean members, but still its noisy partners. g = 1 is the
-    prompt pass alone. What partners add in closed
-    form is that of the prompt pass in both: it is not guided. Without prompts partners tell each
-    other more than with them, so that g > 1 would turn their share around.
+    `interval[m]` guides output m at noise levels [low, high] alone (Kynkaanniemi et al. 2024). When
+    no output is guided, the null pass is not computed. What is the same at every step, the contexts
+    and the codes of given values, is computed once.
     """
-    first = next(iter(latents.values()))
-    batch, device = len(first), first.device
-    guided = is_guided({m: guidance_scale[m] for m in latents}, conditions)
-    stack = (lambda x: torch.cat([x, x])) if guided else (lambda x: x)
-    prompt_half = torch.ones(2 * batch if guided else batch, dtype=torch.bool, device=device)
-    if guided:
-        prompt_half[:batch] = False
-    prompted = prompted or condition_rows(models, conditions, batch, device, guided)
 
-    codes, states = {}, {}
-    if environments is not None and len(latents) + len(conditions.clean) > 1:
-        for name, value in latents.items():
-            level = objective.noise_level(timesteps[name].expand(batch).to(device))
-            states[name] = JointState(
-                value, level, torch.ones(batch, dtype=torch.bool, device=device)
-            )
-        clean = clean_members(conditions)
-        codes = environment_codes(environments, states) | (
-            clean_codes or environment_codes(environments, clean)
-        )
-        codes, states = {name: stack(code) for name, code in codes.items()}, states | clean
-        for name, state in states.items():
-            state.present = stack(state.present) & (
-                prompt_half if name in conditions.clean else True
-            )
+    def __init__(
+        self,
+        joint: JointModel,
+        prompts: Prompts,
+        scale: Mapping[str, float],
+        interval: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.joint, self.prompts, self.scale = joint, prompts, scale
+        self.interval = interval or {}
+        for name, levels in self.interval.items():
+            check_interval(levels, f"guidance_interval of {name!r}")
+        self.clean = joint.clean_states(prompts)
+        self.clean_codes = joint.codes(self.clean)
+        self._contexts: dict[bool, dict[str, Context]] = {}  # by whether there is a null pass
 
-    steps = {name: timesteps[name].expand(len(prompt_half)).to(device) for name in models}
-    noisy = {name: stack(latents[name]) for name in models}
-    added = {}
-    if environments is not None:
-        outputs = {
-            name: JointState(latents[name], steps[name][:batch], prompt_half[-batch:])
-            for name in models
+    def scales_at(self, timesteps: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """The scale of each output at its timestep (one number): 1 outside its interval."""
+        scales = {name: self.scale[name] for name in self.joint.diffusions}
+        for name, (low, high) in self.interval.items():
+            level = float(self.joint.objective.noise_level(timesteps[name].reshape(1)))
+            if not low <= level <= high:
+                scales[name] = 1.0
+        return scales
+
+    def __call__(self, latents: Latents, timesteps: Mapping[str, torch.Tensor]) -> Latents:
+        """Noisy latents (B, *latent_shape) and one timestep an output -> guided predictions."""
+        first = next(iter(latents.values()))
+        batch, device = len(first), first.device
+        scales = self.scales_at(timesteps)
+        guided = bool(self.prompts.given) and any(scale != 1.0 for scale in scales.values())
+        if guided not in self._contexts:
+            self._contexts[guided] = self.joint.contexts(self.prompts, batch, device, guided)
+        contexts = self._contexts[guided]
+
+        # what the members tell each other
+        states = {
+            name: self.joint.noisy_state(x, timesteps[name].expand(batch).to(device))
+            for name, x in latents.items()
         }
-        given = {
-            name: condition[batch:] if guided else condition for name, condition in prompted.items()
-        }
-        added = {
-            name: stack(x)
-            for name, x in innovations(
-                models, outputs, {n: t[:batch] for n, t in steps.items()}, given
-            ).items()
-        }
+        members = states | self.clean
+        prompted = {n: c[batch:] if guided else c for n, c in contexts.items()}
+        codes = None
+        if len(members) > 1:
+            codes = self.joint.codes(states) | self.clean_codes
+        partners = self.joint.partners(members, prompted, codes)
 
-    predictions = {}
-    for name, model in models.items():
-        coupling, mask = coupling_for(name, codes, states)
-        out = model(noisy[name], steps[name], prompted[name], coupling, mask, added.get(name))
-        if guided:
-            null, with_prompts = out.chunk(2)
-            out = null + guidance_scale[name] * (with_prompts - null)
-        predictions[name] = out
-    return predictions
+        # one pass of every denoiser, with [null, prompt] side by side when guided
+        twice = (lambda x: torch.cat([x, x])) if guided else (lambda x: x)
+        predictions = {}
+        for name, model in self.joint.diffusions.items():
+            told = partners.get(name)
+            if guided and told is not None:
+                told = _with_null(told)
+            out = model(twice(latents[name]), twice(states[name].timesteps), contexts[name], told)
+            if guided:
+                null, with_prompts = out.chunk(2)
+                out = null + scales[name] * (with_prompts - null)
+            predictions[name] = out
+        return predictions
 
 
-def scale_at(
-    guidance_scale: dict[str, float],
-    guidance_interval: dict[str, Sequence[float]],
-    noise_level: dict[str, float],
-) -> dict[str, float]:
-    """Guidance in a limited interval (Kynkaanniemi et al. 2024): outside its noise levels [low,
-    high], 0 clean and 1 noise, an output takes the prompt pass alone. When all are outside, the
-    null pass is not computed."""
-    scales = dict(guidance_scale)
-    for name, interval in guidance_interval.items():
-        if len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1:
-            raise ValueError(
-                f"guidance_interval of {name!r} must be [low, high] with 0 <= low < high <= 1, got "
-                f"{interval}"
-            )
-        if not interval[0] <= noise_level[name] <= interval[1]:
-            scales[name] = 1.0
-    return scales
+def _with_null(partners: Partners) -> Partners:
+    """(2 B, ...): the null pass does not see given values."""
+    twice = lambda x: None if x is None else torch.cat([x, x])
+    return Partners(
+        twice(partners.tokens),
+        twice(partners.noisy),
+        torch.cat([torch.zeros_like(partners.clean), partners.clean]),
+        twice(partners.innovation),
+    )
 
 
 @torch.no_grad()
 def joint_sample(
-    models: dict[str, LatentDiffusion],
-    environments: nn.ModuleDict | None,
-    objective: Objective,
-    schedulers: dict[str, SchedulerMixin],
-    noise: dict[str, torch.Tensor],
-    conditions: Conditions,
-    guidance_scale: dict[str, float],
+    joint: JointModel,
+    schedulers: Mapping[str, SchedulerMixin],
+    noise: Latents,
+    prompts: Prompts,
+    guidance_scale: Mapping[str, float],
     num_inference_steps: int,
-    callback: Callable[[int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
-    | None = None,
-    guidance_interval: dict[str, Sequence[float]] | None = None,
-) -> dict[str, torch.Tensor]:
-    """From noise to latents of all outputs. `noise[m]` (B, *latent_shape) of unit variance; pass
-    `environments=None` to generate independently. `callback(step, latents)` may return changed
-    latents. `guidance_interval[m]`: see `scale_at`; an output without one is guided at every step.
+    callback: Callable[[int, Latents], Latents | None] | None = None,
+    guidance_interval: Mapping[str, Sequence[float]] | None = None,
+) -> Latents:
+    """From noise to latents of all outputs. `noise[m]` (B, *latent_shape) of unit variance.
+    `callback(step, latents)` may return changed latents. `guidance_interval[m]`: see
+    GuidedPrediction; an output without one is guided at every step.
     """
+    # 1. Timesteps, and noise in the scale of each scheduler
+    latents = start(schedulers, noise, num_inference_steps)
+    predict = GuidedPrediction(joint, prompts, guidance_scale, guidance_interval)
+    for step in range(len(next(iter(schedulers.values())).timesteps)):
+        timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}
+        # 2. What the denoisers see
+        inputs = {n: scaled_input(schedulers[n], x, timesteps[n]) for n, x in latents.items()}
+        # 3. Predictions, joint and guided
+        predictions = predict(inputs, timesteps)
+        # 4. One step of each output along its own schedule
+        for name, scheduler in schedulers.items():
+            stepped = scheduler.step(predictions[name], timesteps[name], latents[name])
+            latents[name] = stepped.prev_sample
+        # 5. The caller's word
+        if callback is not None:
+            latents = callback(step, latents) or latents
+    return latents
+
+
+def start(
+    schedulers: Mapping[str, SchedulerMixin], noise: Latents, num_inference_steps: int
+) -> Latents:
+    """Set the timesteps of all schedulers; noise (B, ...) -> first latents. ValueError when the
+    schedulers take different numbers of steps."""
     latents = {}
     for name, scheduler in schedulers.items():
         scheduler.set_timesteps(num_inference_steps)
@@ -202,45 +164,13 @@ def joint_sample(
         raise ValueError(
             f"jointly sampled outputs must step together, but their schedulers take {lengths} steps"
         )
-    prompted: dict[bool, dict[str, Condition]] = {}
-    clean_codes = (
-        environment_codes(environments, clean_members(conditions))
-        if environments is not None
-        else None
-    )
-    first = next(iter(noise.values()))
-    for step in range(next(iter(lengths.values()))):
-        timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}
-        scaled = {
-            name: schedulers[name].scale_model_input(x, timesteps[name])
-            if hasattr(schedulers[name], "scale_model_input")
-            else x
-            for name, x in latents.items()
-        }
-        scales = guidance_scale
-        if guidance_interval:
-            levels = {
-                n: float(objective.noise_level(timesteps[n].reshape(1))) for n in guidance_interval
-            }
-            scales = scale_at(guidance_scale, guidance_interval, levels)
-        guided = is_guided({m: scales[m] for m in models}, conditions)
-        if guided not in prompted:
-            prompted[guided] = condition_rows(models, conditions, len(first), first.device, guided)
-        predictions = predict(
-            models,
-            environments,
-            objective,
-            scaled,
-            timesteps,
-            conditions,
-            scales,
-            prompted[guided],
-            clean_codes,
-        )
-        for name, scheduler in schedulers.items():
-            latents[name] = scheduler.step(
-                predictions[name], timesteps[name], latents[name]
-            ).prev_sample
-        if callback is not None:
-            latents = callback(step, latents) or latents
+    return latents
+
+
+def scaled_input(
+    scheduler: SchedulerMixin, latents: torch.Tensor, timestep: torch.Tensor
+) -> torch.Tensor:
+    """What the denoiser sees of latents (B, ...), in the scale of its training."""
+    if hasattr(scheduler, "scale_model_input"):
+        return scheduler.scale_model_input(latents, timestep)
     return latents

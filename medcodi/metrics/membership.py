@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medcodi.diffusion.sampler import condition_rows
+from medcodi.diffusion.joint import JointModel
 from medcodi.nn.seeding import derive_generator
 
 
@@ -40,9 +40,8 @@ def denoising_losses(
         batch = batch.to(pipe.device) if isinstance(batch, torch.Tensor) else batch
         latents = pipe.autoencoders[modality.group].encode(batch).to(pipe.dtype)
         known = pipe.encode_prompts({n: list(of[rows]) for n, of in (prompts or {}).items()})
-        condition = condition_rows(
-            {name: diffusion}, known, len(latents), pipe.device, guided=False
-        )[name]
+        joint = JointModel({name: diffusion}, None, objective)
+        context = joint.contexts(known, len(latents), pipe.device)[name]
         total = torch.zeros(len(latents), device=pipe.device)
         for level in noise_levels:
             timesteps = torch.full(
@@ -57,10 +56,8 @@ def denoising_losses(
                     .to(latents)
                     .expand_as(latents)
                 )
-                noisy = objective.add_noise(latents, noise, timesteps)
-                error = diffusion(noisy, timesteps, condition) - objective.target(
-                    latents, noise, timesteps
-                )
+                noisy = objective.sample(latents, noise, timesteps)
+                error = diffusion(noisy.latents, timesteps, context) - noisy.target
                 total += error.float().square().flatten(1).mean(dim=1)
         losses.append((total / (len(noise_levels) * num_noises)).cpu())
     return torch.cat(losses).numpy()

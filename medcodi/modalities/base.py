@@ -17,7 +17,7 @@ from torch import nn
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import DiffusionConfig, SharedSpaceConfig, build_dataclass
 from medcodi.data.prepared import FieldSpec, PreparedDataset
-from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
+from medcodi.diffusion.closed_form import PENALTY
 from medcodi.encoders.base import PromptEncoder
 
 REGISTRY: dict[str, type["Modality"]] = {}

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from torch import nn
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import Recipe, fingerprint, unknown_key
 from medcodi.data.prepared import PreparedDataset
-from medcodi.diffusion.closed_form.linear_coupling import LinearCoupling
-from medcodi.diffusion.closed_form.linear_denoiser import LinearDenoiser
+from medcodi.diffusion import closed_form
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
-from medcodi.diffusion.objective import Objective
+from medcodi.diffusion.objective import build_objective
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.shared_space import SharedSpace
 from medcodi.modalities.base import Modality, get_kind
@@ -50,7 +48,7 @@ class ModelFamily:
                     f"group {group!r} shares one encoder and one autoencoder, but {names} have "
                     "different arguments for them"
                 )
-        self.objective = Objective(recipe.diffusion)
+        self.objective = build_objective(recipe.diffusion)
         self._latent_shapes: dict[str, tuple[int, ...]] = {}  # by group, once built
         self._token_dims: dict[str, int] = {}
 
@@ -120,32 +118,32 @@ class ModelFamily:
             diffusion.context_dim,
             latent_encoders,
         )
-        model = LatentDiffusion(fusion, denoiser, self.objective, self._linear_denoiser(name))
+        model = LatentDiffusion(fusion, denoiser, self.objective, self._closed_form(name))
         if coupled:
             self.couple(model, name)
         return model
 
     def couple(self, model: LatentDiffusion, name: str) -> None:
         """Add to the model of stage 2 what stage 3 trains."""
-        diffusion = self.recipe.diffusion
-        shapes = {n: self.latent_shape(self.modality(n).group) for n in self.names}
-        model.add_coupling(
-            diffusion.environment_dim,
-            LinearCoupling(name, shapes) if diffusion.linear_denoiser else None,
-        )
+        model.denoiser.add_coupling(self.recipe.diffusion.environment_dim)
+        if model.closed_form is not None:
+            model.closed_form.add_coupling(name, self._latent_shapes_by_name())
 
-    def _linear_denoiser(self, name: str) -> LinearDenoiser | None:
-        diffusion, space = self.recipe.diffusion, self.recipe.shared_space
+    def _closed_form(self, name: str) -> closed_form.ClosedForm | None:
+        diffusion = self.recipe.diffusion
         if not diffusion.linear_denoiser:
             return None
-        shapes = {
-            n: self.latent_shape(self.modality(n).group) for n in [name, *self.prompt_names(name)]
-        }
-        latents = {
-            n: math.prod(shape) if diffusion.prompt_latents else 0 for n, shape in shapes.items()
-        }
-        numbers = {n: (space.embed_dim, latents[n]) for n in self.prompt_names(name)}
-        return LinearDenoiser(numbers, shapes[name], self.modality(name).linear_penalty)
+        return closed_form.build(
+            self.recipe.shared_space.embed_dim,
+            self._latent_shapes_by_name(),
+            name,
+            diffusion.prompt_latents,
+            self.modality(name).linear_penalty,
+            self.objective,
+        )
+
+    def _latent_shapes_by_name(self) -> dict[str, tuple[int, ...]]:
+        return {n: self.latent_shape(self.modality(n).group) for n in self.names}
 
     def build_environment(self, name: str, dim: int | None = None) -> nn.Module:
         """V_m of one modality, to tokens of width `dim` (never shared: each follows its own

@@ -12,7 +12,7 @@ from PIL import Image
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
-from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
+from medcodi.diffusion.closed_form import PENALTY
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.encoders.base import PromptEncoder

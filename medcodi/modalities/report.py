@@ -15,7 +15,7 @@ from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
 from medcodi.autoencoders.tokenizer import ReportTokenizer, load_fast_tokenizer
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.prepared import PreparedDataset
-from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
+from medcodi.diffusion.closed_form import PENALTY
 from medcodi.diffusion.denoisers.fc_unet import FCUNet
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder

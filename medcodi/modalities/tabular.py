@@ -14,7 +14,7 @@ from medcodi.autoencoders.tabular_vae import TabularVAE, TabularVAEConfig
 from medcodi.config import DiffusionConfig, SharedSpaceConfig, unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.table import TableSchema
-from medcodi.diffusion.closed_form.linear_denoiser import PENALTY
+from medcodi.diffusion.closed_form import PENALTY
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower

@@ -14,8 +14,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from medcodi.config import unknown_key
+from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import LatentDiffusion
-from medcodi.diffusion.sampler import Conditions, joint_sample
+from medcodi.diffusion.sampler import joint_sample
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.family import ModelFamily
 from medcodi.nn.blocks import compile_blocks
@@ -189,8 +190,8 @@ class MedCoDiPipeline:
         prompt_index = [row for row in range(num_rows) for _ in range(num_images_per_prompt)]
         seeds = self.draw_seeds(generator, seeds, len(prompt_index))
         with memory_advice(outputs, batch_size, self.dtype):
-            conditions = self.encode_prompts(prompts, condition_on_latents and coupled)
-            conditions.weights = prompt_weights
+            encoded = self.encode_prompts(prompts, condition_on_latents and coupled)
+            encoded.weights = prompt_weights
             parts: list[dict[str, torch.Tensor]] = []
             starts = range(0, len(seeds), batch_size)
             with tqdm(total=len(starts) * num_inference_steps, **self._progress) as bar:
@@ -202,7 +203,7 @@ class MedCoDiPipeline:
                         self._sample(
                             outputs,
                             seeds[start : start + batch_size],
-                            conditions[rows],
+                            encoded[rows],
                             guidance,
                             num_inference_steps,
                             coupled,
@@ -224,7 +225,7 @@ class MedCoDiPipeline:
         self,
         outputs: list[str],
         seeds: list[int],
-        conditions: Conditions,
+        given: Prompts,
         guidance: dict[str, float],
         num_inference_steps: int,
         coupled: bool,
@@ -243,12 +244,14 @@ class MedCoDiPipeline:
             return callback(self, step, num_inference_steps, latents) if callback else None
 
         return joint_sample(
-            {name: self.diffusions[name] for name in outputs},
-            self.environments if coupled else None,
-            self.family.objective,
+            JointModel(
+                {name: self.diffusions[name] for name in outputs},
+                self.environments if coupled else None,
+                self.family.objective,
+            ),
             {name: copy.deepcopy(self.schedulers[name]) for name in outputs},
             noise,
-            conditions,
+            given,
             guidance,
             num_inference_steps,
             on_step,
@@ -277,12 +280,10 @@ class MedCoDiPipeline:
             batch.to(self.device) if isinstance(batch, torch.Tensor) else batch
         )
 
-    def encode_prompts(
-        self, prompts: dict[str, list[Any]], with_latents: bool = False
-    ) -> Conditions:
+    def encode_prompts(self, prompts: dict[str, list[Any]], with_latents: bool = False) -> Prompts:
         """Encodings of stored values, R a name; rows that lack one (None) hold zeros and are
         masked. `with_latents`: they also condition through the coupling."""
-        conditions = Conditions()
+        encoded = Prompts()
         for name, stored in prompts.items():
             modality = self._modality(name)
             given = torch.tensor([v is not None for v in stored], device=self.device)  # (R,)
@@ -291,16 +292,16 @@ class MedCoDiPipeline:
             batch = modality.collate([v for v in stored if v is not None])
             batch = batch.to(self.device) if isinstance(batch, torch.Tensor) else batch
             encoding = self.encoders[modality.group](batch)
-            conditions.given[name] = given
+            encoded.given[name] = given
             as_clean = with_latents and self.environments is not None
             if as_clean or self.family.recipe.diffusion.prompt_latents:
                 encoding.latents = self.autoencoders[modality.group].encode(batch)
             encoding = encoding.map(lambda x, given=given: _spread(x, given))
             encoding = encoding.map(lambda x: x if x.dtype == torch.bool else x.to(self.dtype))
-            conditions.encodings[name] = encoding
+            encoded.encodings[name] = encoding
             if as_clean:
-                conditions.clean[name] = encoding.latents
-        return conditions
+                encoded.clean[name] = encoding.latents
+        return encoded
 
     def _modality(self, name: str) -> Any:
         if name not in self.diffusions:

@@ -57,9 +57,7 @@ def kept_for_backward(family, name: str, config: StageConfig) -> int:
     keep = torch.ones(ROWS, len(prompts), dtype=torch.bool)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         loss = (
-            model(latents, torch.full((ROWS,), 500.0), model.condition(prompts, keep))
-            .square()
-            .mean()
+            model(latents, torch.full((ROWS,), 500.0), model.context(prompts, keep)).square().mean()
         )
     assert loss.requires_grad
     return sum(kept.values())

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.nn.attention import Attention
 from tests.networks import (
@@ -86,54 +85,6 @@ def test_masked_coupling_adds_exactly_zero(kind):
     changed = CODES.clone()
     changed[0, 1] += 100.0
     assert torch.allclose(run(net, kind, changed, CODE_MASK), both, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_joint_generation_is_joint(kind):
-    """Published fault 1: d(out_a)/d(x_b) is not zero with coupling, and exactly zero without."""
-    codes_of = environments()
-    for opened in (False, True):
-        net = coupled(kind, opened)
-        mine = normal(2, *SHAPES[kind]).requires_grad_(True)
-        partner = normal(2, *SHAPES[other(kind)], seed=7).requires_grad_(True)
-        here = torch.ones(2, dtype=torch.bool)
-        states = {
-            kind: JointState(mine, torch.full((2,), 0.5), here),
-            other(kind): JointState(partner, torch.full((2,), 0.3), here),
-        }
-        tokens, mask = coupling_for(kind, environment_codes(codes_of, states), states)
-        out = net(mine, STEPS, CONTEXTS, MASK, tokens, mask)
-        (gradient,) = torch.autograd.grad(out.square().sum(), partner)
-        assert (gradient.flatten(1).abs().sum(1) > 1e-4).all() if opened else not gradient.any()
-        alone = net(mine, STEPS, CONTEXTS, MASK)
-        assert torch.autograd.grad(alone.sum(), partner, allow_unused=True)[0] is None
-
-
-def states_of(*names: str) -> dict[str, JointState]:
-    return {
-        n: JointState(torch.zeros(3, 1), torch.zeros(3), torch.tensor([True, i % 2 == 0, False]))
-        for i, n in enumerate(names)
-    }
-
-
-def test_an_output_attends_to_the_others_only():
-    states = states_of("a", "b", "c")
-    codes = {n: torch.full((3, k, 2), float(k)) for n, k in (("a", 1), ("b", 2), ("c", 3))}
-    for name, expected in (("a", [2, 2, 3, 3, 3]), ("b", [1, 3, 3, 3]), ("c", [1, 2, 2])):
-        tokens, mask = coupling_for(name, codes, states)
-        assert tokens[0, :, 0].tolist() == expected
-        assert mask[0].all() and not mask[2].any()
-    assert coupling_for("b", codes, states)[1][1].tolist() == [
-        True,
-        True,
-        True,
-        True,
-    ]  # a and c are present in row 1
-    assert coupling_for("a", codes, states)[1][1].tolist() == [False, False, True, True, True]
-
-
-def test_one_output_alone_has_no_coupling():
-    assert coupling_for("a", {"a": torch.zeros(3, 1, 2)}, states_of("a")) == (None, None)
 
 
 @pytest.mark.parametrize("kind", KINDS)

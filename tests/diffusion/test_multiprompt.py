@@ -136,12 +136,12 @@ def test_an_absent_prompt_changes_nothing(kind, grid_or_slots):
         normal(2, EMBED, seed=8) * 50, normal(2, 3, TOKEN, seed=9) * 50, encoding(2).mask
     )
     out = [
-        model(latents, steps, model.condition(prompts, kept))
+        model(latents, steps, model.context(prompts, kept))
         for prompts in ({"p": p}, {"p": p, "q": encoding(2, 2)}, {"p": p, "q": garbage})
     ]
     assert torch.allclose(out[0], out[1], atol=1e-5) and torch.allclose(out[1], out[2], atol=1e-5)
     with_q = model(
-        latents, steps, model.condition({"p": p, "q": encoding(2, 2)}, keep([1, 1], [1, 1]))
+        latents, steps, model.context({"p": p, "q": encoding(2, 2)}, keep([1, 1], [1, 1]))
     )
     assert not torch.allclose(out[1], with_q, atol=1e-4)
 

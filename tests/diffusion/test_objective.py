@@ -142,6 +142,20 @@ def test_logit_normal_timesteps_have_the_distribution_of_their_name():
     assert torch.isfinite(extremes).all() and extremes.min() >= 0 and extremes.max() < 1000
 
 
+def test_a_noisy_sample_is_all_that_a_training_step_needs(of_type):
+    sample = of_type.sample(CLEAN, NOISE, TIMESTEPS)
+    assert torch.equal(sample.latents, of_type.add_noise(CLEAN, NOISE, TIMESTEPS))
+    assert torch.equal(sample.noise_level, of_type.noise_level(TIMESTEPS))
+    assert (sample.losses(sample.target) < 1e-12).all()
+    error = torch.arange(5.0).view(5, 1, 1, 1)
+    expected = of_type.weight(TIMESTEPS) * torch.arange(5.0) ** 2
+    assert torch.allclose(sample.losses(sample.target + error).float(), expected, rtol=1e-5)
+    some = sample[torch.tensor([3, 1])]
+    assert torch.equal(some.timesteps, TIMESTEPS[[3, 1]]) and torch.equal(
+        some.target[0], sample.target[3]
+    )
+
+
 def test_weights(of_type):
     assert torch.equal(of_type.weight(TIMESTEPS), torch.ones(5))
 
@@ -170,8 +184,14 @@ def test_min_snr_weights_bound_the_error_of_the_sample():
             {"prediction_type": "noise"},
             r"prediction_type must be one of \('epsilon', .*got 'noise'",
         ),
-        ({"loss_weighting": "snr"}, "loss_weighting must be 'none' or 'min_snr'"),
-        ({"timestep_sampling": "normal"}, "timestep_sampling must be 'uniform' or 'logit_normal'"),
+        (
+            {"loss_weighting": "snr"},
+            r"loss_weighting must be one of \('none', 'min_snr'\), got 'snr'",
+        ),
+        (
+            {"timestep_sampling": "normal"},
+            r"timestep_sampling must be one of \('uniform', 'logit_normal'\)",
+        ),
         ({"prediction_type": "flow", "loss_weighting": "min_snr"}, "not for flow"),
     ],
 )

@@ -12,19 +12,21 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from medcodi.diffusion.sampler import Conditions, joint_sample, predict
+from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.ldm import Partners
+from medcodi.diffusion.sampler import GuidedPrediction, joint_sample
 from tests.networks import SHAPES, diffusion, encoding, environments, normal, objective, wake
 
 BATCH, STEPS = 3, 4
 GIVEN = {"p": torch.tensor([True, True, False]), "q": torch.tensor([True, False, False])}
 
 
-def conditions(rows=slice(None), **changes) -> Conditions:
+def prompts(rows=slice(None), **changes) -> Prompts:
     values = {
         "encodings": {n: encoding(BATCH, i)[rows] for i, n in enumerate(GIVEN)},
         "given": {n: g[rows] for n, g in GIVEN.items()},
     }
-    return Conditions(**(values | changes))
+    return Prompts(**(values | changes))
 
 
 def noise(rows=slice(None)) -> dict[str, torch.Tensor]:
@@ -59,12 +61,10 @@ def sample(
 ):
     of_type = objective(kind)
     return joint_sample(
-        {n: models[n] for n in names},
-        codes_of,
-        of_type,
+        JointModel({n: models[n] for n in names}, codes_of, of_type),
         schedulers or {n: of_type.scheduler() for n in names},
         {n: x for n, x in noise(rows).items() if n in names},
-        given or conditions(rows),
+        given or prompts(rows),
         guidance if isinstance(guidance, dict) else dict.fromkeys(names, guidance),
         STEPS,
         **kwargs,
@@ -78,9 +78,8 @@ def close(a, b, atol=1e-5) -> bool:
 def one_prediction(models, given, guidance, codes_of=None):
     latents, steps = {n: noise()[n] for n in models}, dict.fromkeys(models, torch.tensor(600.0))
     with torch.no_grad():
-        return predict(
-            models, codes_of, objective(), latents, steps, given, dict.fromkeys(models, guidance)
-        )
+        joint = JointModel(models, codes_of, objective())
+        return GuidedPrediction(joint, given, dict.fromkeys(models, guidance))(latents, steps)
 
 
 def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models):
@@ -88,12 +87,12 @@ def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models)
     steps = torch.full((BATCH,), 600.0)
     for name, model in models.items():
         with torch.no_grad():
-            prompted = model(noise()[name], steps, model.condition(conditions().encodings, keep))
-            null = model(noise()[name], steps, model.condition({}, torch.zeros_like(keep)))
-        assert torch.equal(one_prediction(models, conditions(), 1.0)[name], prompted)
-        assert torch.allclose(one_prediction(models, conditions(), 0.0)[name], null, atol=1e-5)
+            prompted = model(noise()[name], steps, model.context(prompts().encodings, keep))
+            null = model(noise()[name], steps, model.context({}, torch.zeros_like(keep)))
+        assert torch.equal(one_prediction(models, prompts(), 1.0)[name], prompted)
+        assert torch.allclose(one_prediction(models, prompts(), 0.0)[name], null, atol=1e-5)
         expected = null + 2.5 * (prompted - null)  # Ho and Salimans 2022
-        assert torch.allclose(one_prediction(models, conditions(), 2.5)[name], expected, atol=1e-5)
+        assert torch.allclose(one_prediction(models, prompts(), 2.5)[name], expected, atol=1e-5)
         assert not torch.allclose(prompted[0], null[0], atol=1e-3)
         assert torch.allclose(prompted[2], null[2], atol=1e-5)  # row 2 has no prompt
 
@@ -101,11 +100,11 @@ def test_guidance_one_is_the_conditional_pass_and_zero_the_unconditional(models)
 def test_no_prompts_with_guidance_is_unconditional(models, codes_of):
     """Published fault 9: an empty prompt works, and so does guidance 1 without a prompt."""
     for environment in (None, codes_of):
-        plain = sample(models, environment, Conditions(), 1.0)
-        assert close(sample(models, environment, Conditions(), 4.0), plain)
-        absent = conditions(given=dict.fromkeys(GIVEN, torch.zeros(BATCH, dtype=torch.bool)))
+        plain = sample(models, environment, Prompts(), 1.0)
+        assert close(sample(models, environment, Prompts(), 4.0), plain)
+        absent = prompts(given=dict.fromkeys(GIVEN, torch.zeros(BATCH, dtype=torch.bool)))
         assert close(sample(models, environment, absent, 4.0), plain, atol=1e-4)
-        assert not close(sample(models, environment, conditions(), 4.0), plain, atol=1e-2)
+        assert not close(sample(models, environment, prompts(), 4.0), plain, atol=1e-2)
 
 
 def test_without_a_prompt_there_is_no_second_pass(models):
@@ -114,7 +113,7 @@ def test_without_a_prompt_there_is_no_second_pass(models):
         m.register_forward_pre_hook(lambda _m, args: rows.append(len(args[0])))
         for m in models.values()
     ]
-    for given in (Conditions(), conditions()):
+    for given in (Prompts(), prompts()):
         one_prediction(models, given, 4.0)
     for handle in handles:
         handle.remove()
@@ -195,43 +194,42 @@ def test_clean_members_condition_with_their_latent(models, codes_of):
     }
     changed = given | {"clean": {"slots": noise()["slots"] + 1.0}}
     out, other = (
-        sample(models, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed)
+        sample(models, codes_of, prompts(**c), names=("grid",))["grid"] for c in (given, changed)
     )
     difference = (out - other).abs().flatten(1).amax(1)
     assert difference[0] > 1e-3 and difference[2] > 1e-3 and difference[1] < 1e-5
     assert torch.allclose(out[1], sample(models, None, names=("grid",))["grid"][1], atol=1e-5)
     closed = {"grid": diffusion("grid", coupled=True)}
     out, other = (
-        sample(closed, codes_of, conditions(**c), names=("grid",))["grid"] for c in (given, changed)
+        sample(closed, codes_of, prompts(**c), names=("grid",))["grid"] for c in (given, changed)
     )
     assert torch.equal(out, other)
 
 
 def test_clean_members_are_encoded_at_noise_level_zero(models, codes_of):
     clean, here = noise()["slots"], torch.ones(BATCH, dtype=torch.bool)
-    given = conditions(clean={"slots": clean}, given=GIVEN | {"slots": here})
+    given = prompts(clean={"slots": clean}, given=GIVEN | {"slots": here})
     with torch.no_grad():
         tokens = codes_of["slots"](clean, torch.zeros(BATCH))
         keep, mask = (
             torch.stack(list(GIVEN.values()), 1),
             torch.ones(tokens.shape[:2], dtype=torch.bool),
         )
-        condition = models["grid"].condition(given.encodings, keep)
-        expected = models["grid"](
-            noise()["grid"], torch.full((BATCH,), 600.0), condition, tokens, mask
-        )
+        context = models["grid"].context(given.encodings, keep)
+        told = Partners(tokens, torch.zeros_like(mask), mask)
+        expected = models["grid"](noise()["grid"], torch.full((BATCH,), 600.0), context, told)
     assert torch.allclose(
         one_prediction({"grid": models["grid"]}, given, 1.0, codes_of)["grid"], expected, atol=1e-6
     )
 
 
 def test_clean_members_are_encoded_once(models, codes_of):
-    """Not at every step: noise level 0 stays; and the steps see exactly what `predict` alone would."""
+    """Not at every step: noise level 0 stays; and the steps see exactly what one prediction alone would."""
     levels = []
     handle = codes_of["slots"].register_forward_pre_hook(
         lambda _module, args: levels.append(float(args[1].max()))
     )
-    given = conditions(
+    given = prompts(
         clean={"slots": noise()["slots"]},
         given=GIVEN | {"slots": torch.tensor([True, False, True])},
     )
@@ -241,15 +239,8 @@ def test_clean_members_are_encoded_once(models, codes_of):
     scheduler.set_timesteps(STEPS)
     for step in scheduler.timesteps:
         with torch.no_grad():
-            out = predict(
-                {"grid": models["grid"]},
-                codes_of,
-                objective(),
-                {"grid": latents},
-                {"grid": step},
-                given,
-                {"grid": 2.0},
-            )
+            joint = JointModel({"grid": models["grid"]}, codes_of, objective())
+            out = GuidedPrediction(joint, given, {"grid": 2.0})({"grid": latents}, {"grid": step})
         latents = scheduler.step(out["grid"], step, latents).prev_sample
     handle.remove()
     assert torch.equal(sampled, latents)
@@ -257,12 +248,12 @@ def test_clean_members_are_encoded_once(models, codes_of):
 
 def test_the_null_pass_of_guidance_does_not_see_clean_members(models, codes_of):
     single = {"grid": models["grid"]}
-    given = conditions(
+    given = prompts(
         clean={"slots": noise()["slots"]},
         given=GIVEN | {"slots": torch.ones(BATCH, dtype=torch.bool)},
     )
     null = one_prediction(single, given, 0.0, codes_of)["grid"]
-    assert torch.allclose(null, one_prediction(single, Conditions(), 1.0)["grid"], atol=1e-5)
+    assert torch.allclose(null, one_prediction(single, Prompts(), 1.0)["grid"], atol=1e-5)
     prompted = one_prediction(single, given, 1.0, codes_of)["grid"]
     assert not torch.allclose(
         prompted, one_prediction(single, given, 1.0)["grid"], atol=1e-3
@@ -272,12 +263,12 @@ def test_the_null_pass_of_guidance_does_not_see_clean_members(models, codes_of):
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_row_does_not_depend_on_its_batch(models, codes_of, guidance):
     present = torch.tensor([True, False, True])
-    with_clean = lambda rows: conditions(
+    with_clean = lambda rows: prompts(
         rows,
         given={n: g[rows] for n, g in GIVEN.items()} | {"slots": present[rows]},
         clean={"slots": noise()["slots"][rows]},
     )
-    for names, given in ((tuple(SHAPES), conditions), (("grid",), with_clean)):
+    for names, given in ((tuple(SHAPES), prompts), (("grid",), with_clean)):
         together = sample(models, codes_of, given(slice(None)), guidance, names)
         for row in range(BATCH):
             rows = slice(row, row + 1)
@@ -298,13 +289,11 @@ def test_the_callback_sees_every_step_and_may_change_latents(models):
 
 
 def test_inputs_are_not_changed(models, codes_of):
-    given, start = conditions(), noise()
+    given, start = prompts(), noise()
     before, start_before = copy.deepcopy(given), copy.deepcopy(start)
     of_type = objective()
     joint_sample(
-        models,
-        codes_of,
-        of_type,
+        JointModel(models, codes_of, of_type),
         {n: of_type.scheduler() for n in SHAPES},
         start,
         given,

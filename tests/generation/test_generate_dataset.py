@@ -14,7 +14,7 @@ import torch
 
 from medcodi.config import DiffusionConfig
 from medcodi.data.prepared import PreparedDataset
-from medcodi.diffusion.objective import Objective
+from medcodi.diffusion.objective import build_objective
 from medcodi.generation.formats.base import hash_prompts
 from medcodi.generation.prompts import GivenPrompts, StudyPrompts
 from medcodi.generation.run import Request, generate_to_folder, parse_interval
@@ -198,7 +198,7 @@ def sample_gaussian(objective, solver, num_steps, mean=1.5, sd=0.5):
 def test_solvers_sample_the_right_distribution(prediction_type, solver):
     """Ten steps of second order leave no larger error than the first-order default; for flow a much
     smaller one."""
-    objective = Objective(DiffusionConfig(prediction_type=prediction_type))
+    objective = build_objective(DiffusionConfig(prediction_type=prediction_type))
     default = "euler" if prediction_type == "flow" else "ddim"
     errors = {
         name: abs(float(sample_gaussian(objective, name, 10).std()) - 0.5)

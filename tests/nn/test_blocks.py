@@ -16,8 +16,8 @@ def step(model, name: str, rows: int = BATCH) -> dict[str, torch.Tensor]:
     """Prediction and gradients of one step."""
     model.zero_grad()
     given = {n: encoding(rows, i) for i, n in enumerate("pq")}
-    condition = model.condition(given, torch.ones(rows, 2, dtype=torch.bool))
-    out = model(normal(rows, *SHAPES[name]), torch.full((rows,), 600.0), condition)
+    context = model.context(given, torch.ones(rows, 2, dtype=torch.bool))
+    out = model(normal(rows, *SHAPES[name]), torch.full((rows,), 600.0), context)
     out.square().mean().backward()
     return {
         "out": out.detach(),

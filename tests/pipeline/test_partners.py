@@ -3,35 +3,35 @@
 import pytest
 import torch
 
-from medcodi.diffusion.sampler import Conditions, predict
+from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.sampler import GuidedPrediction
 from tests.networks import normal
 
 
 def predictions(pipe, guidance, closed_form, outputs=("frontal", "report"), prompt="lateral"):
     models = {name: pipe.diffusions[name] for name in outputs}
-    family, kept = pipe.family, {name: model.linear_coupling for name, model in models.items()}
+    family, kept = pipe.family, {name: model.closed_form.coupling for name, model in models.items()}
     shape = family.latent_shape(family.modality(prompt).group)
     with torch.no_grad():
         encoding = pipe.encoders[family.modality(prompt).group](normal(2, 1, 16, 16).sigmoid())
         encoding.latents = normal(2, *shape, seed=3)
-        conditions = Conditions({prompt: encoding}, {prompt: torch.ones(2, dtype=torch.bool)})
+        prompts = Prompts({prompt: encoding}, {prompt: torch.ones(2, dtype=torch.bool)})
         latents = {
             n: normal(2, *family.latent_shape(family.modality(n).group), seed=i)
             for i, n in enumerate(outputs)
         }
         try:
             for name, model in models.items():
-                model.linear_coupling = kept[name] if closed_form else None
+                model.closed_form.coupling = kept[name] if closed_form else None
             timesteps, scales = (
                 dict.fromkeys(outputs, torch.tensor(400.0)),
                 dict.fromkeys(outputs, guidance),
             )
-            return predict(
-                models, pipe.environments, family.objective, latents, timesteps, conditions, scales
-            )
+            joint = JointModel(models, pipe.environments, family.objective)
+            return GuidedPrediction(joint, prompts, scales)(latents, timesteps)
         finally:
             for name, model in models.items():
-                model.linear_coupling = kept[name]
+                model.closed_form.coupling = kept[name]
 
 
 @pytest.mark.parametrize("guidance", [0.0, 3.0])

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from medcodi.diffusion.coupling import JointState
+from medcodi.diffusion.joint import JointState
 from medcodi.encoders.contrastive import infonce
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
@@ -105,7 +105,13 @@ def test_the_environment_contrast_is_of_the_rows_that_have_both_sides(tiny_run):
         c: [0, 0, 1, 0, 1, 0],
     }  # a and b: four rows, c: one with each
     states = {
-        n: JointState(codes[n], torch.zeros(6), torch.tensor(rows, dtype=torch.bool))
+        n: JointState(
+            codes[n],
+            torch.zeros(6),
+            torch.zeros(6),
+            torch.tensor(rows, dtype=torch.bool),
+            torch.zeros(6, dtype=torch.bool),
+        )
         for n, rows in there.items()
     }
     with Reads() as reads:

@@ -15,6 +15,7 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from medcodi.diffusion.cross_modal import CrossModalProcessor, add_cross_modal_attention
+from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.nn.embedding import TimestepEmbedding
 
 
@@ -75,7 +76,7 @@ class FCStage(nn.Module):
         return hidden
 
 
-class FCUNet(nn.Module):
+class FCUNet(Denoiser):
     """Noisy latents (B, N, Z), timesteps (B,), context (B, L, D) -> prediction (B, N, Z)."""
 
     def __init__(
@@ -182,7 +183,10 @@ class FCUNet(nn.Module):
         context_mask: torch.Tensor,
         coupling: torch.Tensor | None = None,
         coupling_mask: torch.Tensor | None = None,
+        estimate: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        if estimate is not None:
+            raise ValueError("FCUNet takes no estimate of the clean latents")
         kwargs = (
             {"coupling": coupling, "coupling_mask": coupling_mask} if coupling is not None else None
         )

@@ -7,9 +7,10 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from medcodi.diffusion.cross_modal import CrossModalProcessor, add_cross_modal_attention
+from medcodi.diffusion.denoisers.base import Denoiser
 
 
-class ImageDenoiser(nn.Module):
+class ImageDenoiser(Denoiser):
     """Noisy latents (B, C, H, W), timesteps (B,), context (B, L, D) -> prediction (B, C, H, W)."""
 
     def __init__(

@@ -11,6 +11,7 @@ environment width.
 import torch
 from torch import nn
 
+from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.nn.attention import Attention, FeedForward
 from medcodi.nn.embedding import TimestepEmbedding
 
@@ -66,7 +67,7 @@ class Across(nn.Module):
         return self.linear(hidden.flatten(1)).unflatten(1, (self.slots, -1))
 
 
-class VectorDenoiser(nn.Module):
+class VectorDenoiser(Denoiser):
     """Noisy latents (B, N, C), timesteps (B,), context (B, L, D) -> prediction (B, N, C)."""
 
     def __init__(

@@ -1,16 +1,15 @@
 """Stage 2: one latent diffusion model a modality, multi-prompt (MedCoDi-M section 2.2)."""
 
 import functools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from medcodi.diffusion.closed_form.linear_denoiser import Rows
+from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.multiprompt import draw_subsets
-from medcodi.diffusion.sampler import Conditions, joint_sample
+from medcodi.diffusion.sampler import joint_sample
 from medcodi.modalities.family import seeded
 from medcodi.modalities.sheet import contact_sheet
 from medcodi.nn.weights import save_module
@@ -20,8 +19,7 @@ from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
 
 PREVIEW_ROWS, PREVIEW_STEPS = 8, 25
-LINEAR = "linear_denoiser.json"  # R^2 of the closed form by subset of the prompts
-CHUNK = 512  # rows of one step of the closed form
+CHUNK = 512  # rows that the closed form reads at once
 
 
 class Stage2Task(Task):
@@ -42,17 +40,15 @@ class Stage2Task(Task):
             self.diffusion = run.family.build_diffusion(name)
 
     def begin(self) -> None:
-        """The linear denoiser, in closed form from the cache; nothing here is random."""
-        if self.config.linear_denoiser:
-            rows = {
-                split: functools.partial(self._rows, split) for split in ("train", "validation")
-            }
-            fits = self.diffusion.linear.fit(**rows, multi_prompt=self.config.multi_prompt)
-            (self.run.folder / self.label / LINEAR).write_text(
-                json.dumps([vars(fit) for fit in fits], indent=1)
-            )
+        """The closed form, from the cache; nothing here is random."""
+        if self.diffusion.closed_form is not None:
+            splits = ("train", "validation")
+            rows = {split: functools.partial(self._rows, split) for split in splits}
+            folder = self.run.folder / self.label
+            self.diffusion.closed_form.fit(rows, self.config.multi_prompt, folder)
 
-    def _rows(self, split: str) -> Iterator[Rows]:
+    def _rows(self, split: str) -> Iterator[tuple]:
+        """(latents, prompts, available (B, P) bool) of all rows of a split."""
         data, names = self.dataset(split), self.diffusion.fusion.names
         for start in range(0, len(data), CHUNK):
             batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
@@ -84,12 +80,10 @@ class Stage2Task(Task):
         timesteps = self.objective.timesteps(draws.uniform().to(latents.device))
         noise = draws.normal(*latents.shape[1:]).to(latents)
         keep = self.draw_prompts(batch, draws)
-        noisy = self.objective.add_noise(latents, noise, timesteps)
-        condition = self.diffusion.condition(batch.encodings, keep)
-        prediction = self.diffusion(noisy, timesteps, condition).float()
-        error = (prediction - self.objective.target(latents, noise, timesteps)).square()
-        loss = (self.objective.weight(timesteps) * error.flatten(1).mean(dim=1)).mean()
-        return {"loss": loss}
+        noisy = self.objective.sample(latents, noise, timesteps)
+        context = self.diffusion.context(batch.encodings, keep)
+        prediction = self.diffusion(noisy.latents, timesteps, context)
+        return {"loss": noisy.losses(prediction).mean()}
 
     def preview(self, folder: Path, step: int) -> None:
         """Real validation rows above samples prompted by all their other modalities."""
@@ -99,14 +93,12 @@ class Stage2Task(Task):
         autoencoder = self.run.autoencoder(modality.group).to(self.device)
         real = batch.latents[self.name]
         generator = torch.Generator().manual_seed(self.run.recipe.seed)
-        conditions = Conditions(batch.encodings, {n: batch.present[n] for n in batch.encodings})
+        prompts = Prompts(batch.encodings, {n: batch.present[n] for n in batch.encodings})
         sampled = joint_sample(
-            {self.name: self.diffusion},
-            None,
-            self.objective,
+            JointModel({self.name: self.diffusion}, None, self.objective),
             {self.name: self.objective.scheduler()},
             {self.name: torch.randn(real.shape, generator=generator).to(real)},
-            conditions,
+            prompts,
             {self.name: modality.args.guidance_scale},
             PREVIEW_STEPS,
         )[self.name]

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import nn
 
-from medcodi.diffusion.closed_form.linear_coupling import Latents
-from medcodi.diffusion.coupling import JointState, coupling_for, environment_codes, innovations
-from medcodi.diffusion.ldm import Condition
+from medcodi.diffusion import closed_form
+from medcodi.diffusion.joint import JointModel, JointState, Prompts
+from medcodi.diffusion.ldm import Context, Partners
 from medcodi.diffusion.multiprompt import draw_subsets
+from medcodi.diffusion.objective import NoisySample, expand_as
 from medcodi.encoders.contrastive import gather_rows, infonce
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import save_module
@@ -27,7 +27,7 @@ from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
 from medcodi.training.task import Task, to_device
 
-CHUNK = 512  # rows of one step of the closed form
+CHUNK = 512  # rows that the closed form reads at once
 
 
 @dataclass
@@ -66,6 +66,16 @@ def draw_roles(
     return Roles(noisy, clean, prompts)
 
 
+def member(
+    latents: torch.Tensor, sample: NoisySample, noisy: torch.Tensor, clean: torch.Tensor
+) -> JointState:
+    """The member of a joint generation that holds z_t where a row is `noisy` and z_0, at noise level
+    0, where it is `clean` ((B,) bool each)."""
+    mixed = torch.where(expand_as(clean, latents), latents, sample.latents)
+    level = sample.noise_level.masked_fill(clean, 0.0)
+    return JointState(mixed, sample.timesteps, level, noisy, clean)
+
+
 class Stage3Task(Task):
     """CachedBatch -> sum of the per-modality losses (eq. 3). Trains the V_j and the cross-modal
     attention only."""
@@ -85,26 +95,20 @@ class Stage3Task(Task):
                 for parameter in diffusion.denoiser.coupling_parameters():
                     parameter.requires_grad_(True)
                 diffusions[name] = diffusion
-            self.environments = run.family.build_environments()
-        self.diffusions = nn.ModuleDict(diffusions)
+            environments = run.family.build_environments()
+        self.joint = JointModel(diffusions, environments, self.objective)
 
     def begin(self) -> None:
-        """The linear coupling, in closed form from the cache; nothing here is random."""
-        if not self.config.linear_denoiser:
-            return
+        """The closed form, from the cache; nothing here is random."""
+        if self.config.linear_denoiser:
+            closed_form.fit_couplings(self.joint.diffusions.values(), self._latents)
+
+    def _latents(self) -> Iterator[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+        """name -> (latents, present (B,) bool) of all training rows."""
         data = self.dataset("train")
-
-        def batches() -> Iterator[Latents]:
-            for start in range(0, len(data), CHUNK):
-                batch = to_device(
-                    data[list(range(start, min(start + CHUNK, len(data))))], self.device
-                )
-                yield {n: (latents, batch.present[n]) for n, latents in batch.latents.items()}
-
-        first, *others = (model.linear_coupling for model in self.diffusions.values())
-        first.fit(batches)
-        for other in others:
-            other.copy_from(first)
+        for start in range(0, len(data), CHUNK):
+            batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
+            yield {n: (latents, batch.present[n]) for n, latents in batch.latents.items()}
 
     def dependencies(self) -> Any:
         parts = self.run.family.fingerprint("denoiser", "environment")
@@ -125,27 +129,23 @@ class Stage3Task(Task):
         present = torch.stack([batch.present[n] for n in self.names], dim=1)
         roles = draw_roles(present, draws, config.clean_probability, config.null_prompt_probability)
         timesteps = self.draw_timesteps(draws, device)
-        noise, states = {}, {}
+        samples, states = {}, {}
         for j, name in enumerate(self.names):
             shape = self.run.family.latent_shape(self.run.family.modality(name).group)
-            noise[name] = draws.normal(*shape).to(device)
-            if name not in batch.latents:
-                continue
-            latents, clean = batch.latents[name], roles.clean[:, j]
-            noisy = self.objective.add_noise(latents, noise[name], timesteps[:, j])
-            level = self.objective.noise_level(timesteps[:, j]).masked_fill(clean, 0.0)
-            mixed = torch.where(clean.view(-1, *([1] * (latents.ndim - 1))), latents, noisy)
-            states[name] = JointState(mixed, level, roles.noisy[:, j] | clean)
-        codes = environment_codes(self.environments, states)
-        conditions = {name: self._condition(name, batch, roles) for name in states}
-        added = self._innovations(roles, timesteps, states, conditions)
-        losses = {}
-        for j, name in enumerate(self.names):
-            if name in states:
-                joint = (conditions[name], codes, states, added.get(name))
-                losses[name] = self._output_loss(
-                    name, j, batch, roles, timesteps[:, j], noise[name], *joint
-                )
+            noise = draws.normal(*shape).to(device)
+            if name in batch.latents:
+                latents = batch.latents[name]
+                samples[name] = self.objective.sample(latents, noise, timesteps[:, j])
+                states[name] = member(latents, samples[name], roles.noisy[:, j], roles.clean[:, j])
+        contexts = self._contexts(batch, roles)
+        codes = self.joint.codes(states)
+        partners = self.joint.partners(states, contexts, codes)
+        losses = {
+            name: self._output_loss(
+                name, states[name], samples[name], contexts[name], partners.get(name)
+            )
+            for name in states
+        }
         total = sum(losses.values())
         if config.environment_contrast_weight > 0:
             contrast = self._environment_contrast(codes, states)
@@ -154,70 +154,34 @@ class Stage3Task(Task):
         return {"loss": total, **{k: v.detach() for k, v in losses.items()}}
 
     @torch.no_grad()
-    def _condition(self, name: str, batch: CachedBatch, roles: Roles) -> Condition:
-        """The clean prompts of one output; their networks are frozen."""
-        names = self.diffusions[name].fusion.names
-        keep = roles.prompts[:, [self.names.index(n) for n in names]]
-        return self.diffusions[name].condition(
-            {n: batch.encodings[n] for n in names if n in batch.encodings}, keep
-        )
-
-    @torch.no_grad()
-    def _innovations(
-        self,
-        roles: Roles,
-        timesteps: torch.Tensor,
-        states: dict[str, JointState],
-        conditions: dict[str, Condition],
-    ) -> dict[str, torch.Tensor]:
-        """What the noisy partners add to each output (closed form, nothing to train)."""
-        column = {n: self.names.index(n) for n in states}
-        noisy = {
-            n: JointState(s.latents, s.noise_level, roles.noisy[:, column[n]])
-            for n, s in states.items()
-        }
-        models = {n: self.diffusions[n] for n in states}
-        return innovations(
-            models, noisy, {n: timesteps[:, j] for n, j in column.items()}, conditions
-        )
+    def _contexts(self, batch: CachedBatch, roles: Roles) -> dict[str, Context]:
+        """The prompts of every output; their networks are frozen."""
+        given = {name: roles.prompts[:, self.names.index(name)] for name in batch.encodings}
+        return self.joint.contexts(Prompts(batch.encodings, given), len(batch), self.device)
 
     def _output_loss(
         self,
         name: str,
-        j: int,
-        batch: CachedBatch,
-        roles: Roles,
-        timesteps: torch.Tensor,
-        noise: torch.Tensor,
-        condition: Condition,
-        codes: dict[str, torch.Tensor],
-        states: dict[str, JointState],
-        added: torch.Tensor | None,
+        state: JointState,
+        sample: NoisySample,
+        context: Context,
+        partners: Partners | None,
     ) -> torch.Tensor:
-        """Mean squared error over the rows (of all processes) in which this modality is generated."""
-        rows = roles.noisy[:, j].nonzero().squeeze(1)  # (R,)
-        model = self.diffusions[name]
+        """Mean loss of an output over the rows (of all processes) in which it is generated."""
+        rows = state.noisy.nonzero().squeeze(1)  # (R,)
+        model = self.joint.diffusions[name]
         count = torch.tensor(float(len(rows)), device=self.device)
         world = 1
-        if (
-            self.training and dist.is_available() and dist.is_initialized()
-        ):  # validation is the same on every process
+        # validation is the same on every process
+        if self.training and dist.is_available() and dist.is_initialized():
             dist.all_reduce(count)
             world = dist.get_world_size()
         if len(rows) == 0:
             return sum(p.sum() for p in model.denoiser.coupling_parameters()) * 0.0
-        coupling, mask = coupling_for(name, codes, states)
-        prediction = model(
-            states[name].latents[rows],
-            timesteps[rows],
-            condition[rows],
-            None if coupling is None else coupling[rows],
-            None if mask is None else mask[rows],
-            None if added is None else added[rows],
-        )
-        target = self.objective.target(batch.latents[name][rows], noise[rows], timesteps[rows])
-        error = (prediction.float() - target).square().flatten(1).mean(dim=1)
-        return (self.objective.weight(timesteps[rows]) * error).sum() * world / count
+        told = None if partners is None else partners[rows]
+        generated = sample[rows]
+        prediction = model(generated.latents, generated.timesteps, context[rows], told)
+        return generated.losses(prediction).sum() * world / count
 
     def _environment_contrast(
         self, codes: dict[str, torch.Tensor], states: dict[str, JointState]
@@ -244,8 +208,4 @@ class Stage3Task(Task):
     def export(self, folder: Any, config: dict[str, Any]) -> None:
         """All coupled denoisers and environment encoders (the frozen weights are those of stage 2,
         bit for bit)."""
-        save_module(
-            nn.ModuleDict({"diffusions": self.diffusions, "environments": self.environments}),
-            folder,
-            config,
-        )
+        save_module(self.joint, folder, config)

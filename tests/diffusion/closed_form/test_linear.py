@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from medcodi.config import DiffusionConfig
+from medcodi.diffusion.closed_form import ClosedForm
 from medcodi.diffusion.closed_form.linear_coupling import MIN_NOISE, LinearCoupling, Partner
 from medcodi.diffusion.closed_form.linear_denoiser import PENALTY, LinearDenoiser
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
-from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.ldm import LatentDiffusion, Partners
 from medcodi.diffusion.multiprompt import PromptFusion
-from medcodi.diffusion.objective import PREDICTION_TYPES, Objective
+from medcodi.diffusion.objective import OBJECTIVES, build_objective
 from medcodi.encoders.base import PromptEncoding
 
 ROWS, SHAPE, WIDTHS = 4000, (2, 3), {"a": (4, 0), "b": (3, 5)}
@@ -115,11 +116,11 @@ def test_the_covariance_of_what_is_left_and_the_linear_denoiser(fitted):
         torch.testing.assert_close(0.6 * signal + 0.7 * noise, y, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", list(OBJECTIVES))
 def test_the_network_predicts_what_the_linear_denoiser_leaves_over(fitted, prediction_type):
     """A network that says 0 leaves the linear prediction; what partners add changes the estimate of
     z_0 by just that."""
-    objective = Objective(DiffusionConfig(prediction_type=prediction_type))
+    objective = build_objective(DiffusionConfig(prediction_type=prediction_type))
     _, prompts, available, _ = rows(seed=2)
     prompts, keep = {n: e[:4] for n, e in prompts.items()}, available[:4]
     fusion = PromptFusion("tokens", {"a": 2, "b": 2}, 4, 8)
@@ -130,7 +131,7 @@ def test_the_network_predicts_what_the_linear_denoiser_leaves_over(fitted, predi
     torch.nn.init.zeros_(network.output.weight)
     torch.nn.init.zeros_(network.output.bias)
     model, timesteps = (
-        LatentDiffusion(fusion, network, objective, fitted[0]),
+        LatentDiffusion(fusion, network, objective, ClosedForm(fitted[0], objective)),
         torch.tensor([10.0, 300.0, 500.0, 990.0]),
     )
     mean, noise, innovation = (
@@ -142,10 +143,12 @@ def test_the_network_predicts_what_the_linear_denoiser_leaves_over(fitted, predi
     noisy = objective.add_noise(mean, noise, timesteps)
     signal, _ = fitted[0](sigma.view(-1, 1, 1) * noise, alpha, sigma, keep)
     estimate = objective.to_sample(
-        model(noisy, timesteps, model.condition(prompts, keep)), noisy, timesteps
+        model(noisy, timesteps, model.context(prompts, keep)), noisy, timesteps
     )
     torch.testing.assert_close(estimate, mean + signal, atol=2e-3, rtol=1e-3)
-    shifted = model(noisy, timesteps, model.condition(prompts, keep), innovation=innovation)
+    nobody = torch.zeros(4, 1, dtype=torch.bool)
+    told = Partners(torch.zeros(4, 1, 8), nobody, nobody, innovation)
+    shifted = model(noisy, timesteps, model.context(prompts, keep), told)
     torch.testing.assert_close(
         objective.to_sample(shifted, noisy, timesteps), estimate + innovation, atol=5e-3, rtol=1e-3
     )

@@ -6,7 +6,7 @@ import torch
 from medcodi.config import DiffusionConfig
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.diffusion.multiprompt import PromptFusion
-from medcodi.diffusion.objective import Objective
+from medcodi.diffusion.objective import build_objective
 from medcodi.encoders.base import PromptEncoding
 
 B, E, W, D = 3, 8, 6, 12
@@ -51,15 +51,15 @@ def test_shift_moves_timesteps_and_the_scheduler_alike():
     uniform = torch.tensor([0.25, 0.5, 0.75])
     config = DiffusionConfig(prediction_type="flow", shift=3.0)
     torch.testing.assert_close(
-        Objective(config).timesteps(uniform), 1000 * 3 * uniform / (1 + 2 * uniform)
+        build_objective(config).timesteps(uniform), 1000 * 3 * uniform / (1 + 2 * uniform)
     )
-    assert Objective(config).scheduler().config.shift == 3.0
+    assert build_objective(config).scheduler().config.shift == 3.0
     torch.testing.assert_close(
-        Objective(DiffusionConfig(prediction_type="flow")).timesteps(uniform), 1000 * uniform
+        build_objective(DiffusionConfig(prediction_type="flow")).timesteps(uniform), 1000 * uniform
     )
 
 
 @pytest.mark.parametrize(("kind", "shift"), [("flow", 0.0), ("epsilon", 2.0)])
 def test_shift_is_refused_where_it_means_nothing(kind, shift):
     with pytest.raises(ValueError, match="shift must be positive"):
-        Objective(DiffusionConfig(prediction_type=kind, shift=shift))
+        build_objective(DiffusionConfig(prediction_type=kind, shift=shift))
