@@ -44,7 +44,7 @@ class SharedSpaceConfig:
 
 @dataclass
 class DiffusionConfig:
-    """Stage 2 and 3: what the denoisers predict and how prompts become context (sections 2.2, 2.3)."""
+    """Stages 2 and 3: what denoisers predict and how prompts become context (sections 2.2, 2.3)."""
 
     prediction_type: str = "v_prediction"  # epsilon | v_prediction | flow
     beta_schedule: str = "scaled_linear"

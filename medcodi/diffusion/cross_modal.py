@@ -47,7 +47,7 @@ class SelfAttentionProcessor(AttnProcessor2_0):
 
 
 class CrossModalProcessor(nn.Module):
-    """Cross-attention to the context plus cross-modal attention to the coupling tokens (B, K, E)."""
+    """Attention to the context plus cross-modal attention to the coupling tokens (B, K, E)."""
 
     def __init__(self, hidden_dim: int, environment_dim: int, num_heads: int) -> None:
         super().__init__()

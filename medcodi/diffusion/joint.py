@@ -1,5 +1,5 @@
-"""Joint generation (MedCoDi-M section 2.3): one step of several latent diffusion models that see each
-other. Stage 3 trains it; sampling, derivatives and memory estimates run it.
+"""Joint generation (MedCoDi-M section 2.3): one step of several latent diffusion models that see
+each other. Stage 3 trains it; sampling and memory estimates run it.
 
 Legend: B batch, P prompts of an output, K_j tokens of member j, E environment width.
 """
@@ -79,8 +79,8 @@ class JointModel(nn.Module):
     def contexts(
         self, prompts: Prompts, rows: int, device: torch.device, with_null: bool = False
     ) -> dict[str, Context]:
-        """The context of each output, the same at every step: `rows` rows of it, or with `with_null`
-        twice as many, [without prompts, with them]."""
+        """The context of each output, the same at every step: `rows` rows of it, or twice as many
+        `with_null`, [without prompts, with them]."""
         found = {}
         for name, model in self.diffusions.items():
             columns = model.fusion.names
@@ -101,7 +101,7 @@ class JointModel(nn.Module):
         return JointState(latents, timesteps, level, everywhere, ~everywhere)
 
     def clean_states(self, prompts: Prompts) -> dict[str, JointState]:
-        """Members that are given, at noise level 0: the same at every step, and so are their codes."""
+        """Members that are given, at noise level 0: they and their codes stay the same."""
         states = {}
         for name, latents in prompts.clean.items():
             zero = torch.zeros(len(latents), device=latents.device)
@@ -110,7 +110,7 @@ class JointModel(nn.Module):
         return states
 
     def codes(self, states: Mapping[str, JointState]) -> dict[str, torch.Tensor]:
-        """V_j(z_j, t_j) of every member: name -> (B, K_j, E). Empty without environment encoders."""
+        """V_j(z_j, t_j) of every member: name -> (B, K_j, E). Empty without environments."""
         if self.environments is None:
             return {}
         return {n: self.environments[n](s.latents, s.noise_level) for n, s in states.items()}

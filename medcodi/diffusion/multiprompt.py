@@ -92,7 +92,7 @@ class PromptFusion(nn.Module):
         keep: torch.Tensor,
         weights: dict[str, float] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`keep` (B, P) bool over `self.names`; a name that is not in `prompts` must not be kept."""
+        """`keep` (B, P) bool over `self.names`; a name that `prompts` lacks must not be kept."""
         names = [n for n in self.names if n in prompts]
         unknown = sorted(set(prompts) - set(self.names))
         if unknown:

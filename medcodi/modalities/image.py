@@ -59,7 +59,7 @@ class ImageAutoencoderArgs:
 
 @dataclass
 class ImageDenoiserArgs:
-    """diffusers UNet2DConditionModel. `attention` lists, per level, whether it has cross-attention."""
+    """diffusers UNet2DConditionModel. `attention`: whether each level has cross-attention."""
 
     block_out_channels: list[int] = field(default_factory=lambda: [64, 128])
     attention: list[bool] = field(default_factory=lambda: [True, True])

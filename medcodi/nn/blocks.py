@@ -12,7 +12,7 @@ RECOMPILE_LIMIT = 64
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """The repeated parts of a network, without overlap: the members of its outermost ModuleLists."""
+    """The repeated parts of a network: the members of its outermost ModuleLists."""
     found = []
     for child in module.children():
         if isinstance(child, nn.ModuleList):

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """`runs/NAME`: the family (with its assets), the prepared data and the exports of the stages."""
+    """`runs/NAME`: the family with its assets, the prepared data, the exports of the stages."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.folder = recipe, recipe.run_dir
@@ -81,7 +81,7 @@ class Run:
         return fingerprint(dataset_identity(self.recipe.data.prepared))
 
     def check_reconstruction(self, group: str) -> None:
-        """Gate before stage 2: ValueError with the figure when the autoencoder cannot reconstruct."""
+        """Gate before stage 2: ValueError with the figure of an autoencoder that fails it."""
         modality = self.family.representative(group)
         figures = load_config(self.export(f"autoencoder/{group}"))["reconstruction"]
         value, least = figures[modality.figure], modality.args.gate

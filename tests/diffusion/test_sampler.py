@@ -151,7 +151,7 @@ SWAPS += [("v_prediction", c) for _, c in SWAPS] + [("flow", FlowMatchEulerDiscr
 
 @pytest.mark.parametrize(("kind", "scheduler"), SWAPS, ids=lambda x: getattr(x, "__name__", x))
 def test_schedulers_swap(models, codes_of, kind, scheduler):
-    """Each takes the default's config, one instance an output, and integrates the same trajectory."""
+    """Each takes the config of the default, one instance an output, on the same trajectory."""
     of_type = objective(kind)
     built = {n: scheduler.from_config(of_type.scheduler().config) for n in SHAPES}
     out = sample(models, codes_of, kind=kind, schedulers=built)
@@ -224,7 +224,7 @@ def test_clean_members_are_encoded_at_noise_level_zero(models, codes_of):
 
 
 def test_clean_members_are_encoded_once(models, codes_of):
-    """Not at every step: noise level 0 stays; and the steps see exactly what one prediction alone would."""
+    """Not at every step: noise level 0 stays, and a step sees what one prediction alone sees."""
     levels = []
     handle = codes_of["slots"].register_forward_pre_hook(
         lambda _module, args: levels.append(float(args[1].max()))

@@ -1,8 +1,9 @@
-"""The linear part of conditional and of joint diffusion, in closed form (`diffusion.linear_denoiser`).
+"""The linear part of diffusion, of one output and of several, in closed form.
 
-The rest of the package knows `ClosedForm`, `Known`, `build`, `innovations` and `fit_couplings`. Without them nothing
-else would change: `LatentDiffusion` would call its denoiser, `JointModel` would hand on the codes
-alone. They are named in ldm.py, joint.py, modalities/family.py and the `begin` of stages 2 and 3.
+A recipe switches it on (`diffusion.linear_denoiser`). The rest of the package knows the names below
+and nothing else: without them `LatentDiffusion` would call its denoiser, and `JointModel` would
+hand on the codes alone. They are used in ldm.py, joint.py, modalities/family.py and the `begin` of
+stages 2 and 3.
 """
 
 from medcodi.diffusion.closed_form.closed_form import (

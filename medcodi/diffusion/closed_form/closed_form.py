@@ -24,8 +24,8 @@ FITS = "linear_denoiser.json"  # R^2 on the validation split by subset of the pr
 
 @dataclass
 class Known:
-    """What prompts say in closed form: mu_S `mean` (B, *latent_shape), and `keep` (B, P) bool, which
-    of them a row has."""
+    """What prompts say in closed form: mu_S `mean` (B, *latent_shape), and `keep` (B, P) bool, the
+    prompts of each row."""
 
     mean: torch.Tensor
     keep: torch.Tensor
@@ -36,8 +36,8 @@ class Known:
 
 class ClosedForm(nn.Module):
     """Of one output: the best linear denoiser given prompts, and from stage 3 on what its partners
-    add. The network sees y = z_t - alpha mu_S and the linear estimate of z_0 beside it, and predicts
-    what the linear prediction leaves over."""
+    add. The network sees y = z_t - alpha mu_S and the linear estimate of z_0 beside it, and
+    predicts what the linear prediction leaves over."""
 
     def __init__(self, denoiser: LinearDenoiser, objective: Objective) -> None:
         super().__init__()
@@ -62,8 +62,8 @@ class ClosedForm(nn.Module):
         dtype: torch.dtype,
     ) -> torch.Tensor:
         """The prediction at z_t (B, *latent_shape) and t (B,). `denoise(y, estimate=...)` is the
-        network, which takes numbers of `dtype`; `innovation` (B, *latent_shape) is what partners add
-        to the estimate of z_0."""
+        network, which takes numbers of `dtype`; `innovation` (B, *latent_shape) is what partners
+        add to the estimate of z_0."""
         alpha, sigma = self.objective.alpha_sigma(timesteps)
         residual = latents - expand_as(alpha, latents) * known.mean
         signal, noise = self.denoiser(residual, alpha, sigma, known.keep)
@@ -80,8 +80,8 @@ class ClosedForm(nn.Module):
         multi_prompt: bool,
         folder: Path,
     ) -> None:
-        """Fit to the rows of the splits "train" and "validation" (see LinearDenoiser.fit); writes R^2
-        by subset to `folder`."""
+        """Fit to the rows of the splits "train" and "validation" (see LinearDenoiser.fit); R^2 by
+        subset goes to `folder`."""
         fits = self.denoiser.fit(rows["train"], rows["validation"], multi_prompt=multi_prompt)
         (folder / FITS).write_text(json.dumps([asdict(fit) for fit in fits], indent=1))
 

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Denoiser(nn.Module, ABC):
-    """f_theta(z_t, t, c), and in stage 3 f_theta(z_t, t, c, partners) (MedCoDi-M sections 2.2, 2.3).
+    """f_theta(z_t, t, c), and in stage 3 f_theta(z_t, t, c, partners) (MedCoDi-M 2.2, 2.3).
 
         denoiser = MyDenoiser(latent_shape, context_dim, ...)
         prediction = denoiser(latents, timesteps, context, context_mask)          # stage 2

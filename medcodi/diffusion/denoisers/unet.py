@@ -1,4 +1,4 @@
-"""Denoiser of image latents: diffusers' UNet2DConditionModel with optional cross-modal attention."""
+"""Denoiser of image latents: diffusers' UNet2DConditionModel, and its cross-modal attention."""
 
 from typing import Any
 

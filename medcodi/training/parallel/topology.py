@@ -132,7 +132,7 @@ class Topology:
     def prepare(
         self, task: "Task", make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     ) -> None:
-        """Take the task, with its weights loaded and on its device; makes `model` and `optimizer`."""
+        """Take the task, weights loaded, on its device; makes `model` and `optimizer`."""
         self.parameters = [p for p in task.parameters() if p.requires_grad]
         self.model, self.optimizer = self.accelerator.prepare(task, make_optimizer(self.parameters))
 

@@ -128,7 +128,7 @@ class Stage1Task(Task):
         }
 
     def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
-        """Median rank (0 to 1, chance 0.5) of the true partner among the validation rows, per pair."""
+        """Median rank (0 to 1, chance 0.5) of the true partner among validation rows, per pair."""
         data = self.dataset("validation")
         batch = to_device(data[list(range(min(len(data), 256)))], self.device)
         embedded = self.embed(batch)

@@ -69,8 +69,8 @@ def draw_roles(
 def member(
     latents: torch.Tensor, sample: NoisySample, noisy: torch.Tensor, clean: torch.Tensor
 ) -> JointState:
-    """The member of a joint generation that holds z_t where a row is `noisy` and z_0, at noise level
-    0, where it is `clean` ((B,) bool each)."""
+    """The member of a joint generation that holds z_t where a row is `noisy`, and z_0 at noise
+    level 0 where it is `clean` ((B,) bool each)."""
     mixed = torch.where(expand_as(clean, latents), latents, sample.latents)
     level = sample.noise_level.masked_fill(clean, 0.0)
     return JointState(mixed, sample.timesteps, level, noisy, clean)
@@ -118,7 +118,7 @@ class Stage3Task(Task):
         return CachedStudies(self.run, split, self.names, self.names, least=2, device=self.device)
 
     def draw_timesteps(self, draws: Draws, device: torch.device) -> torch.Tensor:
-        """(B, M): one timestep for all members with probability 1 - p, one each with probability p."""
+        """(B, M): one timestep for all members with probability 1 - p, one each with p."""
         tied, free = draws.uniform().to(device), draws.uniform(len(self.names)).to(device)
         independent = draws.uniform().to(device) < self.config.independent_timestep_probability
         uniform = torch.where(independent[:, None], free, tied[:, None])  # (B, M)

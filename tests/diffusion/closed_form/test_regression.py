@@ -1,4 +1,4 @@
-"""Regression from moments: what is added, left out and agreed upon is what the rows themselves say."""
+"""Regression from moments: what is added and left out is what the rows themselves say."""
 
 import torch
 
