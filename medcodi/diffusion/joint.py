@@ -73,7 +73,8 @@ class JointModel(nn.Module):
         objective: Objective,
     ) -> None:
         super().__init__()
-        self.diffusions, self.environments = nn.ModuleDict(diffusions), environments
+        # in this order: the norm of all gradients is a sum, which rounds by it
+        self.environments, self.diffusions = environments, nn.ModuleDict(diffusions)
         self.objective = objective
 
     def contexts(
