@@ -425,7 +425,7 @@ def test_frozen_weights_do_not_move(tiny_run, tmp_path):
 
 def test_stage3_trains_only_coupling_and_environments(tiny_run):
     joint = exported(tiny_run, "stage3")
-    fresh = Stage3Task(Run(tiny_run)).state_dict()  # what training started from
+    fresh = Stage3Task(Run(tiny_run)).joint.state_dict()  # what training started from
     frozen = set()
     for name in tiny_run.modalities:
         for key, value in exported(tiny_run, f"stage2/{name}").items():
