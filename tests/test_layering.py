@@ -19,7 +19,16 @@ MODALITIES = DIFFUSION | {"diffusion"}
 TRAINING = MODALITIES | {"modalities"}
 SOURCES = ENCODING | {"phantom"}
 METRICS = TRAINING | {"phantom"}
-EVALUATION = METRICS | {"labeler", "sources", "training", "pipeline", "metrics", "turing"}
+EVALUATION = METRICS | {
+    "labeler",
+    "privacy",
+    "generation",
+    "sources",
+    "training",
+    "pipeline",
+    "metrics",
+    "turing",
+}
 ALLOWED = {
     "config": set(),
     "files": set(),
@@ -35,9 +44,9 @@ ALLOWED = {
     "modalities": MODALITIES,
     "training": TRAINING,
     "pipeline": TRAINING,
-    "generation": TRAINING | {"pipeline"},
+    "generation": METRICS | {"metrics", "pipeline", "privacy"},
     "metrics": METRICS,
-    "privacy": METRICS | {"metrics", "pipeline"},
+    "privacy": METRICS | {"metrics"},
     "baselines": METRICS | {"metrics"},
     "turing": METRICS | {"metrics", "pipeline", "generation"},
     "foreign": TRAINING | {"training"},

@@ -39,10 +39,11 @@ def acquisitions(images: np.ndarray, seed: int = 0) -> np.ndarray:
     pixels = as_pixels(images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ((_acquired(pixels) + 1) / 2).clamp(0, 1)[:, 0].numpy()
+        return ((acquired_again(pixels) + 1) / 2).clamp(0, 1)[:, 0].numpy()
 
 
-def _acquired(pixels: torch.Tensor) -> torch.Tensor:
+def acquired_again(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels (N, 1, H, W) in [-1, 1] under another shift, gain, contrast and noise."""
     unit = (shifted(pixels, 2) + 1) / 2
     gamma = 1 + 0.3 * (torch.rand(len(unit), 1, 1, 1) - 0.5)
     gain = 1 + 0.2 * (torch.rand(len(unit), 1, 1, 1) - 0.5)
@@ -57,6 +58,14 @@ class Verifier:
         self.settings, self.seed = settings, seed
         self.network: torch.nn.Module | None = None
 
+    def build(self) -> torch.nn.Module:
+        """The network with its first weights, for `fit` and for loading."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = build_network(self.settings.network, EMBED_DIM)
+        self.network = network.to(self.settings.device)
+        return self.network
+
     def fit(self, images: np.ndarray, pairs: np.ndarray | None = None) -> "Verifier":
         """Train on `images` (N, H, W); `pairs` (P, 2) rows of one patient, by default every image
         with itself."""
@@ -65,20 +74,18 @@ class Verifier:
             torch.arange(len(pixels)).repeat(2, 1).T if pairs is None else torch.from_numpy(pairs)
         )
         device = self.settings.device
+        network = self.build()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.network = build_network(self.settings.network, EMBED_DIM).to(device)
 
             def loss(rows: torch.Tensor) -> torch.Tensor:
-                sides = [_acquired(pixels[pairs[rows, side]]).to(device) for side in (0, 1)]
-                first, second = (
-                    F.normalize(self.network(side), dim=1) for side in sides
-                )  # each B, D
+                sides = [acquired_again(pixels[pairs[rows, side]]).to(device) for side in (0, 1)]
+                first, second = (F.normalize(network(side), dim=1) for side in sides)  # each B, D
                 logits = first @ second.T / TEMPERATURE
                 targets = torch.arange(len(rows), device=device)
                 return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
-            fit(self.network, loss, len(pairs), None, self.settings)
+            fit(network, loss, len(pairs), None, self.settings)
         return self
 
     def embed(self, images: np.ndarray) -> np.ndarray:
