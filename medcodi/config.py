@@ -62,6 +62,8 @@ class DiffusionConfig:
         False  # fusion tokens: a prompt also conditions with the latents of its autoencoder
     )
     linear_denoiser: bool = False  # networks predict what the best linear denoiser leaves over
+    prompt_mean: bool = False  # a network gives the denoiser E[z_0 | prompts], a regression on z_0
+    prompt_mean_share: float = 0.1  # of the steps of stage 2, the first: they train the mean alone
     context_dim: int = 64
     null_prompt_probability: float = 0.1
     environment_dim: int = 64
@@ -69,6 +71,11 @@ class DiffusionConfig:
     clean_probability: float = 0.3
     environment_contrast_weight: float = 0.0
     environment_contrast_temperature: float = 0.1
+
+    @property
+    def estimate(self) -> bool:
+        """Whether denoisers get an estimate of z_0 beside their noisy latents."""
+        return self.linear_denoiser or self.prompt_mean
 
 
 @dataclass

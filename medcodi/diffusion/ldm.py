@@ -14,21 +14,25 @@ from medcodi.diffusion.closed_form import ClosedForm, Known
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective
+from medcodi.diffusion.prompt_mean import PromptMean
 from medcodi.encoders.base import PromptEncoding
 
 
 @dataclass
 class Context:
     """Prompts as one denoiser sees them, the same at every timestep: `tokens` (B, L, D) with their
-    `mask` (B, L) bool; `known` is what they say in closed form, where that is used."""
+    `mask` (B, L) bool; `mean` (B, *latent_shape) is E[z_0 | prompts] of a `PromptMean`, and `known`
+    what they say in closed form, where these are used."""
 
     tokens: torch.Tensor
     mask: torch.Tensor
     known: Known | None = None
+    mean: torch.Tensor | None = None
 
     def __getitem__(self, rows: torch.Tensor | slice) -> "Context":
         known = None if self.known is None else self.known[rows]
-        return Context(self.tokens[rows], self.mask[rows], known)
+        mean = None if self.mean is None else self.mean[rows]
+        return Context(self.tokens[rows], self.mask[rows], known, mean)
 
 
 @dataclass
@@ -59,7 +63,9 @@ class LatentDiffusion(nn.Module):
         context = model.context(prompts, keep)                        # once
         prediction = model(z_t, timesteps, context, partners)         # at every step
 
-    With a `ClosedForm` the denoiser predicts what the linear prediction leaves over.
+    With a `PromptMean` the denoiser sees the mean beside its noisy latents; no gradient goes back
+    that way, the mean is trained as a regression on z_0. With a `ClosedForm` the denoiser predicts
+    what the linear prediction leaves over.
     """
 
     def __init__(
@@ -68,10 +74,13 @@ class LatentDiffusion(nn.Module):
         denoiser: Denoiser,
         objective: Objective,
         closed_form: ClosedForm | None = None,
+        prompt_mean: PromptMean | None = None,
     ) -> None:
         super().__init__()
+        if closed_form is not None and prompt_mean is not None:
+            raise ValueError("closed_form and prompt_mean both give the estimate: choose one")
         self.fusion, self.denoiser, self.objective = fusion, denoiser, objective
-        self.closed_form = closed_form
+        self.closed_form, self.prompt_mean = closed_form, prompt_mean
 
     def context(
         self,
@@ -83,7 +92,8 @@ class LatentDiffusion(nn.Module):
         of fusion mean."""
         tokens, mask = self.fusion(prompts, keep, weights)
         known = None if self.closed_form is None else self.closed_form.known(prompts, keep)
-        return Context(tokens, mask, known)
+        mean = None if self.prompt_mean is None else self.prompt_mean(tokens, mask)
+        return Context(tokens, mask, known, mean)
 
     def forward(
         self,
@@ -101,6 +111,8 @@ class LatentDiffusion(nn.Module):
             coupling=None if partners is None else partners.tokens,
             coupling_mask=None if partners is None else partners.mask,
         )
+        if self.prompt_mean is not None:
+            return denoise(latents, estimate=context.mean.detach().to(latents))
         if self.closed_form is None:
             return denoise(latents)
         innovation = None if partners is None else partners.innovation

@@ -16,6 +16,7 @@ from medcodi.diffusion import closed_form
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import build_objective
+from medcodi.diffusion.prompt_mean import PromptMean
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.shared_space import SharedSpace
 from medcodi.modalities.base import Modality, get_kind
@@ -107,7 +108,8 @@ class ModelFamily:
         diffusion = self.recipe.diffusion
         prompts = {n: self.token_dim(n) for n in self.prompt_names(name)}
         modality = self.modality(name)
-        denoiser = modality.build_denoiser(self.latent_shape(modality.group), diffusion)
+        shape = self.latent_shape(modality.group)
+        denoiser = modality.build_denoiser(shape, diffusion)
         latent_encoders = None
         if diffusion.prompt_latents:
             latent_encoders = {n: self.build_environment(n, diffusion.context_dim) for n in prompts}
@@ -118,7 +120,8 @@ class ModelFamily:
             diffusion.context_dim,
             latent_encoders,
         )
-        model = LatentDiffusion(fusion, denoiser, self.objective, self._closed_form(name))
+        mean = PromptMean(shape, diffusion.context_dim) if diffusion.prompt_mean else None
+        model = LatentDiffusion(fusion, denoiser, self.objective, self._closed_form(name), mean)
         if coupled:
             self.couple(model, name)
         return model

@@ -13,6 +13,8 @@ from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.diffusion.closed_form import PENALTY
+from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.patches import PatchDenoiser
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.encoders.base import PromptEncoder
@@ -58,8 +60,20 @@ class ImageAutoencoderArgs:
 
 
 @dataclass
+class PatchDenoiserArgs:
+    """Transformer over patches of patch x patch latents."""
+
+    patch: int = 2
+    width: int = 256
+    depth: int = 7
+    num_heads: int = 4
+    summary: bool = True
+
+
+@dataclass
 class ImageDenoiserArgs:
-    """diffusers UNet2DConditionModel. `attention`: whether each level has cross-attention."""
+    """diffusers UNet2DConditionModel; with `transformer` a transformer over patches in its place.
+    `attention`: whether each level has cross-attention."""
 
     block_out_channels: list[int] = field(default_factory=lambda: [64, 128])
     attention: list[bool] = field(default_factory=lambda: [True, True])
@@ -67,6 +81,7 @@ class ImageDenoiserArgs:
     attention_head_dim: int = 4
     norm_num_groups: int = 16
     summary: bool = field(default=False, metadata=LATER)
+    transformer: PatchDenoiserArgs | None = field(default=None, metadata=LATER)
 
 
 @dataclass
@@ -136,10 +151,18 @@ class ImageModality(Modality):
     def build_autoencoder(self) -> Autoencoder:
         return ImageKL(self.args.size, **vars(self.args.autoencoder))
 
-    def build_denoiser(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> ImageDenoiser:
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> Denoiser:
         a = self.args.denoiser
+        if a.transformer is not None:
+            if a != ImageDenoiserArgs(transformer=a.transformer):
+                raise ValueError(
+                    f"modalities.{self.name}.denoiser: with transformer the sizes stand there, "
+                    "leave those of the U-Net out"
+                )
+            sizes = vars(a.transformer)
+            return PatchDenoiser(
+                latent_shape, diffusion.context_dim, **sizes, estimate=diffusion.estimate
+            )
         if len(a.attention) != len(a.block_out_channels):
             raise ValueError(
                 f"modalities.{self.name}.denoiser: attention has {len(a.attention)} entries, "
@@ -156,7 +179,7 @@ class ImageModality(Modality):
             "norm_num_groups": a.norm_num_groups,
         }
         return ImageDenoiser(
-            latent_shape, diffusion.context_dim, unet, a.summary, diffusion.linear_denoiser
+            latent_shape, diffusion.context_dim, unet, a.summary, diffusion.estimate
         )
 
     def build_environment_encoder(

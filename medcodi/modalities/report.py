@@ -74,10 +74,10 @@ class VectorDenoiserArgs:
                     "a denoiser with fc_unet takes its sizes from there: leave the transformer's "
                     "arguments out"
                 )
-            if diffusion.linear_denoiser:
+            if diffusion.estimate:
                 raise ValueError(
-                    "diffusion.linear_denoiser needs the transformer over slots, not "
-                    "denoiser.fc_unet"
+                    "diffusion.linear_denoiser and prompt_mean need the transformer over slots, "
+                    "not denoiser.fc_unet"
                 )
             return FCUNet(latent_shape, diffusion.context_dim, **vars(self.fc_unet))
         return VectorDenoiser(
@@ -87,7 +87,7 @@ class VectorDenoiserArgs:
             self.depth,
             self.num_heads,
             self.summary,
-            diffusion.linear_denoiser,
+            diffusion.estimate,
             self.across,
         )
 

@@ -27,3 +27,14 @@ class TimestepEmbedding(nn.Module):
     def forward(self, timesteps: torch.Tensor) -> torch.Tensor:
         embedding = sinusoidal_embedding(timesteps, self.num_frequencies)
         return self.mlp(embedding.to(self.mlp[0].weight.dtype))
+
+
+def grid_positions(height: int, width: int, dim: int) -> torch.Tensor:
+    """Sines and cosines of row and column (Vaswani et al. 2017, in two dimensions): (H W, dim),
+    `dim` a multiple of 4. The slowest of dim / 4 frequencies turns once in about 600 places."""
+    if dim % 4:
+        raise ValueError(f"positions on a grid need a width that is a multiple of 4, got {dim}")
+    places = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    frequencies = 100.0 ** -(torch.arange(dim // 4) / (dim // 4))
+    angles = [axis.flatten()[:, None].float() * frequencies for axis in places]  # (H W, dim/4) each
+    return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)

@@ -111,7 +111,7 @@ class SignalModality(Modality):
             WIDTH,
             depth=3,
             num_heads=4,
-            estimate=diffusion.linear_denoiser,
+            estimate=diffusion.estimate,
         )
 
     def build_environment_encoder(

@@ -34,6 +34,7 @@ class Stage2Task(Task):
         self.run, self.name, self.label = run, name, f"stage2/{name}"
         self.objective, self.config = run.family.objective, run.recipe.diffusion
         own = modality.null_prompt_probability
+        self.find_unused_parameters = self.config.prompt_mean  # the mean is trained alone at first
         self.null_probability = self.config.null_prompt_probability if own is None else own
         run.check_reconstruction(modality.group)
         with seeded(run.recipe.seed):
@@ -80,10 +81,15 @@ class Stage2Task(Task):
         timesteps = self.objective.timesteps(draws.uniform().to(latents.device))
         noise = draws.normal(*latents.shape[1:]).to(latents)
         keep = self.draw_prompts(batch, draws)
-        noisy = self.objective.sample(latents, noise, timesteps)
         context = self.diffusion.context(batch.encodings, keep)
-        prediction = self.diffusion(noisy.latents, timesteps, context)
-        return {"loss": noisy.losses(prediction).mean()}
+        losses = {}
+        if context.mean is not None:
+            losses["mean"] = (context.mean.float() - latents).square().mean()
+        if context.mean is None or progress >= self.config.prompt_mean_share:
+            noisy = self.objective.sample(latents, noise, timesteps)
+            prediction = self.diffusion(noisy.latents, timesteps, context)
+            losses["denoising"] = noisy.losses(prediction).mean()
+        return {"loss": sum(losses.values()), **{k: v.detach() for k, v in losses.items()}}
 
     def preview(self, folder: Path, step: int) -> None:
         """Real validation rows above samples prompted by all their other modalities."""
