@@ -153,6 +153,20 @@ def memorised(to_train: np.ndarray, holdout_to_train: np.ndarray, level: float =
     return Memorised(flagged, share_of(flagged), threshold, counts[1] / len(control), p)
 
 
+MIN_ATTEMPTS = 50
+
+
+def verdict(share: Estimate, expected: float, found: Estimate) -> str:
+    """What the share of flagged records says, in words. An attack that cannot win is no pass: with
+    fewer than 50 records, or where planted copies are `found` no more often than `expected` by
+    chance, nothing can be said (Giomi et al. 2023)."""
+    if share.n < MIN_ATTEMPTS:
+        return f"too few attempts: {share.n}"
+    if not found.low > expected:
+        return f"too few successes: {found.value:.0%} of {found.n} planted copies are found"
+    return "copies" if share.low > expected else "no more than by chance"
+
+
 def membership(
     members: np.ndarray, others: np.ndarray, seed: int = 0, groups: Sequence[Any] | None = None
 ) -> Estimate:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from medcodi.data.study import Study
 from medcodi.phantom.anatomy import Patient, findings, generator_for, sample_patient, truth_of
+from medcodi.phantom.reading import read_report
 from medcodi.phantom.render import project, render
-from medcodi.phantom.report import read_report, write_report
+from medcodi.phantom.report import write_report
 from medcodi.phantom.table import SCHEMA, bayes_auc, draw_row, outcome_probability
 
 __all__ = [

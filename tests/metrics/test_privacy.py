@@ -9,6 +9,7 @@ from medcodi.metrics import privacy
 from medcodi.metrics.networks.fitting import FitSettings
 from medcodi.metrics.networks.verifier import Verifier, acquisitions, patient_pairs, top_scores
 from medcodi.metrics.retrieval import image_distances, text_distances
+from medcodi.metrics.statistics import Estimate
 from medcodi.phantom import SCHEMA, draw_row, sample_patient, write_report
 from medcodi.phantom.anatomy import generator_for
 
@@ -229,3 +230,13 @@ def test_bad_input_says_what_is_wrong():
         privacy.joint_distances(good, scales=[])
     with pytest.raises(ValueError, match="not trained"):
         Verifier(FitSettings(network="tiny")).embed(np.zeros((2, 16, 16)))
+
+
+def test_an_attack_that_cannot_win_is_no_pass():
+    share = Estimate(0.01, 0.0, 0.05, 200)
+    found, blind = Estimate(1.0, 0.9, 1.0, 20), Estimate(0.1, 0.0, 0.3, 20)
+    assert privacy.verdict(share, 0.02, found) == "no more than by chance"
+    assert privacy.verdict(Estimate(0.3, 0.2, 0.4, 200), 0.02, found) == "copies"
+    few = Estimate(0.0, 0.0, 0.2, 20)
+    assert privacy.verdict(few, 0.02, found) == "too few attempts: 20"
+    assert privacy.verdict(share, 0.02, blind).startswith("too few successes: 10% of 20 planted")

@@ -27,7 +27,7 @@ def estimate(figure: dict[str, Any], n: int) -> Estimate:
 
 @register_table
 class Follow(EvaluationTable):
-    """Every route of the phantom, beside shuffled prompts, a constant, retrieval and the ceiling."""
+    """Every route of the phantom, beside shuffled prompts, a constant, retrieval and real ones."""
 
     id, title = "follow", "Outputs that follow their prompts"
     needs = ("pipeline", "truth", "F", "L", "T", "table")

@@ -1,62 +1,50 @@
 """Privacy: does the generated set give its training records away? Measurements, with a holdout and
 planted copies."""
 
-import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from medcodi.data.table import TableSchema
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
 from medcodi.evaluation.records import (
     SMALL_IMAGE,
     fit_settings,
-    generated_records,
-    real_test,
     record_letters,
 )
-from medcodi.evaluation.routes import patients
+from medcodi.evaluation.released import (
+    CHANGED,
+    EXACT,
+    GENERATED,
+    JOINT,
+    STRANGERS,
+    Distances,
+    Sets,
+    released_sets,
+    spaces_of,
+)
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics import privacy
 from medcodi.metrics.membership import denoising_losses
-from medcodi.metrics.networks.verifier import Verifier, acquisitions, patient_pairs, top_scores
-from medcodi.metrics.retrieval import image_distances, text_distances
+from medcodi.metrics.networks.verifier import Verifier, acquisitions, top_scores
 from medcodi.metrics.statistics import bootstrap, share_of
 
 NEAREST, EXPECTED, P, RATIO = "nearest is a training record", "expected", "p", "distance ratio"
 FLAGGED, BY_CHANCE, FOUND = "called copies", "by chance", "planted copies found"
+VERDICT = "says"
 MEMBERS, LINKED, SCORE, MATCHED = (
     "membership AUC",
     "linked",
     "re-identification score",
     "re-identified",
 )
-COLUMNS = [NEAREST, EXPECTED, P, RATIO, FLAGGED, BY_CHANCE, FOUND, MEMBERS, LINKED, SCORE, MATCHED]
-JOINT = "record"
-GENERATED, STRANGERS, EXACT, CHANGED = (
-    "generated",
-    "held-out patients",
-    "planted, exact",
-    "planted, perturbed",
-)
 KINDS = {GENERATED: "ours", STRANGERS: "real", EXACT: "floor", CHANGED: "floor"}
-Values = dict[str, Any]  # letter -> images (N, H, W), texts or rows
-
-
-@dataclasses.dataclass
-class Sets:
-    """Values of the released sets by name, of training and of the control half of the holdout, and
-    the patients of these two; `planted` rows (P,)."""
-
-    released: dict[str, Values]
-    train: Values
-    control: Values
-    train_patients: list[str]
-    control_patients: list[str]
-    planted: np.ndarray
+COLUMNS = [
+    *(VERDICT, NEAREST, EXPECTED, P, RATIO, FLAGGED, BY_CHANCE, FOUND),
+    *(MEMBERS, LINKED, SCORE, MATCHED),
+]
 
 
 @register_table
@@ -68,7 +56,7 @@ class Privacy(EvaluationTable):
         "Memorisation, membership, linkage and re-identification",
         ("pipeline", "F"),
     )
-    version = 4
+    version = 5
 
     def defaults(self, context: EvaluationContext) -> dict[str, Any]:
         return {
@@ -86,32 +74,12 @@ class Privacy(EvaluationTable):
         schema = (
             context.split("train").schemas[context.name("table")] if "table" in letters else None
         )
-        sets, pairs = _sets(context, options, letters, schema)
+        sets, pairs = released_sets(context, options, letters, schema)
         options["level"] = options["level"] or max(
             0.01, 1 / len(sets.control["F"])
         )  # a small holdout knows no 1 %
-        spaces = _spaces(sets, letters, schema)
-        rows, figures = [], {}
-        for name in sets.released:
-            for space, (to_train, to_control, control_to_train) in spaces[name].items():
-                distances = to_train, to_control, control_to_train
-                cells = _cells(
-                    distances,
-                    sets.train_patients + sets.control_patients,
-                    options["level"],
-                    context.seed,
-                )
-                flagged = cells.pop("flagged")
-                if name in (EXACT, CHANGED):
-                    cells[FOUND] = share_of(flagged[sets.planted])
-                if space == JOINT:
-                    cells[LINKED] = privacy.linkage(
-                        [d[0] for key, d in spaces[name].items() if key != JOINT]
-                    )
-                rows.append(Row(f"{name}, {self._space(context, space)}", KINDS[name], cells))
-                figures |= {
-                    f"{name}.{space}.{key}": getattr(v, "value", v) for key, v in cells.items()
-                }
+        spaces = spaces_of(sets, letters, schema)
+        rows, figures = _released_rows(context, sets, spaces, options["level"])
         identified, more, checked = _reidentification(context, options, sets, pairs)
         rows += identified + _membership_by_loss(context, sets, letters)
         rows += published("privacy")
@@ -131,108 +99,35 @@ class Privacy(EvaluationTable):
             figures | more,
         )
 
-    @staticmethod
-    def _space(context: EvaluationContext, space: str) -> str:
-        return "joint record" if space == JOINT else context.name(space)
 
-
-def _sets(
+def _released_rows(
     context: EvaluationContext,
-    options: dict[str, Any],
-    letters: Sequence[str],
-    schema: TableSchema | None,
-) -> tuple[Sets, np.ndarray]:
-    """The sets that are compared, and pairs (P, 2) of training rows of one patient."""
-    training = context.training(letters, options["num_training"])
-    held_out = real_test(context, letters, options["num_test"])
-    train_ids = {study.patient_id for study in training}
-    held_out = [study for study in held_out if study.patient_id not in train_ids]
-    if len(held_out) < 2 or not training:
-        raise ValueError(
-            f"a holdout of other patients needs studies; got {len(held_out)} and {len(training)} "
-            "for training"
-        )
-    generated = generated_records(context, options["num_records"])
-    half = len(held_out) // 2
-    of = lambda studies: {letter: _column(context.values(studies, letter)) for letter in letters}
-    train, strangers, control = of(training), of(held_out[:half]), of(held_out[half:])
-    released = {GENERATED: {letter: _column(generated[letter]) for letter in letters}}
-    released[STRANGERS] = {
-        letter: values[: options["num_records"]] for letter, values in strangers.items()
-    }
-    planted, sources = privacy.plant(
-        options["num_records"], len(training), options["planted"], context.seed
-    )
-    for name, perturb in ((EXACT, None), (CHANGED, _perturb)):
-        copies = {letter: _column([values[i] for i in sources]) for letter, values in train.items()}
-        copies = perturb(copies, schema, context.seed) if perturb else copies
-        released[name] = {
-            letter: _replaced(released[GENERATED][letter], planted, copies[letter])
-            for letter in letters
-        }
-    owners = patients(training)
-    return Sets(
-        released, train, control, owners, patients(held_out[half:]), planted
-    ), patient_pairs(owners, context.seed)
-
-
-def _column(values: Sequence[Any]) -> Any:
-    return np.stack(values) if isinstance(values[0], np.ndarray) else list(values)
-
-
-def _replaced(values: Any, rows: np.ndarray, by: Any) -> Any:
-    changed = list(values)
-    for row, value in zip(rows, by, strict=True):
-        changed[row] = value
-    return _column(changed)
-
-
-def _perturb(copies: Values, schema: TableSchema | None, seed: int) -> Values:
-    changed = {"F": privacy.perturbed_images(copies["F"], seed=seed)}
-    if "T" in copies:
-        changed["T"] = privacy.perturbed_texts(copies["T"], seed)
-    return changed | (
-        {"table": privacy.perturbed_rows(copies["table"], schema, seed)}
-        if "table" in copies
-        else {}
-    )
-
-
-Distances = tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]  # released to training, to control; control to training
-
-
-def _spaces(
-    sets: Sets, letters: Sequence[str], schema: TableSchema | None
-) -> dict[str, dict[str, Distances]]:
-    """Released set -> space -> distances. The joint record adds the modalities, each over its
-    median stranger's."""
-    measures: dict[str, Callable] = {
-        "F": image_distances,
-        "T": text_distances,
-        "table": lambda a, b: privacy.row_distances(a, b, schema),
-    }
-    size = len(sets.train["F"])
-    # One call a set, so that texts are weighed by the same words whether they are compared with
-    # training or control.
-    real = {letter: _column([*sets.train[letter], *sets.control[letter]]) for letter in letters}
-    control = {
-        letter: measures[letter](sets.control[letter], real[letter])[:, :size] for letter in letters
-    }
-    scales = [float(np.median(control[letter])) for letter in letters]
-    spaces: dict[str, dict[str, Distances]] = {}
-    for name, values in sets.released.items():
-        whole = {letter: measures[letter](values[letter], real[letter]) for letter in letters}
-        spaces[name] = {
-            letter: (d[:, :size], d[:, size:], control[letter]) for letter, d in whole.items()
-        }
-        if len(letters) > 1:
-            parts = [[d[i] for d in spaces[name].values()] for i in range(3)]
-            spaces[name][JOINT] = tuple(
-                privacy.joint_distances(*part, scales=scales) for part in parts
-            )
-    return spaces
+    sets: Sets,
+    spaces: dict[str, dict[str, Distances]],
+    level: float,
+) -> tuple[list[Row], dict[str, float]]:
+    """A row for each released set in each space. Planted copies come first: what they do not show,
+    no other row can."""
+    rows, figures, found = {}, {}, {}
+    owners = sets.train_patients + sets.control_patients
+    for name in sorted(sets.released, key=lambda name: name != EXACT):
+        for space, distances in spaces[name].items():
+            cells = _cells(distances, owners, level, context.seed)
+            flagged = cells.pop("flagged")
+            if name in (EXACT, CHANGED):
+                cells[FOUND] = share_of(flagged[sets.planted])
+            if name == EXACT:
+                found[space] = cells[FOUND]
+            else:
+                cells[VERDICT] = privacy.verdict(cells[FLAGGED], cells[BY_CHANCE], found[space])
+            if space == JOINT:
+                apart = [d[0] for key, d in spaces[name].items() if key != JOINT]
+                cells[LINKED] = privacy.linkage(apart)
+            where = "joint record" if space == JOINT else context.name(space)
+            rows[name, space] = Row(f"{name}, {where}", KINDS[name], cells)
+            numbers = {key: getattr(v, "value", v) for key, v in cells.items() if key != VERDICT}
+            figures |= {f"{name}.{space}.{key}": value for key, value in numbers.items()}
+    return [rows[name, space] for name in sets.released for space in spaces[name]], figures
 
 
 def _cells(distances: Distances, owners: list[str], level: float, seed: int) -> dict[str, Any]:
