@@ -1,0 +1,153 @@
+"""Which part of a pipeline does the work? Every route and joint setting of the phantom, measured
+three times: with the denoisers zeroed, with the cross-modal attention off, and as trained.
+
+What is left when the denoisers are zeroed comes from closed forms and autoencoders. Legend: N
+studies. Letters: F frontal, L lateral, T report, table the row.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from medcodi.config import unknown_key
+from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.follow import SETTINGS, pair_figures, parse_route, route_figures
+from medcodi.pipeline import MedCoDiPipeline
+from medcodi.report.markdown import markdown_table
+
+ZEROED, UNCOUPLED, TRAINED = "networks zeroed", "attention off", "as trained"
+VARIANTS = (ZEROED, UNCOUPLED, TRAINED)
+LETTERS = ("F", "L", "T", "table")
+
+
+class ZeroDenoiser(Denoiser):
+    """A denoiser that has learned nothing: its prediction is zero, shaped as the latents."""
+
+    def __init__(self, like: nn.Module) -> None:
+        super().__init__()
+        # the pipeline asks for the dtype and the device of its parameters
+        self.still = nn.Parameter(torch.zeros_like(next(like.parameters())), requires_grad=False)
+
+    def add_coupling(self, environment_dim: int) -> None:
+        """There is nothing to couple."""
+
+    def coupling_parameters(self) -> list[nn.Parameter]:
+        return []
+
+    def forward(self, latents: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return torch.zeros_like(latents)
+
+
+def switched(pipe: MedCoDiPipeline, variant: str) -> MedCoDiPipeline:
+    """A copy of the pipeline with a part switched off; `pipe` stays as it is. ValueError for an
+    unknown variant."""
+    if variant not in VARIANTS:
+        raise unknown_key(variant, VARIANTS, "the variants of a pipeline")
+    if variant == TRAINED:
+        return pipe
+    changed = copy.deepcopy(pipe)
+    for model in changed.diffusions.values():
+        if variant == ZEROED:
+            model.denoiser = ZeroDenoiser(model.denoiser)
+            continue
+        with torch.no_grad():  # the branch adds its output projection, which is zero from here on
+            for parameter in model.denoiser.coupling_parameters():
+                parameter.zero_()
+    return changed
+
+
+class _Switched(EvaluationContext):
+    """A context whose pipeline has a part switched off. Samples are kept apart from those of the
+    trained one; the networks that read them are the same."""
+
+    def __init__(self, context: EvaluationContext, variant: str) -> None:
+        super().__init__(context.recipe, context.output, context.pipeline_dir)
+        self.networks = context.networks
+        self.pipeline = switched(context.pipeline, variant)
+        self.model_hash = (
+            context.model_hash if variant == TRAINED else f"{context.model_hash}, {variant}"
+        )
+
+
+def credit_rows(
+    context: EvaluationContext, routes: Sequence[str], settings: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row a route and metric: {route, metric, n, ceiling, shuffled, VARIANT: {value,
+    interval}}; joint settings likewise, with `pair` and `independent`, what calls of their own
+    give. ValueError for a route or setting that is none."""
+    for setting in settings:
+        if setting not in SETTINGS:
+            raise unknown_key(setting, SETTINGS, "the joint settings")
+    parsed = {route: parse_route(route) for route in routes}
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for variant in VARIANTS:
+        own = _Switched(context, variant)
+        studies = own.held_out(LETTERS)
+        for route, (prompts, output) in parsed.items():
+            made = own.generated(prompts, (output,), studies=studies)[output]
+            for figure in route_figures(own, prompts, output, studies, made):
+                row = rows.setdefault((route, figure["metric"]), _route_row(route, figure))
+                row[variant] = {key: figure[key] for key in ("value", "interval")}
+        for setting in settings:
+            for figure in _joint_figures(own, setting):
+                key = (setting, figure["pair"], figure["metric"])
+                row = rows.setdefault(key, _joint_row(setting, figure))
+                row[variant] = figure["joint"]
+                if variant == TRAINED:
+                    row["independent"] = figure["independent"]
+    return list(rows.values())
+
+
+def _joint_figures(context: EvaluationContext, setting: str) -> list[dict[str, Any]]:
+    prompts, pairs = SETTINGS[setting]
+    studies = context.held_out(LETTERS)
+    outputs = tuple(dict.fromkeys(letter for pair in pairs for letter in pair))
+    joint, apart = (
+        context.generated(prompts, outputs, joint=joint, studies=studies) for joint in (True, False)
+    )
+    return [
+        figure
+        for pair in pairs
+        for figure in pair_figures(context, setting, pair, studies, joint, apart)
+    ]
+
+
+def _route_row(route: str, figure: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "route": route,
+        "metric": figure["metric"],
+        "n": figure["n"],
+        "ceiling": figure["ceiling"],
+        "shuffled": figure["floors"]["shuffled"],
+    }
+
+
+def _joint_row(setting: str, figure: dict[str, Any]) -> dict[str, Any]:
+    return _route_row(f"{setting}, jointly", figure) | {"pair": figure["pair"]}
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table of Markdown."""
+    head = ("route", "figure", *VARIANTS, "independent", "shuffled", "real", "N")
+    cells = []
+    for row in rows:
+        name = f"{row['pair']}: {row['metric']}" if "pair" in row else row["metric"]
+        measured = [_shown(row.get(key)) for key in (*VARIANTS, "independent")]
+        beside = [_number(row["shuffled"]), _number(row["ceiling"]), row["n"]]
+        cells.append([row["route"], name, *measured, *beside])
+    return markdown_table(head, cells) + "\n"
+
+
+def _shown(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    low, high = figure["interval"]
+    return f"{_number(figure['value'])} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"

@@ -1,0 +1,91 @@
+"""Parts of a pipeline are switched off in a copy, exactly, and the figures say which part gave
+what."""
+
+import copy
+
+import pytest
+import torch
+
+from medcodi.config import EvaluationConfig, build_dataclass
+from medcodi.evaluation import EvaluationContext
+from medcodi.evaluation.credit import TRAINED, UNCOUPLED, VARIANTS, ZEROED, credit_rows, markdown
+from medcodi.evaluation.credit import switched as switch
+
+
+@pytest.fixture
+def coupled(tiny_pipeline):
+    """The tiny pipeline with a cross-modal attention that says something."""
+    for model in tiny_pipeline.diffusions.values():
+        for parameter in model.denoiser.coupling_parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return tiny_pipeline
+
+
+def _joint(pipe, together: bool) -> torch.Tensor:
+    out = pipe(
+        outputs=["frontal", "report"],
+        num_inference_steps=2,
+        num_images_per_prompt=2,
+        seeds=[1, 2],
+        coupled=together,
+    )
+    return out.latents["report"]
+
+
+def test_without_attention_only_the_attention_is_missing(coupled):
+    before = _joint(coupled, True)
+    off = switch(coupled, UNCOUPLED)
+    changed, kept = off.diffusions["report"], coupled.diffusions["report"]
+    assert all(not p.any() for p in changed.denoiser.coupling_parameters())
+    coupling = {id(p) for p in changed.denoiser.coupling_parameters()}
+    for (name, new), (_, old) in zip(
+        changed.named_parameters(), kept.named_parameters(), strict=True
+    ):
+        assert id(new) in coupling or torch.equal(new, old), name
+    assert not torch.equal(_joint(off, True), before)
+    assert torch.equal(_joint(coupled, True), before)  # the pipeline itself is as it was
+
+
+def test_zeroed_networks_predict_nothing_of_their_own(coupled):
+    still = switch(coupled, ZEROED)
+    for name, model in still.diffusions.items():
+        shape = still.family.latent_shape(still.family.modality(name).group)
+        latents = torch.randn(2, *shape)
+        assert not model.denoiser(latents, torch.tensor([500.0, 500.0]), None, None).any()
+    assert _joint(still, True).shape == _joint(coupled, True).shape
+
+
+def test_unknown_variants_name_those_that_there_are(coupled):
+    assert switch(coupled, TRAINED) is coupled
+    with pytest.raises(ValueError, match="attention off"):
+        switch(coupled, "attention of")
+
+
+@pytest.fixture(scope="module")
+def context(tiny_run, tmp_path_factory):
+    recipe = copy.deepcopy(tiny_run)
+    settings = {
+        "num_studies": 6,
+        "num_training_studies": 30,
+        "num_resamples": 10,
+        "num_inference_steps": 2,
+    }
+    recipe.evaluation = build_dataclass(EvaluationConfig, settings, "evaluation")
+    return EvaluationContext(recipe, tmp_path_factory.mktemp("credit"))
+
+
+def test_every_route_has_a_figure_for_every_variant(context):
+    rows = credit_rows(context, ["F>T", "FT>table"], ["F>LT"])
+    assert {row["route"] for row in rows} == {"F>T", "FT>table", "F>LT, jointly"}
+    for row in rows:
+        assert set(VARIANTS) <= set(row)
+        assert ("independent" in row) == ("pair" in row)
+    text = markdown(rows)
+    assert len(text.splitlines()) == len(rows) + 2 and ZEROED in text.splitlines()[0]
+
+
+def test_wrong_routes_and_settings_are_refused_before_anything_is_generated(context):
+    with pytest.raises(ValueError, match="a route reads as"):
+        credit_rows(context, ["F>F"], [])
+    with pytest.raises(ValueError, match="T>FL"):
+        credit_rows(context, [], ["T>LF"])
