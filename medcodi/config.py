@@ -108,6 +108,8 @@ class StageConfig:
     log_every: int = 20
     validate_every: int = 0  # 0: never
     validation_batches: int = 4
+    # stage 2, at its end: paired losses by subset of the prompts, on all validation rows
+    paired_validation: bool = False
     preview_every: int = 0  # 0: never
     checkpoint_every: int = 200
     checkpoints_kept: int = 2

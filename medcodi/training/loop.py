@@ -218,7 +218,7 @@ def _train(
                 save()
     with torch.no_grad(), topology.averaged(task, ema) as averaged:
         if main:
-            _export(averaged, folder, identity["fingerprint"], step)
+            _export(averaged, folder, identity["fingerprint"], step, metrics)
     accelerator.wait_for_everyone()
 
 
@@ -350,8 +350,10 @@ def _preview(task: Task, folder: Path, step: int) -> None:
     task.preview(folder, step)
 
 
-def _export(task: Task, folder: Path, key: str, step: int) -> None:
-    config = {"fingerprint": key, "step": step, **task.finalize()}
+def _export(task: Task, folder: Path, key: str, step: int, metrics: MetricsFile) -> None:
+    found = task.finalize()
+    metrics.write({"step": step, "split": "final", **found})
+    config = {"fingerprint": key, "step": step, **found}
     try:
         task.export(folder / "export", config)
         with written(folder / "export" / DONE) as temporary:

@@ -1,12 +1,14 @@
 """Stage 2: one latent diffusion model a modality, multi-prompt (MedCoDi-M section 2.2)."""
 
 import functools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from medcodi.config import for_modality
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.sampler import joint_sample
@@ -17,6 +19,9 @@ from medcodi.training.cached import CachedBatch, CachedStudies, cache_key
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
+from medcodi.training.tasks.paired import paired_losses, table
+
+logger = logging.getLogger(__name__)
 
 PREVIEW_ROWS, PREVIEW_STEPS = 8, 25
 CHUNK = 512  # rows that the closed form reads at once
@@ -116,7 +121,14 @@ class Stage2Task(Task):
 
     def finalize(self) -> dict[str, Any]:
         stage = self.run.recipe.stage2
-        return {"validation": self.validate(stage, self.run.recipe.seed)}
+        found: dict[str, Any] = {"validation": self.validate(stage, self.run.recipe.seed)}
+        if for_modality(stage, self.name).paired_validation:
+            data = self.dataset("validation")
+            found["paired"] = paired_losses(
+                self.diffusion, self.name, data, stage.batch_size, self.device
+            )
+            logger.info("%s, paired losses\n%s", self.label, table(found["paired"]))
+        return found
 
     def export(self, folder: Path, config: dict[str, Any]) -> None:
         save_module(self.diffusion, folder, config)
