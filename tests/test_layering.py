@@ -75,7 +75,8 @@ PHANTOM = (
 STORAGE_WORDS = (
     "data/storage.py",
     "sources/mapping.py",
-)  # "image" is a storage word of the data layer there
+    "sources/nih_cxr14.py",
+)  # "image" is a storage word of the data layer there, or a column of the released table
 
 # Over 300 lines a file, or 60 a function, with the reason.
 GREW = "grew with the formatter: to be split by idea"

@@ -120,7 +120,8 @@ def prepare_tiny(
     """Prepared phantom of `num_studies` studies; `add` may put values of the `extra` fields into
     each study."""
     fields = [FieldSpec(name, storage) for name, storage in STORAGE.items()] + [*extra]
-    with PreparedWriter(folder, fields, TableSchema(SCHEMA.columns), validation=0.2) as writer:
+    schema = TableSchema(SCHEMA.columns)
+    with PreparedWriter(folder, fields, schema, 0.2, find_duplicates=False) as writer:
         for study in generate(num_studies, seed=0, size=SIZE):
             if add:
                 add(study)

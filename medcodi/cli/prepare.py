@@ -1,5 +1,6 @@
 """`medcodi prepare SOURCE`: raw data -> prepared folder."""
 
+import csv
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,28 @@ Output = Annotated[
 ]
 Size = Annotated[int, typer.Option(help="pixels of a side of the prepared images")]
 Window = Annotated[bool, typer.Option(help="apply the VOI LUT or the first window where present")]
+Look = Annotated[
+    str, typer.Option(help="stored (as the header says), min_max, or equalised as MIMIC-CXR-JPG")
+]
+Suspects = Annotated[
+    str,
+    typer.Option(help="black, white, flat images: accept, flag (list), refuse or ignore_window"),
+]
+Multiple = Annotated[
+    str,
+    typer.Option(help="several images of one view in a study: first, or all as further studies"),
+]
+Header = Annotated[
+    str, typer.Option(help="name of a table for projection, sex, age of the headers; empty: none")
+]
+TextSections = Annotated[
+    str, typer.Option(help="what may stand for a report, in this order; findings is a further one")
+]
+OfficialSplit = Annotated[bool, typer.Option(help="the published split instead of one by hash")]
+Views = Annotated[
+    list[str] | None,
+    typer.Option("--view", help='"TEXT=AP": a text of the table of views settles it; repeatable'),
+]
 BodyParts = Annotated[str, typer.Option(help="values of BodyPartExamined to take; empty: all")]
 Names = Annotated[str, typer.Option(help="names of the frontal image, lateral image, report")]
 Private = Annotated[
@@ -26,6 +49,7 @@ Workers = Annotated[int | None, typer.Option(help="processes; default: one a cor
 Share = Annotated[float, typer.Option(help="share of the patients in this split")]
 CHEST = "CHEST,THORAX,LUNG"
 NAMES = "frontal,lateral,report"
+MAX_VIEWS = 40  # rows that are printed
 
 
 def show_counts(title: str, counts: dict[str, Any]) -> None:
@@ -48,6 +72,35 @@ def _fields(names: str, expected: tuple[str, ...] = ("front", "side", "text")) -
     return dict(zip(expected, given, strict=True))
 
 
+def _choices(
+    look: str, suspects: str, multiple: str, header: str, views: list[str] | None
+) -> dict[str, Any]:
+    """The options that all archives of images share."""
+    settled = dict(text.rpartition("=")[::2] for text in views or [])
+    if "" in settled:
+        raise ValueError(f'--view takes "TEXT=AP", got {", ".join(map(repr, views or []))}')
+    return {
+        "look": look,
+        "suspects": suspects,
+        "multiple": multiple,
+        "header": header,
+        "views": settled,
+    }
+
+
+def _show_views(path: Path) -> None:
+    """The table of views of the private folder: what was said, what it was taken for, how often."""
+    with open(path, newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    shown = Table(*head, title=f"views of {sum(int(row[-1]) for row in rows)} images")
+    for row in rows[:MAX_VIEWS]:
+        shown.add_row(*row)
+    if len(rows) > MAX_VIEWS:
+        left = sum(int(row[-1]) for row in rows[MAX_VIEWS:])
+        shown.add_row(f"({len(rows) - MAX_VIEWS} more, see {path})", "", "", str(left))
+    console.print(shown)
+
+
 def _prepare_archive(
     name: str,
     source: Path | None,
@@ -67,6 +120,7 @@ def _prepare_archive(
         show_counts("selection", notes["selection"])
     show_counts(f"prepared {output}", counts)
     where = private or output.with_name(f"{output.name}.private")
+    _show_views(where / "views.csv")
     console.print(
         f"rejected files and their reasons: {where / 'rejects.csv'} (with paths: keep it private)"
     )
@@ -98,6 +152,11 @@ def prepare_dicom(
     output: Output,
     size: Size = 256,
     window: Window = True,
+    look: Look = "stored",
+    suspects: Suspects = "flag",
+    multiple: Multiple = "first",
+    header: Header = "",
+    view: Views = None,
     modalities: Annotated[
         str, typer.Option(help="values of Modality to take; empty: all")
     ] = "CR,DX,RG,OT",
@@ -121,6 +180,7 @@ def prepare_dicom(
         **_fields(names),
         "size": size,
         "window": window,
+        **_choices(look, suspects, multiple, header, view),
         "timeout": timeout,
         **{name: _split(value) for name, value in lists.items()},
     }
@@ -150,17 +210,17 @@ def prepare_mimic_cxr(
     ] = None,
     size: Size = 256,
     window: Window = True,
+    look: Look = "stored",
+    suspects: Suspects = "flag",
+    multiple: Multiple = "first",
+    header: Header = "",
+    view: Views = None,
     body_parts: BodyParts = CHEST,
     select: Annotated[
         str, typer.Option(help="study: triplets; patient: all of patients with all three; any")
     ] = "study",
-    text_sections: Annotated[
-        str,
-        typer.Option(help="what may stand for a report, in this order; findings is a further one"),
-    ] = "impression,conclusion,last paragraph",
-    official_split: Annotated[
-        bool, typer.Option(help="the published split instead of one by hash")
-    ] = False,
+    text_sections: TextSections = "impression,conclusion,last paragraph",
+    official_split: OfficialSplit = False,
     labels: Annotated[
         str, typer.Option(help="name of a table for the CheXpert labels; empty: none")
     ] = "",
@@ -177,6 +237,7 @@ def prepare_mimic_cxr(
         **_fields(names),
         "size": size,
         "window": window,
+        **_choices(look, suspects, multiple, header, view),
         "body_parts": _split(body_parts),
         "select": select,
         "text_sections": _split(text_sections),

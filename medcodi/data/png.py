@@ -2,10 +2,12 @@
 
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
+
+from medcodi.data.greys import Greys
 
 
 def encode_image(image: np.ndarray) -> bytes:
@@ -25,6 +27,11 @@ def decode_image(png: bytes) -> np.ndarray:
 
 @dataclass
 class EncodedImage:
-    """What `encode_image` made, as the value of a study: it is stored as it is."""
+    """What `encode_image` made, as the value of a study: it is stored as it is. `greys`, `mark`:
+    its figures and its fingerprint (duplicates.py) where they are known already; `notes`: why it is
+    a suspect."""
 
     png: bytes
+    greys: Greys | None = None
+    mark: bytes | None = None
+    notes: list[str] = field(default_factory=list)

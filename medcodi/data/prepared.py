@@ -2,8 +2,8 @@
 nulls.
 
 A folder holds one `SPLIT.arrow` per split, `prepared.json` (fields, table schemas fitted on the
-training split, counts, checksums) and `rejects.csv` (what was refused, and why). Legend: N studies
-of a split, M fields.
+training split, counts, checksums, figures of the greys), `rejects.csv` (what was refused, and why)
+and `suspects.csv` (images that are used and worth a look). Legend: N studies of a split, M fields.
 """
 
 import functools
@@ -20,7 +20,7 @@ from medcodi.data.storage import RESERVED, FieldSpec, from_storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
 
-VERSION, INDEX, REJECTS = 1, "prepared.json", "rejects.csv"
+VERSION, INDEX, REJECTS, SUSPECTS = 1, "prepared.json", "rejects.csv", "suspects.csv"
 
 
 class PreparedDataset:

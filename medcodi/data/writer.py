@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets.arrow_writer import ArrowWriter
 
 from medcodi.config import unknown_key
-from medcodi.data.prepared import INDEX, REJECTS, VERSION
+from medcodi.data.duplicates import fingerprint
+from medcodi.data.greys import GreyLimits
+from medcodi.data.pictures import PictureFigures
+from medcodi.data.png import EncodedImage, decode_image
+from medcodi.data.prepared import INDEX, REJECTS, SUSPECTS, VERSION
+from medcodi.data.splits import DuplicateSearch, Picture, move_patients
 from medcodi.data.storage import (
     RESERVED,
+    STORAGES,
     FieldSpec,
     arrow_feature,
     json_value,
@@ -29,6 +36,7 @@ from medcodi.data.table import TableSchema
 from medcodi.files import staged
 from medcodi.nn.weights import file_checksum
 
+PICTURE, _, TABLE, _ = STORAGES
 logger = logging.getLogger(__name__)
 
 ROWS_IN_MEMORY = 64  # rows of a split that wait to be written
@@ -43,7 +51,9 @@ class PreparedWriter:
 
     `schema` is the schema of the table field (or a dict field name -> schema); the writer fits a
     copy on the training split. `notes` (JSON-like) goes to prepared.json. A bad value is listed in
-    rejects.csv and becomes absent, the rest of its study goes on. Raises ValueError when `folder`
+    rejects.csv and becomes absent, the rest of its study goes on; images outside of `limits` are
+    used and listed in suspects.csv. Images that are there twice (`find_duplicates`) are listed in
+    duplicates.csv and kept to one split. Raises ValueError when `folder`
     exists and `overwrite` is off, and for a modality name that is no field.
     """
 
@@ -55,6 +65,8 @@ class PreparedWriter:
         validation: float = 0.1,
         test: float = 0.1,
         overwrite: bool = False,
+        limits: GreyLimits | None = None,
+        find_duplicates: bool = True,
     ) -> None:
         if validation < 0 or test < 0 or validation + test > 1:
             raise ValueError(
@@ -66,6 +78,9 @@ class PreparedWriter:
         self.validation, self.test = validation, test
         self.notes: dict[str, Any] = {}
         self.num_rejects = 0
+        pictures = [spec.name for spec in self.fields if spec.storage == PICTURE]
+        self.pictures = PictureFigures(pictures, limits or GreyLimits())
+        self.duplicates = DuplicateSearch() if find_duplicates and pictures else None
         self._seen: set[str] = set()
         self._combinations: dict[str, Counter[tuple[str, ...]]] = {
             split: Counter() for split in SPLITS
@@ -76,18 +91,22 @@ class PreparedWriter:
         features |= {
             spec.name: arrow_feature(spec, self.schemas.get(spec.name)) for spec in self.fields
         }
-        self._writers = {}
+        self._features, self._writers = datasets.Features(features), {}
         with contextlib.ExitStack() as stack:
             self._partial = stack.enter_context(staged(self.folder, self.overwrite))
             self._rejects_file = stack.enter_context(
                 open(self._partial / REJECTS, "w", newline="", encoding="utf-8")
             )
+            self._suspects_file = stack.enter_context(
+                open(self._partial / SUSPECTS, "w", newline="", encoding="utf-8")
+            )
+            self.pictures.start(self._suspects_file)
             self._rejects = csv.writer(self._rejects_file)
             self._rejects.writerow(["item", "reason"])
             for split in SPLITS:
                 stream = stack.enter_context(open(self._partial / f"{split}.arrow", "wb"))
                 self._writers[split] = ArrowWriter(
-                    features=datasets.Features(features),
+                    features=self._features,
                     stream=stream,
                     writer_batch_size=ROWS_IN_MEMORY,
                 )
@@ -116,13 +135,16 @@ class PreparedWriter:
         if study.study_id in self._seen:
             self.reject(study.study_id, "a study with this study_id was already added")
             return False
+        given, split = split is not None, split or self._split(study)
         stored = {spec.name: self._store(study, spec) for spec in self.fields}
         present = tuple(name for name, value in stored.items() if value is not None)
         if not present:
             self.reject(study.study_id, "the study has no modality")
             return False
         truth = None if study.truth is None else json.dumps(study.truth, default=json_value)
-        split = split or split_of(study.patient_id, self.validation, self.test)
+        for name in self.pictures.figures:
+            if self.duplicates and stored[name] is not None:
+                self._mark(study, name, split, given)
         self._writers[split].write(
             {"study_id": study.study_id, "patient_id": study.patient_id, "truth": truth, **stored}
         )
@@ -130,18 +152,34 @@ class PreparedWriter:
         self._combinations[split][present] += 1
         return True
 
+    def _split(self, study: Study) -> str:
+        return split_of(study.patient_id, self.validation, self.test)
+
+    def _mark(self, study: Study, name: str, split: str, given: bool) -> None:
+        """Remember how the image looks and where it stands."""
+        value, row = study.values[name], self._combinations[split].total()
+        known = isinstance(value, EncodedImage)
+        mark = value.mark if known else fingerprint(np.asarray(value, np.float32))
+        if known and mark is None:
+            mark = fingerprint(decode_image(value.png))
+        place = Picture(study.study_id, study.patient_id, name, split, row, given)
+        self.duplicates.add(place, mark)
+
     def _store(self, study: Study, spec: FieldSpec) -> Any:
         value = study.values.get(spec.name)
         if value is None:
             return None
         item = f"{study.study_id}/{spec.name}"
-        if spec.storage == "table":
+        if spec.storage == TABLE:
             cells, problems = to_stored_row(self.schemas[spec.name], value, item)
             for where, reason in problems:
                 self.reject(where, reason)
             return cells
         try:
-            return to_storage(spec, value)
+            stored = to_storage(spec, value)
+            if spec.storage == PICTURE:
+                self.pictures.see(study, spec.name, value)
+            return stored
         except (TypeError, ValueError) as error:
             self.reject(item, str(error))
             return None
@@ -150,6 +188,9 @@ class PreparedWriter:
         for split in SPLITS:
             self._writers[split].finalize()
         self._rejects_file.close()
+        self._suspects_file.close()
+        if self.duplicates:
+            self._keep_together()
         self._fit_schemas()
         splits = {split: self._counts(split) for split in SPLITS}
         index = {
@@ -163,11 +204,24 @@ class PreparedWriter:
                 split: file_checksum(self._partial / f"{split}.arrow") for split in SPLITS
             },
             "num_rejects": self.num_rejects,
+            "greys": self.pictures.summary(),
             "notes": self.notes,
         }
         (self._partial / INDEX).write_text(
             json.dumps(index, indent=2, default=json_value), encoding="utf-8"
         )
+
+    def _keep_together(self) -> None:
+        """Move the patients who share a radiograph to one split."""
+        moves, self.notes["near-duplicates"] = self.duplicates.run(self._partial)
+        if not moves:
+            return
+        for old, new, present in move_patients(self._partial, self._features, moves):
+            names = tuple(spec.name for spec in self.fields if present[spec.name])
+            self._combinations[old][names] -= 1
+            self._combinations[new][names] += 1
+        for split in SPLITS:
+            self._combinations[split] = +self._combinations[split]
 
     def _fit_schemas(self) -> None:
         """Set mean, std and range from the training split, one column in memory at a time."""

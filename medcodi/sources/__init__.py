@@ -11,6 +11,7 @@ SOURCES = {
     "folder": "medcodi.sources.folder:prepare_folder",
     "dicom": "medcodi.sources.archive.prepare:prepare_dicom",
     "mimic_cxr": "medcodi.sources.mimic_cxr.prepare:prepare_mimic_cxr",
+    "nih_cxr14": "medcodi.sources.nih_cxr14:prepare_nih_cxr14",
     "openi": "medcodi.sources.openi:prepare_openi",
     "table": "medcodi.sources.tables:prepare_table",
     "stony_brook": "medcodi.sources.stony_brook:prepare_stony_brook",

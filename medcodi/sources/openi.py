@@ -24,11 +24,11 @@ from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
 from medcodi.data.writer import PreparedWriter
-from medcodi.sources.archive.archive import TABLE, TEXT, Assembly
+from medcodi.sources.archive.archive import TABLE, TEXT, Assembly, numbered
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
-from medcodi.sources.archive.options import DicomOptions
+from medcodi.sources.archive.options import VIEW_NAMES, DicomOptions
 from medcodi.sources.archive.prepare import prepare_archive
 from medcodi.sources.archive.state import State
 from medcodi.sources.archive.walk import Found, walk
@@ -47,7 +47,7 @@ REPORTS, HEADERS, DERIVED = (
 SUFFIXES = (b".png", b".dcm", b".jpg", b".jpeg")
 MAX_REPORT_BYTES = 1 << 20
 MENTIONS = ["absent", "present"]
-POSITION = {View.FRONT: "PA", View.SIDE: "LL"}
+NO_VIEW = "the view is unknown: neither View Position nor Patient Orientation say it"
 
 
 @dataclass
@@ -129,18 +129,17 @@ def _parse(root: ElementTree.Element) -> tuple[str, OpeniReport]:
 
 
 def read_views(folder: Path, derived: bool) -> dict[str, str]:
-    """image id -> PA or LL, from the tables of `folder`: View Position, else Patient Orientation,
-    else (with `derived`) the view that was derived from the pixels. Images whose view nothing says
-    are not in it."""
+    """image id -> one of VIEW_NAMES, from the tables of `folder`: View Position, else Patient
+    Orientation, else (with `derived`) the view that was derived from the pixels. Images whose view
+    nothing says are not in it."""
     headers = pd.read_csv(folder / HEADERS, dtype=str, keep_default_na=False, usecols=_VIEW_COLUMNS)
     views = {}
     for name, position, orientation in headers[_VIEW_COLUMNS].itertuples(index=False):
-        view = (
-            view_of_position(position)
-            if position.strip()
-            else view_of_orientation(re.findall(r"\w+", orientation))
-        )
-        views[name] = POSITION.get(view, "")
+        by_axes = view_of_orientation(re.findall(r"\w+", orientation))
+        seen = view_of_position(position) if position.strip() else by_axes
+        view, projection = seen or (View.UNKNOWN, "")
+        named = projection if projection in VIEW_NAMES else view.name
+        views[name] = named if view is not View.UNKNOWN else ""
     if derived:
         table = pd.read_csv(folder / DERIVED, dtype=str, keep_default_na=False)
         for name, view in table[["imageid", "tsne-view"]].itertuples(index=False):
@@ -186,28 +185,30 @@ class OpeniArchive(HintedArchive):
             elif name not in owners:
                 refused.append(found.refuse("no report names this image"))
             elif name not in views and not found.path.lower().endswith(b".dcm"):
-                refused.append(
-                    found.refuse(
-                        "the view is unknown: neither View Position nor Patient Orientation say it"
-                    )
-                )
+                refused.append(found.refuse(NO_VIEW))
             else:
-                files.append((found, Hint(owners[name], owners[name], views.get(name, ""))))
+                view = views.get(name, "")
+                said = f"tables of the collection: {view}" if view else ""
+                files.append((found, Hint(owners[name], owners[name], view, said)))
         return files, refused
+
+    def other_views(self) -> list[tuple[str, str, str, int]]:
+        number = sum(found.refused == NO_VIEW for found in self.refused)
+        return [("tables of the collection: blank", View.UNKNOWN.value, "", number)][: number > 0]
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()} derived {self.options.derived_views}"
 
     @property
     def fields(self) -> list[FieldSpec]:
-        pictures = super().fields[:2] if self.with_images else []
-        tables = [FieldSpec(self.options.mesh, TABLE)] if self.options.mesh else []
-        return [*pictures, FieldSpec(self.options.text, TEXT), *tables]
+        own = super().fields if self.with_images else [FieldSpec(self.options.text, TEXT)]
+        return [*own, *([FieldSpec(self.options.mesh, TABLE)] if self.options.mesh else [])]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:
         columns = [Column(term, "categorical", list(MENTIONS)) for term in self.terms]
-        return {self.options.mesh: TableSchema(columns)} if self.options.mesh else {}
+        own = super().schemas if self.with_images else {}
+        return {**own, **({self.options.mesh: TableSchema(columns)} if self.options.mesh else {})}
 
     def depends_on(self) -> Any:
         texts = [
@@ -235,19 +236,18 @@ class OpeniAssembly(Assembly):
         for reason in self.archive.unread:
             self.writer.reject(REPORTS, reason)
         for uid, report in self.archive.reports.items():
-            values, flags = self.choose(
-                self.state.files(keyed_hash(self.archive.key, "study", uid))
-            )
-            text = report.text(options.texts)
-            if text:
-                values[options.text] = text
-                flags["reports"] += 1
-            if options.mesh and report.terms:
-                values[options.mesh] = {
-                    term: MENTIONS[term in report.terms] for term in self.archive.terms
-                }
-                flags["MeSH rows"] += 1
-            self.add(Study(uid, uid, values), flags)
+            files = self.state.files(keyed_hash(self.archive.key, "study", uid))
+            for number, (values, flags) in enumerate(self.choose(files), start=1):
+                text = report.text(options.texts)
+                if text:
+                    values[options.text] = text
+                    flags["reports"] += number == 1
+                if options.mesh and report.terms:
+                    values[options.mesh] = {
+                        term: MENTIONS[term in report.terms] for term in self.archive.terms
+                    }
+                    flags["MeSH rows"] += number == 1
+                self.add(Study(numbered(uid, number), uid, values), flags)
 
 
 def prepare_openi(

@@ -35,7 +35,10 @@ def prepare_phantom(
     fields = [
         FieldSpec((names or {}).get(part, part), storage) for part, storage in STORAGE.items()
     ]
-    with PreparedWriter(out_dir, fields, SCHEMA, overwrite=overwrite) as writer:
+    writer = PreparedWriter(
+        out_dir, fields, SCHEMA, overwrite=overwrite, find_duplicates=False
+    )  # patients are drawn, each once
+    with writer:
         about = {"source": "phantom", "seed": seed, "size": size, "clinical": False}
         writer.notes = about | ({"visits": visits} if visits > 1 else {})
         for study in generate(num_studies, seed, size, num_processes, names, visits):

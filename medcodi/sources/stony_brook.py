@@ -226,7 +226,7 @@ class StonyBrookAssembly(Assembly):
             for path, _ in files if patient not in rows else []:
                 self.reject(path, reason)
         for patient, row in rows.items():
-            values, flags = self.choose(self._frontal(patient))
+            ((values, flags),) = self.choose(self._frontal(patient))
             self.add(Study(patient, patient, {**values, options.table: row}), flags)
 
     def _frontal(self, patient: str) -> list[tuple[bytes, Record]]:

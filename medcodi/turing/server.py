@@ -10,11 +10,15 @@ The two API calls name the reader in the header X-Reader. Paths are looked up in
 made at the start, never in the file system; the server does not open truth.json.
 """
 
+import io
 import json
 import logging
 import random
 import re
+import socket
 import sqlite3
+import threading
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -32,7 +36,7 @@ PAGE = {
 }
 IMAGE_NAME = re.compile(r"[0-9a-f]{16}_\d\.png")
 LOOPBACK = ("127.0.0.1", "localhost")
-MAX_BODY, TIMEOUT = 4096, 30  # bytes, seconds
+MAX_BODY, TIMEOUT, MAX_CONNECTIONS = 4096, 30, 32  # bytes, seconds for a request, at once
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src "
     "'self' data:; "
@@ -57,7 +61,7 @@ class RequestError(Exception):
 
 
 class Study:
-    """What the server knows of a study folder. FileNotFoundError, ValueError for what is no study."""
+    """What the server knows of a study folder. FileNotFoundError, ValueError for no study."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / STUDY
@@ -133,9 +137,40 @@ class Study:
         return readers[reader]
 
 
+class DeadlineReader(io.RawIOBase):
+    """Bytes of a socket until `deadline` [s, monotonic]. Raises TimeoutError behind it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self.deadline = connection, time.monotonic() + TIMEOUT
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self.connection.settimeout(left)
+        return self.connection.recv_into(buffer)
+
+
 class Handler(BaseHTTPRequestHandler):
+    """One connection. Its reads end at a common deadline for each request, however slowly bytes
+    come, and at once where nothing comes."""
+
     server: "TuringServer"
     protocol_version, timeout = "HTTP/1.1", TIMEOUT
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(DeadlineReader(self.connection))
+
+    def handle_one_request(self) -> None:
+        self.rfile.raw.deadline = time.monotonic() + TIMEOUT
+        try:
+            super().handle_one_request()
+        except OSError:  # gone, or too slow
+            self.close_connection = True
 
     def version_string(self) -> str:
         return "medcodi"
@@ -158,7 +193,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self) -> tuple[str, bytes]:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        # digits are counted first: Python refuses to convert thousands of them
+        fits = length.isascii() and length.isdecimal() and len(length) <= len(str(MAX_BODY))
+        if not fits or int(length) > MAX_BODY:
             raise RequestError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {MAX_BODY} bytes"
             )
@@ -175,18 +212,31 @@ class Handler(BaseHTTPRequestHandler):
     def _reader(self) -> str:
         return self.headers.get("X-Reader", "").strip().upper()
 
+    def _check_sender(self) -> None:
+        """RequestError for a name that rebinds to this machine (DNS rebinding), for a page of
+        another origin, and for headers that stand twice, of which proxies take different ones."""
+        for name in ("Host", "Origin", "Content-Length", "X-Reader", "Transfer-Encoding"):
+            if len(self.headers.get_all(name, [])) > 1:
+                raise RequestError(HTTPStatus.BAD_REQUEST, f"the header {name} stands twice")
+        if self.headers.get("Transfer-Encoding"):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "expected a body with Content-Length")
+        host = self.headers.get("Host", "")
+        if self.server.hosts and host.rsplit(":", 1)[0] not in self.server.hosts:
+            raise RequestError(HTTPStatus.FORBIDDEN, "this page is served to this machine only")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+            raise RequestError(HTTPStatus.FORBIDDEN, "a page of another origin asks")
+
     def _answer(self, work: Any) -> None:
-        """`work()` -> media type and body. A name that rebinds to this machine (DNS rebinding) is
-        refused by its Host."""
+        """`work()` -> media type and body."""
         status = HTTPStatus.OK
         try:
-            host = self.headers.get("Host", "").rsplit(":", 1)[0]
-            if self.server.hosts and host not in self.server.hosts:
-                raise RequestError(HTTPStatus.FORBIDDEN, "this page is served to this machine only")
+            self._check_sender()
             media_type, body = work()
         except RequestError as error:
             status, self.close_connection = error.status, True
             media_type, body = _json({"error": str(error)})
+        self.connection.settimeout(TIMEOUT)
         self.send_response(status)
         self.send_header(
             "Content-Type",
@@ -213,7 +263,21 @@ class TuringServer(ThreadingHTTPServer):
     def __init__(self, folder: Path, host: str = "127.0.0.1", port: int = 8765) -> None:
         self.study = Study(folder)
         self.hosts = LOOPBACK if host in LOOPBACK else ()
+        self.places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__((host, port), Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for the connection; one beyond MAX_CONNECTIONS is closed unheard."""
+        if not self.places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.places.release()
 
     @property
     def url(self) -> str:

@@ -41,20 +41,27 @@ def row(number: int) -> dict[str, str]:
     return {PATIENT: f"A{number:06d}", **dict(zip(names, values, strict=True)), **EXTRA}
 
 
+def film(number: int) -> np.ndarray:
+    """A picture of its own, below a first row that all have."""
+    pixels = np.random.default_rng(number).integers(0, 4096, ramp().shape).astype(np.uint16)
+    pixels[0] = ramp()[0]
+    return pixels
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     root = tmp_path_factory.mktemp("sbu") / "tree"
     for number in range(CASES - 1):  # the last case has no image
         patient = f"A{number:06d}"
         later = image(
-            ramp()[::-1].copy(),
+            film(CASES + number)[::-1].copy(),
             f"{number} later",
             patient,
             StudyDate="19010203",
             AcquisitionTime="0900",
         )
         first = image(
-            ramp(),
+            film(number),
             f"{number} first",
             patient,
             StudyDate="19010101",

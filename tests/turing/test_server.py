@@ -1,9 +1,14 @@
 """The server: what it tells, what it refuses, and that a rating that it confirmed is there after a
 kill."""
 
+import contextlib
+import http.client
 import json
 import signal
+import socket
 import sqlite3
+import threading
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +16,7 @@ import pytest
 
 from medcodi.turing.server import HEADERS, Study, TuringServer
 from medcodi.turing.store import RatingStore
+from tests.turing.conftest import serving
 from tests.turing.folders import NUM_ITEMS, start_server, write_study
 
 FOREIGN = (
@@ -158,6 +164,81 @@ def test_who_may_ask(served):
     assert client("GET", "/", Host=f"localhost:{client.server.server_address[1]}")[0] == 200
     for method in ("PUT", "DELETE", "HEAD", "OPTIONS"):
         assert client(method, "/")[0] == 501
+
+
+def exchange(client, request: bytes, seconds: float = 10.0) -> bytes:
+    """What comes back for these bytes, until the server closes."""
+    with socket.create_connection(client.server.server_address[:2], timeout=seconds) as connection:
+        connection.sendall(request)
+        parts = []
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "length", ["9" * 5000, "-1", "1e3", "\u0663".encode().decode("latin-1"), "5 5"]
+)
+def test_lengths_that_are_none(served, length):
+    client, (code, *_) = served
+    headers = f"Host: 127.0.0.1\r\nX-Reader: {code}\r\nContent-Length: {length}\r\n\r\n"
+    answer = exchange(client, f"POST /api/ratings HTTP/1.1\r\n{headers}".encode("latin-1"))
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ("Host: 127.0.0.1\r\nHost: evil.example", 400),
+        ("Host: evil.example\r\nHost: 127.0.0.1", 400),
+        ("Host: 127.0.0.1\r\nX-Reader: a\r\nX-Reader: b", 400),
+        ("Host: 127.0.0.1\r\nContent-Length: 2\r\nContent-Length: 3", 400),
+        ("Host: 127.0.0.1\r\nTransfer-Encoding: chunked", 400),
+        ("Host: 127.0.0.1\r\nOrigin: http://evil.example", 403),
+        ("Host: 127.0.0.1\r\nOrigin: null", 403),
+        ("Host: 127.0.0.1:80\r\nOrigin: http://127.0.0.1", 403),  # another port is another origin
+        ("Host: 127.0.0.1:80\r\nOrigin: http://127.0.0.1:80", 200),
+        ("", 403),
+    ],
+)
+def test_senders(served, headers, status):
+    client = served[0]
+    lines = f"{headers}\r\n" if headers else ""
+    answer = exchange(client, f"GET / HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+
+
+def test_a_slow_request_ends_at_its_deadline(study, monkeypatch):
+    monkeypatch.setattr("medcodi.turing.server.TIMEOUT", 0.4)
+    with serving(study[0]) as client:
+        start = time.monotonic()
+        with socket.create_connection(client.server.server_address[:2], timeout=10) as connection:
+            with contextlib.suppress(OSError):
+                for _ in range(100):  # a byte now and then
+                    connection.sendall(b"G")
+                    time.sleep(0.05)
+            assert time.monotonic() - start < 4
+        assert client("GET", "/")[0] == 200
+
+
+def test_many_connections_hold_a_bounded_number_of_threads(study, monkeypatch):
+    monkeypatch.setattr("medcodi.turing.server.MAX_CONNECTIONS", 3)
+    with serving(study[0]) as client, contextlib.ExitStack() as stack:
+        before = threading.active_count()
+        for _ in range(12):
+            address = client.server.server_address[:2]
+            stack.enter_context(socket.create_connection(address, timeout=10)).sendall(b"G")
+        time.sleep(0.3)
+        assert threading.active_count() - before <= 3
+        stack.close()
+        for _ in range(100):  # the places come back
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if client("GET", "/")[0] == 200:
+                    break
+            time.sleep(0.02)
+        else:
+            raise AssertionError("no place came back")
 
 
 def test_it_listens_on_this_machine_only(study):

@@ -8,20 +8,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from medcodi.data.greys import Greys
 from medcodi.data.png import EncodedImage
-from medcodi.data.prepared import REJECTS
+from medcodi.data.prepared import REJECTS, SUSPECTS
 from medcodi.data.storage import STORAGES, FieldSpec
 from medcodi.data.study import Study
-from medcodi.data.table import TableSchema
+from medcodi.data.table import Column, TableSchema
 from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import DicomOptions, Record
 from medcodi.sources.archive.state import State
 from medcodi.sources.archive.walk import Found, walk
 from medcodi.sources.archive.work import Job, read_one
+from medcodi.sources.dicom.person import PROJECTIONS, SEXES
 from medcodi.sources.dicom.view import View
 
 PICTURE, TEXT, TABLE, _ = STORAGES
+VIEWS = "views.csv"
+
+
+def header_schema() -> TableSchema:
+    """The table of what the headers say."""
+    return TableSchema(
+        [
+            Column("projection", "categorical", list(PROJECTIONS)),
+            Column("sex", "categorical", list(SEXES)),
+            Column("age", "integer", unit="years"),
+        ]
+    )
 
 
 class Archive:
@@ -51,19 +65,25 @@ class Archive:
     @property
     def fields(self) -> list[FieldSpec]:
         pictures = [FieldSpec(name, PICTURE) for name in (self.options.front, self.options.side)]
-        return [*pictures, FieldSpec(self.options.text, TEXT)]
+        header = [FieldSpec(self.options.header, TABLE)] if self.options.header else []
+        return [*pictures, FieldSpec(self.options.text, TEXT), *header]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:
-        return {}
+        return {self.options.header: header_schema()} if self.options.header else {}
 
     def ready(self, state: State) -> None:
         """Called when every file is read, before `fields` and `schemas` are asked for."""
 
+    def other_views(self) -> list[tuple[str, str, str, int]]:
+        """Rows as `State.views`, of images that were refused by their view without being read."""
+        return []
+
     def depends_on(self) -> Any:
         """JSON-like: beside the files, what the prepared folder is made of; when it changes, the
         folder is written again."""
-        return [self.options.front, self.options.side, self.options.text]
+        options = self.options
+        return [options.front, options.side, options.text, options.multiple, options.header]
 
     def assembly(self, writer: PreparedWriter, private: Path, state: State) -> "Assembly":
         return Assembly(self, writer, private, state)
@@ -91,60 +111,127 @@ class Assembly:
         self.counts.update(
             {"files": num_files, "studies": 0, "images": 0, "reports": 0, "rejected files": 0}
         )
-        with open(
-            self.private / REJECTS, "w", newline="", encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            self.listing = csv.writer(file)
+        kinds = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
+        with (
+            open(self.private / REJECTS, "w", **kinds) as rejects,
+            open(self.private / SUSPECTS, "w", **kinds) as suspects,
+        ):
+            self.listing, self.suspects = csv.writer(rejects), csv.writer(suspects)
             self.listing.writerow(["item", "path", "reason", "detail"])
+            self.suspects.writerow(["study_id", "name", "path", "reasons"])
             for path, record in self.state.rejected():
                 self.counts["view unknown"] += record.reason.startswith("the view is unknown")
                 self.reject(path, record.reason, record.detail)
             self.add_studies()
+        self.list_views()
         return dict(self.counts)
 
     def add_studies(self) -> None:
         """Hand every study to the writer."""
         for study, files in self.state.studies():
-            values, flags = self.choose(files)
-            if values:
-                self.add(Study(study, files[0][1].patient, values), flags)
+            patient = files[0][1].patient
+            for number, (values, flags) in enumerate(self.choose(files), start=1):
+                if values:
+                    self.add(Study(numbered(study, number), patient, values), flags)
 
     def add(self, study: Study, flags: Counter[str], split: str | None = None) -> None:
         if self.writer.add(study, split):
             self.counts.update({"studies": 1, **flags})
 
-    def choose(self, files: list[tuple[bytes, Record]]) -> tuple[dict[str, Any], Counter[str]]:
+    def choose(
+        self, files: list[tuple[bytes, Record]]
+    ) -> list[tuple[dict[str, Any], Counter[str]]]:
         """(values, what to count) of the files of one study: of each view the image that comes
         first by rank, of the reports the first (structured ones before text files, then by path).
-        The others are listed."""
-        values: dict[str, Any] = {}
+        The others are listed; with `multiple` "all" the second images make a second study, which
+        has the report too, and so on. There is at least one, empty where no file can be used."""
+        found: dict[str, list[tuple[bytes, Record]]] = {}
         instances: set[str] = set()
-        flags: Counter[str] = Counter()
         for path, record in sorted(files, key=_order):
             name = self.names[record.view]
+            several = self.archive.options.multiple == "all" and record.kind == "picture"
             if record.patient != files[0][1].patient:
                 self.reject(path, "the study has files of another patient")
             elif record.instance and record.instance in instances:
                 self.reject(path, "a copy of another file: the same SOPInstanceUID")
             elif record.instance in self.met:
                 self.reject(path, "a copy of a file of another study: the same SOPInstanceUID")
-            elif name in values:
+            elif name in found and not several:
                 what = "another report" if record.kind == "words" else "another image of this view"
                 self.reject(path, f"the study has {what}, which comes first")
             else:
-                values[name] = (
-                    EncodedImage(self.state.png(path)) if record.kind == "picture" else record.text
-                )
-                flags.update([*record.flags, "reports" if record.kind == "words" else "images"])
+                found.setdefault(name, []).append((path, record))
             instances.add(record.instance)
         self.met |= instances & self.repeated
+        pictures = {name: ones for name, ones in found.items() if name != self.names[""]}
+        number = max([1, *map(len, pictures.values())])
+        words = found.get(self.names[""], [])
+        return [
+            self._values(
+                [*words, *(ones[turn] for ones in pictures.values() if turn < len(ones))], turn
+            )
+            for turn in range(number)
+        ]
+
+    def _values(
+        self, files: list[tuple[bytes, Record]], turn: int
+    ) -> tuple[dict[str, Any], Counter[str]]:
+        """(values, what to count) of the files of the study `turn` of several."""
+        values: dict[str, Any] = {}
+        flags: Counter[str] = Counter()
+        for path, record in files:
+            values[self.names[record.view]] = self._value(path, record)
+            if record.kind == "picture":
+                flags.update([*record.flags, "images"])
+                flags["suspects"] += bool(record.suspect)
+            elif turn == 0:
+                flags.update([*record.flags, "reports"])
+        row = self._header(files) if self.archive.options.header else {}
+        if row:
+            values[self.archive.options.header] = row
         return values, flags
+
+    def _header(self, files: list[tuple[bytes, Record]]) -> dict[str, Any]:
+        """Projection of the frontal image; sex and age of the first image that states them."""
+        row: dict[str, Any] = {}
+        for _, record in files:
+            row = {**record.person, **row}
+            if record.view == View.FRONT.value and record.projection in PROJECTIONS:
+                row["projection"] = record.projection
+        return row
+
+    def list_views(self) -> None:
+        """What was said of the views, with the texts in the private folder, without in the notes:
+        both add up to the images whose view was looked at."""
+        rows = [*self.state.views(), *self.archive.other_views()]
+        with open(self.private / VIEWS, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["said", "view", "projection", "images"], *rows])
+        totals: Counter[str] = Counter()
+        for _, view, projection, number in rows:
+            totals[f"{view} {projection or ''}".strip()] += number
+        self.writer.notes["views looked at"] = dict(sorted(totals.items()))
+
+    def _value(self, path: bytes, record: Record) -> EncodedImage | str:
+        """What the study gets of the file; a suspect stands with its path in the private list."""
+        if record.kind == "words":
+            return record.text
+        if record.suspect:
+            row = [record.study, self.names[record.view], os.fsdecode(path)]
+            self.suspects.writerow([*row, "; ".join(record.suspect)])
+        greys = Greys.from_dict(record.greys) if record.greys else None
+        mark = bytes.fromhex(record.mark)
+        return EncodedImage(self.state.png(path), greys, mark, record.suspect)
 
     def reject(self, path: bytes, reason: str, detail: str = "") -> None:
         item = f"file-{keyed_hash(self.archive.key, 'path', path)[:16]}"
         self.writer.reject(item, reason)
         self.listing.writerow([item, os.fsdecode(path), reason, detail])
         self.counts["rejected files"] += 1
+
+
+def numbered(study: str, number: int) -> str:
+    """Name of the study `number` (from 1) of several that one study becomes."""
+    return study if number == 1 else f"{study}.{number}"
 
 
 def _order(entry: tuple[bytes, Record]) -> tuple[Any, ...]:

@@ -4,22 +4,31 @@ starts with it."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from medcodi.data.duplicates import fingerprint
+from medcodi.data.greys import Greys
 from medcodi.data.png import encode_image
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import Record, RejectedError
 from medcodi.sources.archive.work import Job, full_path, guarded, open_file, read_image
+from medcodi.sources.dicom.policy import judged
 from medcodi.sources.dicom.view import view_of_position
 from medcodi.sources.images import fit_square, read_grey
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """`view`: a ViewPosition as DICOM writes it, "" where only the header can say it."""
+    """`view`: a ViewPosition as DICOM writes it, FRONT or SIDE, "" where only the header can say
+    it; `said`: what the tables say, in words; `person`: sex and age where the tables know them;
+    `film`: width and height that a plain image had before it was squashed."""
 
     patient: str
     study: str
     view: str = ""
+    said: str = ""
+    person: tuple[tuple[str, Any], ...] = ()
+    film: tuple[int, int] | None = None
 
 
 @dataclass
@@ -40,27 +49,45 @@ def read_hinted(job: HintedJob, path: bytes) -> Record:
 
 
 def _read(job: HintedJob, path: bytes) -> Record:
+    hint = job.hint
     if path.lower().endswith(b".dcm"):
         ds = open_file(job, path)
-        ds.PatientID, ds.StudyInstanceUID = job.hint.patient, job.hint.study
-        if job.hint.view:
-            ds.ViewPosition = job.hint.view
-        return read_image(job, ds)
+        ds.PatientID, ds.StudyInstanceUID = hint.patient, hint.study
+        if hint.view:
+            ds.ViewPosition = hint.view
+        record = read_image(job, ds)
+        record.said = hint.said or record.said
+    else:
+        record = _read_plain(job, path)
+    record.person |= dict(hint.person)
+    return record
+
+
+def _read_plain(job: HintedJob, path: bytes) -> Record:
+    """A JPG or PNG, whose greys are looked at as those of a DICOM file."""
+    hint, options = job.hint, job.options
+    view, projection = view_of_position(hint.view)
     try:
         image = read_grey(Path(full_path(job, path)))
+        notes = judged(greys := Greys.of_image(image), options.grey_limits, options.suspects)
+    except RejectedError as error:
+        error.said, error.view = hint.said, view.value
+        raise
     except ValueError as error:
-        raise RejectedError("the image cannot be read", error) from None
-    hashed = [keyed_hash(job.key, what, getattr(job.hint, what)) for what in ("study", "patient")]
-    rank = [0.0, 0.0, -float(image.size), 0.0, 0.0, path.decode("utf-8", "backslashreplace")]
-    view, png = (
-        view_of_position(job.hint.view).value,
-        encode_image(fit_square(image, job.options.size)),
-    )
+        raise RejectedError("the image cannot be read", error, hint.said, view.value) from None
+    width, height = hint.film or image.shape[::-1]
+    prepared = fit_square(image, options.size, height / width * image.shape[1] / image.shape[0])
+    hashed = [keyed_hash(job.key, what, getattr(hint, what)) for what in ("study", "patient")]
     return Record(
         "picture",
         *hashed,
-        view=view,
-        rank=rank,
+        view=view.value,
+        projection=projection,
+        said=hint.said,
+        rank=[0.0, 0.0, -float(image.size), 0.0, 0.0, path.decode("utf-8", "backslashreplace")],
         flags=["view from tables", "no DICOM file"],
-        png=png,
+        greys=greys.to_dict(),
+        suspect=notes,
+        mark=fingerprint(prepared).hex(),
+        png=encode_image(prepared),
     )

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from medcodi.data.greys import GreyLimits
+
 MODALITIES = [
     "CR",
     "DX",
@@ -12,21 +14,26 @@ MODALITIES = [
     "OT",
 ]  # computed, digital, conventional radiography; OT: secondary captures
 RETRY = "retry"
-VERSION = 2  # of what a finished file holds; another one reads every file again
+VERSION = 3  # of what a finished file holds; another one reads every file again
 BODY_PARTS = ["CHEST", "THORAX", "LUNG"]
+VIEW_NAMES = ("AP", "PA", "FRONT", "LL", "RL", "SIDE", "OTHER")
+MULTIPLE = ("first", "all")
+LOOKS = ("stored", "min_max", "equalised")
+SUSPECTS = ("accept", "flag", "refuse", "ignore_window")
 
 
 class RejectedError(ValueError):
     """A file that cannot be used. `reason` holds no value of the file's text attributes and may
-    stand in the prepared folder; `detail` (what a library said) is kept in the private folder only.
-    """
+    stand in the prepared folder; `detail` (what a library said) and `said` (the text about its
+    view) are kept in the private folder only. `view`: what it was taken for."""
 
-    def __init__(self, reason: str, detail: object = "") -> None:
+    def __init__(self, reason: str, detail: object = "", said: str = "", view: str = "") -> None:
         super().__init__(reason)
         self.reason, self.detail = reason, " ".join(str(detail).split())[:500]
+        self.said, self.view = said, view
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.reason, self.detail)
+        return type(self), (self.reason, self.detail, self.said, self.view)
 
 
 @dataclass
@@ -34,13 +41,21 @@ class DicomOptions:
     """What to take from the tree, and under which names.
 
     `front`, `side`, `text`: names of the fields for frontal images, lateral images and reports.
-    `size`: pixels of a side
-    of the prepared images. `window`: apply the VOI LUT or the first window where present.
-    `modalities`: values of Modality that are read; `body_parts`: values of BodyPartExamined that
-    are read, a blank one is (both: an empty list
-    takes all). `sections`: concept names of a structured report whose texts are taken (none: all).
-    Limits: `max_file_mib`, `max_megapixels` (Rows x Columns, checked before decoding),
-    `max_memory_gib` of one worker beyond its start, `timeout` in seconds for one file.
+    `size`: pixels of a side of the prepared images. `window`: apply the VOI LUT or the first window
+    where present. `look`: "stored" (what the header says), "min_max" (from the smallest to the
+    largest value of the image) or "equalised" (this, then histogram equalisation, as MIMIC-CXR-JPG
+    has it); the last two leave out the window. `suspects`: what becomes of an image outside of
+    `grey_limits`: "accept", "flag" (used and listed; refused where it has one grey only), "refuse",
+    or "ignore_window" (without the window, else with the range of its own values, where that helps;
+    else as "flag"). `modalities`: values of Modality that are read; `body_parts`: values of
+    BodyPartExamined that are read, a blank one is (both: an empty list takes all). `views`: texts
+    of the header that decide a view, as they stand in the table of views -> one of VIEW_NAMES.
+    `multiple`: of several images of one view the "first" by rank is taken, or "all": each further
+    one makes a further study, with the same report. `header`: name of a table field for projection
+    (AP, PA), sex and age of the header, "" for none. `sections`: concept names of a structured
+    report whose texts are taken (none: all). Limits: `max_file_mib`, `max_megapixels` (Rows x
+    Columns, checked before decoding), `max_memory_gib` of one worker beyond its start, `timeout` in
+    seconds for one file.
     """
 
     front: str
@@ -48,8 +63,14 @@ class DicomOptions:
     text: str
     size: int = 256
     window: bool = True
+    look: str = "stored"
+    suspects: str = "flag"
+    grey_limits: GreyLimits = field(default_factory=GreyLimits)
     modalities: list[str] = field(default_factory=lambda: list(MODALITIES))
     body_parts: list[str] = field(default_factory=lambda: list(BODY_PARTS))
+    views: dict[str, str] = field(default_factory=dict)
+    multiple: str = "first"
+    header: str = ""
     sections: list[str] = field(default_factory=list)
     max_file_mib: int = 512
     max_megapixels: float = 64.0
@@ -62,11 +83,14 @@ class DicomOptions:
                 raise ValueError(f"options.{name} must be above 0, got {getattr(self, name)}")
         if self.size > 4096:
             raise ValueError(f"options.size must be at most 4096, got {self.size}")
-        if len({self.front, self.side, self.text}) < 3:
-            raise ValueError(
-                f"the three fields need distinct names, got {self.front!r}, {self.side!r}, "
-                f"{self.text!r}"
-            )
+        named = [self.front, self.side, self.text, *([self.header] if self.header else [])]
+        if len(set(named)) < len(named):
+            raise ValueError(f"the fields need distinct names, got {', '.join(map(repr, named))}")
+        for name, valid in (("look", LOOKS), ("suspects", SUSPECTS), ("multiple", MULTIPLE)):
+            _check_one_of(f"options.{name}", getattr(self, name), valid)
+        self.views = {_plain(text): view.strip().upper() for text, view in self.views.items()}
+        for text, view in self.views.items():
+            _check_one_of(f"options.views[{text!r}]", view, VIEW_NAMES)
         for name in ("modalities", "body_parts", "sections"):
             setattr(self, name, [value.strip().upper() for value in getattr(self, name)])
 
@@ -82,13 +106,18 @@ class DicomOptions:
         names = (
             "size",
             "window",
+            "look",
+            "suspects",
             "modalities",
             "body_parts",
+            "views",
             "sections",
             "max_file_mib",
             "max_megapixels",
         )
-        return json.dumps({"version": VERSION, **{name: getattr(self, name) for name in names}})
+        limits = dataclasses.asdict(self.grey_limits)
+        values = {name: getattr(self, name) for name in names}
+        return json.dumps({"version": VERSION, **values, "grey_limits": limits})
 
 
 @dataclass
@@ -96,8 +125,12 @@ class Record:
     """What one file gives. kind "picture" (`png`, `view`, `rank`), "words" (`text`) or "rejected"
     (`reason`).
 
-    `study`, `patient`, `instance` are keyed hashes. `spacing` is [row, column] in mm, None when
-    unknown. `flags` count in the notes of the prepared folder.
+    `study`, `patient`, `instance` are keyed hashes. `projection`: AP, PA, LL, RL or "" of a
+    picture; `said`: the text that says its view (also of one that is rejected after it was looked
+    at); `person`: sex and age of the header. `spacing` is [row, column] in mm, None when unknown.
+    `flags` count in the notes of the prepared folder. `greys`: figures of a picture
+    (data/greys.py); `suspect`: why it is one; `mark`: its fingerprint (data/duplicates.py), in
+    hexadecimal digits.
     """
 
     kind: str
@@ -105,9 +138,15 @@ class Record:
     patient: str = ""
     instance: str = ""
     view: str = ""
+    projection: str = ""
+    said: str = ""
+    person: dict[str, Any] = field(default_factory=dict)
     rank: list[float | str] = field(default_factory=list)
     spacing: list[float] | None = None
     flags: list[str] = field(default_factory=list)
+    greys: dict[str, Any] = field(default_factory=dict)
+    suspect: list[str] = field(default_factory=list)
+    mark: str = ""
     text: str = ""
     reason: str = ""
     detail: str = ""
@@ -126,7 +165,18 @@ class Record:
     @classmethod
     def rejected(cls, reason: str, detail: object = "", retry: bool = False) -> "Record":
         """`retry`: the reason may lie in the machine, so that the next run reads the file again."""
-        error = RejectedError(reason, detail)
-        return cls(
-            "rejected", reason=error.reason, detail=error.detail, flags=[RETRY] if retry else []
-        )
+        return cls.of_error(RejectedError(reason, detail), [RETRY] if retry else [])
+
+    @classmethod
+    def of_error(cls, error: RejectedError, flags: list[str] | None = None) -> "Record":
+        told = {name: getattr(error, name) for name in ("reason", "detail", "said", "view")}
+        return cls("rejected", flags=flags or [], **told)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.upper().replace("_", " ").split())
+
+
+def _check_one_of(what: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ValueError(f"{what} must be one of {', '.join(valid)}, got {value!r}")

@@ -121,6 +121,14 @@ class State:
         ):
             yield path, Record.from_json(text, b"")
 
+    def views(self) -> list[tuple[str, str, str, int]]:
+        """(what was said of the view, the view it was taken for, its projection, number of files)
+        of all files whose view was looked at."""
+        query = """select json_extract(record, '$.said'), json_extract(record, '$.view'),
+                   json_extract(record, '$.projection'), count(*) from files
+                   where json_extract(record, '$.said') != '' group by 1, 2, 3 order by 4 desc, 1"""
+        return self._db.execute(query).fetchall()
+
     def repeated(self) -> frozenset[str]:
         """Hashes of the SOPInstanceUIDs that files of more than one study have."""
         query = """select json_extract(record, '$.instance') from files where study != '' group by 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pydicom
 
+from medcodi.data.duplicates import fingerprint
 from medcodi.data.png import encode_image
 from medcodi.sources.archive.options import DicomOptions, Record, RejectedError
 from medcodi.sources.dicom.checks import describe_image
@@ -64,7 +65,7 @@ def guarded(read: Callable[[Job, bytes], Record], job: Job, path: bytes) -> Reco
     try:
         return read(job, path)
     except RejectedError as error:
-        return Record.rejected(error.reason, error.detail)
+        return Record.of_error(error)
     except MemoryError:
         return Record.rejected(
             f"needs more than {job.options.max_memory_gib:g} GiB of memory", retry=True
@@ -97,7 +98,14 @@ def read_image(job: Job, ds: pydicom.Dataset) -> Record:
     record = describe_image(ds, job.options, job.key)
     row, column = record.spacing or (job.common_aspect, 1.0)
     aspect = row / column / job.common_aspect
-    record.png = encode_image(prepared_image(ds, job.options, aspect))
+    try:
+        prepared = prepared_image(ds, job.options, aspect)
+    except RejectedError as error:
+        error.said, error.view = record.said, record.view
+        raise
+    record.png, record.greys = encode_image(prepared.image), prepared.greys.to_dict()
+    record.suspect, record.mark = prepared.notes, fingerprint(prepared.image).hex()
+    record.flags += prepared.flags
     return record
 
 

@@ -7,7 +7,8 @@ import pydicom
 
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import DicomOptions, Record, RejectedError
-from medcodi.sources.dicom.view import find_view
+from medcodi.sources.dicom.person import find_person
+from medcodi.sources.dicom.view import View, find_view
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
@@ -18,34 +19,9 @@ SPACINGS = (
 )  # patient, detector, film
 MAX_ASPECT = 4.0
 KNOWN = {
-    "CT",
-    "MR",
-    "US",
-    "NM",
-    "PT",
-    "MG",
-    "XA",
-    "RF",
-    "CR",
-    "DX",
-    "RG",
-    "OT",
-    "SR",
-    "SEG",
-    "ECG",
-    "IO",
-    "PX",
-    "XC",
-    "ES",
-    "SM",
-    "OP",
-    "RTDOSE",
-    "RTPLAN",
-    "RTSTRUCT",
-    "RTIMAGE",
-    "PR",
-    "KO",
-    "DOC",
+    *("CT", "MR", "US", "NM", "PT", "MG", "XA", "RF", "CR", "DX", "RG", "OT", "SR", "SEG", "ECG"),
+    *("IO", "PX", "XC", "ES", "SM", "OP", "RTDOSE", "RTPLAN", "RTSTRUCT", "RTIMAGE"),
+    *("PR", "KO", "DOC"),
 }
 
 
@@ -72,11 +48,13 @@ def describe_image(ds: pydicom.Dataset, options: DicomOptions, key: bytes) -> Re
     _check_kind(ds, options)
     _check_pixel_module(ds, options)
     record = identify(ds, key)
-    view, where = find_view(ds)
-    record.view, record.spacing = view.value, pixel_spacing(ds)
-    record.flags = [f"view from {where}" if view.value != "unknown" else "view unknown"]
-    if view.value == "unknown":
-        raise RejectedError(f"the view is unknown: {where}")
+    seen = find_view(ds, options.views)
+    if seen.view is View.UNKNOWN:
+        reason = f"the view is unknown: {seen.where}"
+        raise RejectedError(reason, seen.said, seen.said, seen.view.value)
+    record.view, record.projection, record.said = seen.view.value, seen.projection, seen.said
+    record.spacing, record.flags = pixel_spacing(ds), [f"view from {seen.where}"]
+    record.person = find_person(ds)
     if _word(ds, "BurnedInAnnotation") != "NO":
         record.flags.append("BurnedInAnnotation absent")
     if _word(ds, "SyntheticData") == "YES":

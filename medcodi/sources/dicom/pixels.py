@@ -6,29 +6,44 @@ resampling (`fit_square`): the scale of the common spacing cancels, its aspect r
 Legend: H W pixels of the file, S side of the result.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 from pydicom.uid import RLELossless
 
+from medcodi.data.greys import Greys
 from medcodi.sources.archive.options import DicomOptions, RejectedError
-from medcodi.sources.dicom.grey import grey_scale
+from medcodi.sources.dicom.policy import choose_greys
 from medcodi.sources.images import fit_square
 
 
-def prepared_image(ds: pydicom.Dataset, options: DicomOptions, aspect: float) -> np.ndarray:
-    """Float32 (S, S) in [0, 1] of an image that `describe_image` took; `aspect` is the height of a
-    pixel over its width, relative to the common spacing. Raises RejectedError for pixel data that
-    is damaged or does not fit its header."""
-    greys = grey_scale(ds, options.window)
+@dataclass
+class PreparedImage:
+    """`image`: float32 (S, S) in [0, 1]; `greys`, `notes`, `flags`: see policy.py."""
+
+    image: np.ndarray
+    greys: Greys
+    notes: list[str]
+    flags: list[str]
+
+
+def prepared_image(ds: pydicom.Dataset, options: DicomOptions, aspect: float) -> PreparedImage:
+    """The prepared image of a file that `describe_image` took; `aspect` is the height of a pixel
+    over its width, relative to the common spacing. Raises RejectedError for pixel data that is
+    damaged or does not fit its header, and for greys that are not to be used."""
     pixels = decode(ds)  # (H, W) uint16 bit patterns
+    chosen = choose_greys(ds, pixels, options)
+    greys = chosen.scale
     if greys.linear:
         first, slope, white = greys.table[0], greys.table[-1] - greys.table[0], 2**ds.BitsStored - 1
     else:
         first, slope, white = 0.0, 1.0, 65535
         pixels = np.round(greys.table * white).astype(np.uint16)[pixels]
     white, slope, first = np.float32(white), np.float32(slope), np.float32(first)
-    return fit_square(pixels, options.size, aspect, lambda means: means / white * slope + first)
+    image = fit_square(pixels, options.size, aspect, lambda means: means / white * slope + first)
+    return PreparedImage(image, chosen.greys, chosen.notes, chosen.flags)
 
 
 def decode(ds: pydicom.Dataset) -> np.ndarray:

@@ -12,11 +12,16 @@ import pandas as pd
 
 from medcodi.data.table import Column
 from medcodi.sources.archive.walk import Found, walk
-from medcodi.sources.dicom.view import View, view_of_position, view_of_words
+from medcodi.sources.dicom.view import Seen, View, view_of_position, view_of_words
 
 IMAGE = re.compile(rb"(?:.*/)?p\d{2}/p(\d{8})/s(\d{8})/([^/]+)\.(dcm|jpe?g|png)", re.IGNORECASE)
 REPORT = re.compile(rb"(?:.*/)?p\d{2}/p(\d{8})/s(\d{8})\.txt", re.IGNORECASE)
-VIEW_COLUMNS = ("ViewPosition", "ViewCodeSequence_CodeMeaning")
+VIEW_COLUMNS = (
+    "ViewPosition",
+    "ViewCodeSequence_CodeMeaning",
+    "PerformedProcedureStepDescription",
+    "ProcedureCodeSequence_CodeMeaning",
+)
 SPLITS = {"train": "train", "validate": "validation", "validation": "validation", "test": "test"}
 LABEL_VALUES = {
     "1.0": "positive",
@@ -31,7 +36,7 @@ MENTIONS = ["negative", "uncertain", "positive"]
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image of the tree; `found` is its directory entry."""
+    """An image of the tree; `name` is its dicom_id, `found` its directory entry."""
 
     patient: str
     study: str
@@ -105,24 +110,33 @@ def read_csv(
     )
 
 
-def views(source: Path) -> dict[str, str] | None:
-    """dicom_id -> ViewPosition as DICOM writes it (PA, LL; "?" where the metadata do not say it),
-    None without metadata.
+def views(source: Path) -> dict[str, Seen] | None:
+    """dicom_id -> view and projection by the metadata, None without metadata.
 
-    A blank position is looked up in the words of the view code; another projection (oblique,
-    decubitus) is none of the two.
+    A blank position is looked up in the words of the view code, then of the procedure; another
+    projection (oblique, decubitus) is none of the two, and a procedure that names both views says
+    nothing.
     """
     frame = read_csv(source, "metadata", ("dicom_id", VIEW_COLUMNS[0]), optional=VIEW_COLUMNS[1:])
     if frame is None:
         return None
-    words = frame[VIEW_COLUMNS[1]] if VIEW_COLUMNS[1] in frame.columns else [""] * len(frame)
-    found = {}
-    for name, position, meaning in zip(
-        frame["dicom_id"], frame[VIEW_COLUMNS[0]], words, strict=True
-    ):
-        view = view_of_position(position) if position.strip() else view_of_words(meaning)
-        found[name] = {View.FRONT: "PA", View.SIDE: "LL"}.get(view, "?")
-    return found
+    columns = [column for column in VIEW_COLUMNS if column in frame.columns]
+    return {
+        name: _seen(dict(zip(columns, texts, strict=True)))
+        for name, *texts in frame[["dicom_id", *columns]].itertuples(index=False)
+    }
+
+
+def _seen(texts: dict[str, str]) -> Seen:
+    """View by the first of `texts` (column -> cell) that says it."""
+    given = {column: text.strip() for column, text in texts.items() if text.strip()}
+    for column, text in given.items():
+        is_position = column == VIEW_COLUMNS[0]
+        seen = (view_of_position if is_position else view_of_words)(text)
+        if seen is not None or is_position:
+            return Seen(*(seen or (View.UNKNOWN, "")), column, f"{column}: {text}")
+    said = "; ".join(f"{column}: {text}" for column, text in given.items())
+    return Seen(View.UNKNOWN, "", "no column says it", said or "blank")
 
 
 def splits(source: Path) -> dict[str, str]:

@@ -12,13 +12,14 @@ from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.data.writer import PreparedWriter
-from medcodi.sources.archive.archive import TABLE, Assembly
+from medcodi.sources.archive.archive import TABLE, Assembly, numbered
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import DicomOptions
 from medcodi.sources.archive.prepare import prepare_archive
 from medcodi.sources.archive.state import State
+from medcodi.sources.dicom.view import Seen
 from medcodi.sources.mimic_cxr.impression import DEFAULT_SECTIONS, SECTIONS
 from medcodi.sources.mimic_cxr.layout import labels, splits, views
 from medcodi.sources.mimic_cxr.selection import SELECT, StudyFiles, select_studies
@@ -47,6 +48,13 @@ class MimicOptions(DicomOptions):
             raise ValueError(f"the labels need a name of their own, got {self.labels!r}")
 
 
+def _hint(patient: str, study: str, seen: Seen | None) -> Hint:
+    """What the folders and the metadata say of an image."""
+    if seen is None:
+        return Hint(patient, study)
+    return Hint(patient, study, seen.projection or seen.view.name, seen.said)
+
+
 class MimicArchive(HintedArchive):
     """`reports`: folder whose files/pXX/... holds the reports."""
 
@@ -56,8 +64,8 @@ class MimicArchive(HintedArchive):
     def __init__(self, source: Path, reports: Path, options: MimicOptions, key: bytes) -> None:
         known = views(source)
         digest = hashlib.sha256()
-        for name in sorted(known or {}):
-            digest.update(f"{name} {known[name]}\n".encode())
+        for name, seen in sorted((known or {}).items()):
+            digest.update(f"{name} {seen}\n".encode())
         self.known_views = digest.hexdigest()
         self.selection = select_studies(
             source, reports, known, options.select, tuple(options.text_sections)
@@ -70,11 +78,10 @@ class MimicArchive(HintedArchive):
         self.splits = splits(source) if options.official_split else {}
         self.columns, self.labels = labels(source) if options.labels else ([], {})
         files = [
-            (found, hint)
+            (file.found, _hint(study.patient, name, (known or {}).get(file.name)))
             for name, study in self.selection.studies.items()
-            for view, images in study.images.items()
-            for hint in [Hint(study.patient, name, view)]
-            for found in images
+            for images in study.images.values()
+            for file in images
         ]
         super().__init__(source, options, key, files, self.selection.refused)
 
@@ -90,7 +97,11 @@ class MimicArchive(HintedArchive):
 
     @property
     def schemas(self) -> dict[str, TableSchema]:
-        return {self.options.labels: TableSchema(self.columns)} if self.options.labels else {}
+        own = {self.options.labels: TableSchema(self.columns)} if self.options.labels else {}
+        return {**super().schemas, **own}
+
+    def other_views(self) -> list[tuple[str, str, str, int]]:
+        return [(*said, number) for said, number in self.selection.views.items()]
 
     def depends_on(self) -> Any:
         texts = hashlib.sha256()
@@ -120,25 +131,27 @@ class MimicAssembly(Assembly):
         self.writer.notes["selection"] = self.archive.selection.counts
         for name, files in sorted(self.archive.selection.studies.items()):
             study = keyed_hash(self.archive.key, "study", name)
-            values, flags = self.choose(self.state.files(study))
-            self._add_text_and_labels(name, files, values, flags)
-            options = self.archive.options
-            lacking = [
-                one for one in (options.front, options.side, options.text) if one not in values
-            ]
-            if options.select == "study" and lacking:
-                self.writer.reject(study, f"the study is left without {' and '.join(lacking)}")
-                self.counts["studies left incomplete"] += 1
-                continue
+            patient = keyed_hash(self.archive.key, "patient", files.patient)
             split = self._split(files)
-            if split is None:
-                self.writer.reject(study, "the patient is in none of the published splits")
-                continue
-            self.add(
-                Study(study, keyed_hash(self.archive.key, "patient", files.patient), values),
-                flags,
-                split or None,
-            )
+            for number, (values, flags) in enumerate(self.choose(self.state.files(study)), start=1):
+                self._add_text_and_labels(name, files, values, flags)
+                one = numbered(study, number)
+                if self._is_incomplete(one, values):
+                    continue
+                if split is None:
+                    self.writer.reject(one, "the patient is in none of the published splits")
+                    continue
+                self.add(Study(one, patient, values), flags, split or None)
+
+    def _is_incomplete(self, study: str, values: dict[str, Any]) -> bool:
+        """Whether the selection wants a triplet and this is none; it is listed then."""
+        options = self.archive.options
+        lacking = [one for one in (options.front, options.side, options.text) if one not in values]
+        if options.select != "study" or not lacking:
+            return False
+        self.writer.reject(study, f"the study is left without {' and '.join(lacking)}")
+        self.counts["studies left incomplete"] += 1
+        return True
 
     def _add_text_and_labels(
         self, name: str, files: StudyFiles, values: dict[str, Any], flags: Counter[str]

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medcodi.sources.archive.walk import Found
+from medcodi.sources.dicom.view import Seen, View
 from medcodi.sources.mimic_cxr.impression import Impression, find_impression
 from medcodi.sources.mimic_cxr.layout import ImageFile, image_files, report_files
 
+FRONT, SIDE = View.FRONT.value, View.SIDE.value
 SELECT = ("study", "patient", "any")
 NO_VIEW = "the view is unknown: the metadata name neither a frontal nor a lateral one"
 MAX_REPORT_BYTES = 1 << 20
@@ -24,11 +26,11 @@ MAX_REPORT_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class StudyFiles:
-    """What the tree holds of one study: images by view (PA, LL, "" where only the file itself can
-    say it), its report."""
+    """What the tree holds of one study: images by view (front, side, "" where only the file itself
+    can say it), its report."""
 
     patient: str
-    images: dict[str, list[Found]] = field(default_factory=dict)
+    images: dict[str, list[ImageFile]] = field(default_factory=dict)
     report: bytes | None = None
     impression: Impression | None = None
 
@@ -39,8 +41,8 @@ class StudyFiles:
     def complete(self) -> bool:
         return (
             self.impression is not None
-            and self.has("PA")
-            and self.has("LL")
+            and self.has(FRONT)
+            and self.has(SIDE)
             and self.num_images() > 1
         )
 
@@ -56,17 +58,19 @@ class StudyFiles:
 @dataclass
 class Selection:
     """`studies`: those that are taken, study -> files. `counts`: how many were left after each
-    condition. `refused`: entries that are listed as rejected, path -> reason."""
+    condition. `refused`: entries that are listed as rejected, path -> reason. `views`: (said, view,
+    projection) -> number of the images whose view the metadata say or leave open."""
 
     studies: dict[str, StudyFiles]
     counts: dict[str, int]
     refused: list[Found]
+    views: Counter[tuple[str, str, str]]
 
 
 def select_studies(
     source: Path,
     reports: Path,
-    known_views: dict[str, str] | None,
+    known_views: dict[str, Seen] | None,
     select: str,
     sections: tuple[str, ...],
 ) -> Selection:
@@ -75,7 +79,7 @@ def select_studies(
     an image."""
     studies: dict[str, StudyFiles] = {}
     refused: list[Found] = []
-    counts = Counter(images=0)
+    counts, views = Counter(images=0), Counter()
     for files in image_files(source):
         seen: set[str] = set()
         for file in files:
@@ -90,10 +94,12 @@ def select_studies(
                 refused.append(file.found)
             elif file.patient != study.patient:
                 refused.append(file.found.refuse("the study has files of another patient"))
-            elif view == "?":
+            elif view == View.UNKNOWN.value:
+                seen = (known_views or {}).get(file.name, Seen(View.UNKNOWN, said="no metadata"))
+                views[seen.said, view, ""] += 1
                 refused.append(file.found.refuse(NO_VIEW))
             else:
-                study.images.setdefault(view, []).append(file.found)
+                study.images.setdefault(view, []).append(file)
     for name, path in report_files(reports).items():
         studies.setdefault(name, StudyFiles(path.split(b"/")[-2][1:].decode())).report = path
     for study in studies.values():
@@ -101,13 +107,16 @@ def select_studies(
             study.impression = read_impression(reports / study.report.decode(), sections)
     rule = _rule(select, studies)
     taken = {name: study for name, study in studies.items() if rule(study)}
-    return Selection(taken, {**counts, **_steps(studies), "studies taken": len(taken)}, refused)
+    return Selection(
+        taken, {**counts, **_steps(studies), "studies taken": len(taken)}, refused, views
+    )
 
 
-def _view(file: ImageFile, known: dict[str, str] | None) -> str:
-    if known is None:
-        return "" if file.is_dicom else "?"
-    return known.get(file.name, "" if file.is_dicom else "?")
+def _view(file: ImageFile, known: dict[str, Seen] | None) -> str:
+    seen = (known or {}).get(file.name)
+    if seen is None:
+        return "" if file.is_dicom else View.UNKNOWN.value
+    return seen.view.value
 
 
 def read_impression(path: Path, sections: tuple[str, ...]) -> Impression | None:
@@ -139,8 +148,8 @@ def complete_patients(studies: dict[str, StudyFiles]) -> set[str]:
         {study.patient for study in studies.values() if condition(study)}
         for condition in (
             lambda s: s.impression is not None,
-            lambda s: s.has("PA"),
-            lambda s: s.has("LL"),
+            lambda s: s.has(FRONT),
+            lambda s: s.has(SIDE),
         )
     ]
     return having[0] & having[1] & having[2]
@@ -154,7 +163,7 @@ def _steps(studies: dict[str, StudyFiles]) -> dict[str, int]:
         ("studies with an image", lambda s: s.num_images() > 0),
         ("studies with a report", lambda s: s.report is not None),
         ("studies with an impression", lambda s: s.impression is not None),
-        ("studies with a frontal image", lambda s: s.has("PA")),
+        ("studies with a frontal image", lambda s: s.has(FRONT)),
         ("studies with a lateral image too", lambda s: s.complete),
     ):
         left = [study for study in left if condition(study)]
