@@ -2,6 +2,7 @@
 loading."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,7 @@ def layer(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
