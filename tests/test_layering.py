@@ -33,6 +33,7 @@ EVALUATION = METRICS | {
 ALLOWED = {
     "config": set(),
     "files": set(),
+    "recipes": set(),
     "report": {"files"},
     "nn": {"files"},
     "data": BOTTOM,
@@ -52,7 +53,7 @@ ALLOWED = {
     "turing": METRICS | {"metrics", "pipeline", "generation"},
     "foreign": TRAINING | {"training"},
     "evaluation": EVALUATION,
-    "bench": EVALUATION | {"evaluation"},
+    "bench": EVALUATION | {"evaluation", "export", "recipes"},
 }
 
 NAMES = {"frontal", "lateral", "report", "tabular"}
@@ -83,7 +84,6 @@ STORAGE_WORDS = (
 GREW = "grew with the formatter: to be split by idea"
 LONG_FILES = {
     "autoencoders/optimus.py": GREW,
-    "cli/app.py": GREW,
     "cli/prepare.py": GREW,
     "config.py": GREW,
     "generation/run.py": GREW,
@@ -95,7 +95,6 @@ LONG_FILES = {
 }
 LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
     "autoencoders/optimus.py:__init__": GREW,
-    "cli/app.py:generate": GREW,
     "diffusion/denoisers/fc_unet.py:__init__": GREW,
     "diffusion/sampler.py:joint_sample": GREW,
     "diffusion/sampler.py:predict": GREW,
@@ -189,7 +188,7 @@ def test_imports_go_one_way(path):
 def test_every_folder_has_its_layer():
     """A new folder says where it stands; what is not in ALLOWED stands on top and may import
     everything."""
-    top = {"quickstart", "cli", "export", "__init__"}
+    top = {"quickstart", "cli", "export", "train", "__init__"}
     assert {layer(path) for path in FILES} <= set(ALLOWED) | top
 
 
@@ -248,13 +247,3 @@ def test_files_and_functions_stay_small():
     }
     assert set(files) <= set(LONG_FILES), files
     assert set(functions) <= set(LONG_FUNCTIONS), functions
-
-
-def test_no_print_outside_command_lines():
-    for path in FILES:
-        calls = [
-            n.lineno
-            for n in ast.walk(tree(path))
-            if isinstance(n, ast.Call) and ast.unparse(n.func) == "print"
-        ]
-        assert not calls, f"{relative(path)}, lines {calls}: log instead of print"

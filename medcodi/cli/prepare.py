@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from medcodi.cli.console import console, show_counts, show_table
 
 prepare_app = typer.Typer(no_args_is_help=True, help="Raw data -> prepared folder (Arrow).")
-console = Console()
 Output = Annotated[
     Path, typer.Option(help="prepared folder to write; the same call again reads new files only")
 ]
@@ -50,15 +49,6 @@ Share = Annotated[float, typer.Option(help="share of the patients in this split"
 CHEST = "CHEST,THORAX,LUNG"
 NAMES = "frontal,lateral,report"
 MAX_VIEWS = 40  # rows that are printed
-
-
-def show_counts(title: str, counts: dict[str, Any]) -> None:
-    table = Table(title=title)
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    for key, value in counts.items():
-        table.add_row(key, str(value))
-    console.print(table)
 
 
 def _split(text: str) -> list[str]:
@@ -320,15 +310,15 @@ def prepare_table(
     from medcodi.sources.tables import load_options
 
     def tell(decisions: list[Any]) -> None:
-        table = Table("column", "is", "because", "categories", title=f"columns of {path}")
+        rows = []
         for decision in decisions:
             categories = (
                 ", ".join(decision.mapping.schema_column.categories)
                 if decision.mapping
                 else "(left out)"
             )
-            table.add_row(decision.column, decision.kind, decision.why, categories)
-        console.print(table)
+            rows.append([decision.column, decision.kind, decision.why, categories])
+        show_table(f"columns of {path}", ["column", "is", "because", "categories"], rows)
 
     counts = get_source("table")(
         path, load_options(name, corrections), output, validation, test, overwrite, tell

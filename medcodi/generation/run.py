@@ -15,104 +15,17 @@ import torch
 from tqdm.auto import tqdm
 
 import medcodi
-from medcodi.config import unknown_key
 from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.generation.formats.base import join
 from medcodi.generation.manifest import Ledger, read_manifest
 from medcodi.generation.prompts import GivenPrompts, StudyPrompts
+from medcodi.generation.request import DTYPES, Request
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.solvers import build_solver
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 STUDIES_A_FOLDER = 1000  # larger runs are spread over part_00000, part_00001, ...
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be generated. `num_samples` counts for each prompt row; `shard` = (k, n) makes the
-    k-th of n about equal parts, for n processes that share `output`, with one `batch_size`;
-    `pixel_spacing` in mm goes into formats that can say it. Instead of `prompts`, the values
-    `given` of the first `limit` studies of `split` of the prepared folder `studies` may be the
-    prompts. `solver` is one of `medcodi.pipeline.solvers`, `dtype` one of DTYPES, for the diffusion
-    networks; `guidance_interval` holds for every output, (0, 1) guides every step (default: the
-    recipe's).
-
-    Raises ValueError for numbers out of range.
-    """
-
-    pipeline: Path
-    output: Path
-    prompts: Sequence[str] = ()
-    outputs: Sequence[str] | None = None
-    format: str = "png"
-    num_samples: int = 1
-    num_inference_steps: int = 25
-    guidance_scale: float | None = None
-    seed: int = 0
-    batch_size: int = 32
-    device: str = "cpu"
-    shard: tuple[int, int] = (0, 1)
-    pixel_spacing: float | None = None
-    studies: Path | None = None
-    split: str = "test"
-    given: Sequence[str] = ()
-    limit: int | None = None
-    solver: str | None = None
-    dtype: str | None = None
-    guidance_interval: tuple[float, float] | None = None
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("num_samples", "num_inference_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, got {self.limit}")
-        if self.studies is None and (self.given or self.limit):
-            raise ValueError("given and limit choose among studies: name their prepared folder too")
-        if self.studies is not None and self.prompts:
-            raise ValueError(
-                "the prompts are either given one by one or taken from studies, not both"
-            )
-        if self.pixel_spacing is not None and not 0 < self.pixel_spacing < 100:
-            raise ValueError(
-                f"pixel_spacing must lie between 0 and 100 mm, got {self.pixel_spacing}"
-            )
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise unknown_key(self.dtype, DTYPES, "the dtypes")
-        if (
-            self.guidance_interval is not None
-            and not 0 <= self.guidance_interval[0] < self.guidance_interval[1] <= 1
-        ):
-            raise ValueError(
-                "guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got "
-                f"{self.guidance_interval}"
-            )
-        if not 0 <= self.shard[0] < self.shard[1]:
-            raise ValueError(
-                f"shard must read K/N with 0 <= K < N, got {self.shard[0]}/{self.shard[1]}"
-            )
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """`K/N` -> (K, N)."""
-    index, separator, count = text.partition("/")
-    if not (separator and index.isdecimal() and count.isdecimal()):
-        raise ValueError(f"shard must read K/N with 0 <= K < N, got {text!r}")
-    return int(index), int(count)
-
-
-def parse_interval(text: str) -> tuple[float, float]:
-    """`LOW,HIGH` -> (LOW, HIGH)."""
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got {text!r}"
-        ) from None
-    return low, high
 
 
 def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list[Any]]:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from medcodi.cli.app import app
 from medcodi.config import save_yaml, to_dict
 from medcodi.foreign import start_stage
 from medcodi.foreign.importing import _write as write_part
@@ -15,7 +17,6 @@ from medcodi.foreign.ledger import Ledger
 from medcodi.nn.weights import WEIGHTS, load_config, save_module
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
-from scripts.import_weights import main
 from tests.tiny import IMAGE, NEVER, SIZE, copy_run, tiny_recipe
 
 
@@ -50,29 +51,23 @@ def recipe_of(tiny_prepared, folder, **autoencoder):
     )
 
 
-def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, tmp_path, capsys):
+def command(*arguments):
+    return CliRunner().invoke(app, ["import", *arguments])
+
+
+def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, tmp_path):
     """num_steps 0: the export is the imported VAE, with statistics and a reconstruction measured on
     the data."""
     recipe = recipe_of(tiny_prepared, tmp_path, num_steps=0)
     save_yaml(to_dict(recipe), tmp_path / "recipe.yaml")
     config = ["--config", str(tmp_path / "recipe.yaml")]
-    main(
-        [
-            "autoencoder",
-            *config,
-            "--modality",
-            "frontal",
-            "--source",
-            str(vae),
-            "--output",
-            str(tmp_path / "imported"),
-        ]
-    )
-    assert (
-        "summed" in (tmp_path / "imported" / "keys.json").read_text()
-        and "mapped to" in capsys.readouterr().out
-    )
-    main(["start", *config, "--stage", "autoencoder", "--weights", str(tmp_path / "imported")])
+    imported = str(tmp_path / "imported")
+    source = ["--modality", "frontal", "--source", str(vae)]
+    done = command("autoencoder", *config, *source, "--output", imported)
+    assert done.exit_code == 0 and "mapped to" in done.output
+    assert "summed" in (tmp_path / "imported" / "keys.json").read_text()
+    begin = ("start", *config, "--stage", "autoencoder", "--weights", imported)
+    assert command(*begin).exit_code == 0
     train_stage(recipe, "autoencoder")
     folder = recipe.run_dir / "autoencoder" / "radiograph"
     imported, exported = (
@@ -84,11 +79,10 @@ def test_the_script_imports_and_starts_a_frozen_autoencoder(vae, tiny_prepared, 
     (source,) = json.loads((folder / "started_from.json").read_text()).values()
     assert source["foreign"] == "autoencoder" and source["source"] == f"{vae}/vae"
     assert Run(recipe).autoencoder("radiograph") is not None  # what later stages load
-    with pytest.raises(SystemExit):
-        main(["start", *config, "--stage", "autoencoder", "--weights", str(tmp_path / "imported")])
+    assert isinstance(command(*begin).exception, ValueError)
 
 
-def test_an_image_is_imported_before_there_are_data(vae, tmp_path, caplog):
+def test_an_image_is_imported_before_there_are_data(vae, tmp_path):
     """Names first; then no tokenizer is fitted for the VAE of an image. What must come first is
     said where it must."""
     recipe = tiny_recipe(tmp_path, data={"prepared": str(tmp_path / "nowhere")})
@@ -96,22 +90,10 @@ def test_an_image_is_imported_before_there_are_data(vae, tmp_path, caplog):
     output = tmp_path / "imported"
 
     def run(part, modality, *more, source=str(vae)):
-        main(
-            [
-                part,
-                "--config",
-                str(tmp_path / "recipe.yaml"),
-                "--modality",
-                modality,
-                "--source",
-                source,
-                "--output",
-                str(output),
-                *more,
-            ]
-        )
+        config = ["--config", str(tmp_path / "recipe.yaml"), "--modality", modality]
+        return command(part, *config, "--source", source, "--output", str(output), *more)
 
-    run("autoencoder", "frontal")
+    assert run("autoencoder", "frontal").exit_code == 0
     assert (output / WEIGHTS).is_file() and not recipe.run_dir.exists()
     published = tmp_path / "published.pth"
     torch.save({"model.diffusion_model.unet_text.out.0.bias": torch.zeros(2)}, published)
@@ -138,10 +120,7 @@ def test_an_image_is_imported_before_there_are_data(vae, tmp_path, caplog):
             lambda: run("denoiser", "report", "--part", "unet_text", source=str(published)),
         ),
     ):
-        caplog.clear()
-        with pytest.raises(SystemExit):
-            call()
-        assert message in caplog.text
+        assert message in str(call().exception)
 
 
 def part_of_a_run(run, part, name, module, folder):

@@ -4,7 +4,6 @@ processes."""
 import hashlib
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from medcodi.cli import main
 from medcodi.config import DiffusionConfig
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion.objective import build_objective
 from medcodi.generation.formats.base import hash_prompts
 from medcodi.generation.prompts import GivenPrompts, StudyPrompts
-from medcodi.generation.run import Request, generate_to_folder, parse_interval
+from medcodi.generation.request import Request, parse_interval
+from medcodi.generation.run import generate_to_folder
 from medcodi.pipeline.solvers import build_solver
 from medcodi.training.parallel.topology import SIZES
 
@@ -223,6 +224,8 @@ def launch(tiny_run, output, num_processes, *arguments):
         output,
         "--studies",
         tiny_run.data.prepared,
+        "--split",
+        "train",
         "--given",
         "report,frontal",
         "--outputs",
@@ -270,25 +273,17 @@ def test_two_processes_equal_one(tiny_run, tmp_path):
     ],
 )
 def test_fewer_processes_than_were_asked_for_are_refused(
-    tmp_path, monkeypatch, caplog, environment
+    tmp_path, monkeypatch, capsys, environment
 ):
     """What accelerate launch sets on a CPU, and srun without a launcher."""
     for name in (*SIZES, "MASTER_ADDR", "ACCELERATE_MIXED_PRECISION", "RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    script = runpy.run_path(str(ROOT / "scripts" / "generate_dataset.py"))
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        ["generate_dataset.py", "--pipeline", "none", "--output", str(tmp_path / "out")],
-    )
-    with pytest.raises(SystemExit):
-        script["main"]()
-    assert (
-        "asked for" in caplog.text
-        and "--nproc_per_node N scripts/generate_dataset.py" in caplog.text
-    )
+    with pytest.raises(SystemExit, match="1"):
+        main(["generate", "--pipeline", "none", "--output", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert "asked for" in told and "--nproc_per_node N scripts/generate_dataset.py" in told
 
 
 @pytest.mark.slow

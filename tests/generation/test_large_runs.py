@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import medcodi.generation.run
-from medcodi.generation.run import Request, generate_to_folder, parse_shard
+from medcodi.generation.request import Request, parse_shard
+from medcodi.generation.run import generate_to_folder
 
 MEDCODI = Path(sys.executable).with_name("medcodi")
 NUM, BATCH = 10, 3

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from medcodi.data.prepared import PreparedDataset
-from medcodi.generation.run import Request, generate_to_folder
+from medcodi.generation.request import Request
+from medcodi.generation.run import generate_to_folder
 from tests.generation.studies import phantom_values, write_all
 
 SIZE = 32

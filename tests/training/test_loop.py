@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from medcodi.cli import main
 from medcodi.config import for_modality, load_recipe
 from medcodi.modalities.base import get_kind
 from medcodi.nn.weights import WEIGHTS, load_module, weights_hash
 from medcodi.training.checkpoint import CheckpointError, checkpoints
-from medcodi.training.command import main
 from medcodi.training.draws import Draws
 from medcodi.training.ema import EMA
 from medcodi.training.loop import NonFiniteLossError, TrainingInterrupted, fit
@@ -213,10 +213,8 @@ def test_script_exits_with_130_and_resumes(tiny_run, tmp_path, caplog):
     (checkpoint,) = checkpoints(folder / "checkpoints")
     step = int(checkpoint.name.split("_")[1])
     assert 3 <= step < 200
-    with caplog.at_level(logging.INFO):
-        main(
-            "stage2", ["--config", str(path), "checkpoint_every=60"]
-        )  # does not change what is learned
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit, match="0"):
+        main(["train", "stage2", "--config", str(path), "checkpoint_every=60"])  # learns the same
     assert f"resuming {folder} at step {step}" in caplog.text
     assert (folder / "export" / "done.json").is_file()
     assert [row["step"] for row in read_metrics(folder / "metrics.jsonl")] == list(range(1, 201))

@@ -1,28 +1,24 @@
-"""eval/sampling.py on the tiny run: the same seeds in every row, differences to the reference, the
+"""`medcodi bench sampling` on the tiny run: the same seeds in every row, differences to the reference, the
 scheduler put back."""
 
 import math
-import runpy
-from pathlib import Path
 
 import pytest
 
+from medcodi.bench.commands.sampling import Way, generate, markdown, measure
 from tests.evaluation.test_suite import context_of
-
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "eval" / "sampling.py"))
 
 
 @pytest.fixture(scope="module")
 def measured(tiny_run, tmp_path_factory):
     context = context_of(tiny_run, tmp_path_factory.mktemp("sampling"), batch_size=3)
-    way = SCRIPT["Way"]
     rows = {
-        "reference": way("euler", 3),
-        "same": way("euler", 3),
-        "other": way("unipc", 2, (0.1, 0.9)),
+        "reference": Way("euler", 3),
+        "same": Way("euler", 3),
+        "other": Way("unipc", 2, (0.1, 0.9)),
     }
     before = dict(context.pipeline.schedulers)
-    return SCRIPT["measure"](context, rows), before == context.pipeline.schedulers
+    return measure(context, rows), before == context.pipeline.schedulers
 
 
 def test_rows_stand_beside_the_reference(measured):
@@ -39,7 +35,7 @@ def test_rows_stand_beside_the_reference(measured):
 
 
 def test_the_table_has_a_line_a_row(measured):
-    text = SCRIPT["markdown"]({**measured[0], "recipe": "tiny", "device": "CPU"})
+    text = markdown({**measured[0], "recipe": "tiny", "device": "CPU"})
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 6 and len({line.count("|") for line in lines}) == 1
 
@@ -55,7 +51,5 @@ def test_the_reference_is_guided_at_every_step_whatever_the_recipe_says(
     rows = []
     denoiser = context.pipeline.diffusions[context.name("F")].denoiser
     denoiser.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
-    SCRIPT["generate"](
-        context, context.held_out("FLT")[:2], {"reference": SCRIPT["Way"]("euler", 3)}
-    )
+    generate(context, context.held_out("FLT")[:2], {"reference": Way("euler", 3)})
     assert rows[-3:] == [4, 4, 4]  # two studies, with and without their prompt

@@ -1,0 +1,1 @@
+"""Benchmarks as commands: `medcodi bench NAME`, one file each with its own options."""

@@ -1,0 +1,102 @@
+"""`medcodi import`: weights that others trained, into a recipe's networks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medcodi.cli.console import console
+from medcodi.cli.train import Overrides
+
+import_app = typer.Typer(
+    no_args_is_help=True,
+    help="Foreign weights into a recipe: Stable Diffusion, CLIP, BERT and GPT-2, or a published "
+    "MedCoDi-M / CoDi .pth. Every key is accounted for, on the screen and in keys.json.",
+)
+Config = Annotated[str, typer.Option(help="recipe YAML, or the name of a shipped one")]
+ModalityName = Annotated[str, typer.Option(help="a name of the recipe")]
+Source = Annotated[str, typer.Option(help="folder, hub name or weight file")]
+Output = Annotated[Path, typer.Option(help="folder to write")]
+
+
+@import_app.command()
+def autoencoder(
+    config: Config,
+    modality: ModalityName,
+    source: Source,
+    output: Output,
+    decoder: Annotated[
+        str | None, typer.Option(help="folder or hub name of GPT-2, for a report")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """A Stable Diffusion VAE for an image, BERT and GPT-2 for a report."""
+    from medcodi.foreign import import_autoencoder
+
+    _show(import_autoencoder(_family(config, overrides), modality, source, output, decoder))
+
+
+@import_app.command()
+def encoder(
+    config: Config,
+    modality: ModalityName,
+    source: Source,
+    output: Output,
+    overrides: Overrides = None,
+) -> None:
+    """A tower of CLIP as prompt encoder."""
+    from medcodi.foreign import import_encoder
+
+    _show(import_encoder(_family(config, overrides), modality, source, output))
+
+
+@import_app.command()
+def denoiser(
+    config: Config,
+    modality: ModalityName,
+    source: Source,
+    output: Output,
+    part: Annotated[
+        str | None, typer.Option(help="U-Net of a published .pth, such as unet_text")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """The U-Net of Stable Diffusion or of a published model."""
+    from medcodi.foreign import import_denoiser
+
+    _show(import_denoiser(_family(config, overrides), modality, source, output, part))
+
+
+@import_app.command()
+def start(
+    config: Config,
+    stage: Annotated[str, typer.Option(help="autoencoder, stage1 or stage2")],
+    weights: Annotated[list[Path], typer.Option(help="imported folder; repeatable")],
+    overrides: Overrides = None,
+) -> None:
+    """Put imported weights under a stage that has not begun. Needs the prepared data."""
+    import medcodi.modalities  # noqa: F401  registers the kinds
+    from medcodi.config import STAGES, load_recipe, unknown_key
+    from medcodi.foreign import start_stage
+    from medcodi.recipes import find_recipe
+
+    if stage not in STAGES[:3]:
+        raise unknown_key(stage, STAGES[:3], "the stages that weights may start")
+    recipe = load_recipe(find_recipe(config), overrides or [], stage)
+    for path in start_stage(recipe, stage, weights):
+        console.print(f"written: {path}")
+
+
+def _family(config: str, overrides: list[str] | None):  # a ModelFamily
+    import medcodi.modalities  # noqa: F401  registers the kinds
+    from medcodi.config import load_recipe
+    from medcodi.foreign import family_of
+    from medcodi.recipes import find_recipe
+
+    return family_of(load_recipe(find_recipe(config), overrides or []))
+
+
+def _show(report: dict) -> None:
+    from medcodi.foreign.ledger import summary
+
+    typer.echo(summary(report))

@@ -1,0 +1,75 @@
+"""`medcodi train STAGE`, `export`, `quickstart`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medcodi.cli.console import console, show_table
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = 130  # exit code
+Config = Annotated[
+    str | None, typer.Option(help="recipe YAML, or the name of a shipped one; see the list")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="dotted overrides, such as optim.lr=1e-4")
+]
+
+
+def chosen(config: str | None) -> Path:
+    """The recipe's file; without one, says which recipes there are and takes the default."""
+    from medcodi.recipes import DEFAULT, about, find_recipe, shipped
+
+    if config is None:
+        rows = [[name, about(path)] for name, path in shipped().items()]
+        show_table("recipes", ["--config", "what"], rows)
+        console.print(f"no --config: taking {DEFAULT}")
+    return find_recipe(config or DEFAULT)
+
+
+def train(
+    stage: Annotated[str, typer.Argument(help="autoencoder, stage1, stage2 or stage3")],
+    overrides: Overrides = None,
+    config: Config = None,
+) -> None:
+    """Train a stage of a recipe. The same command again resumes, or does nothing when the stage is
+    complete.
+
+    Several processes: accelerate launch -m medcodi.train STAGE --config RECIPE.
+    """
+    import medcodi.modalities  # noqa: F401  registers the kinds
+    from medcodi.config import STAGES, load_recipe, unknown_key
+    from medcodi.training.loop import TrainingInterrupted
+    from medcodi.training.tasks import train_stage
+
+    if stage not in STAGES:
+        raise unknown_key(stage, STAGES, "the stages")
+    try:
+        train_stage(load_recipe(chosen(config), overrides or [], stage), stage)
+    except TrainingInterrupted as stop:  # a KeyboardInterrupt, of which typer would drop the text
+        logger.warning("%s", stop)
+        raise typer.Exit(INTERRUPTED) from stop
+
+
+def export(overrides: Overrides = None, config: Config = None) -> None:
+    """Assemble runs/NAME/pipeline from the finished stages of a recipe."""
+    from medcodi.config import load_recipe
+    from medcodi.export import assemble
+
+    folder = assemble(load_recipe(chosen(config), overrides or []))
+    console.print(f"pipeline written to {folder}")
+
+
+def quickstart(
+    overrides: Overrides = None,
+    config: Annotated[str, typer.Option(help="recipe on the phantom")] = "phantom_tiny",
+    num_evaluated: Annotated[int, typer.Option(help="held-out studies to measure on")] = 96,
+) -> None:
+    """The whole way once on the chest phantom: data, all stages, pipeline, generation, one page to
+    look at."""
+    from medcodi.quickstart import run_quickstart
+
+    run_quickstart(chosen(config), overrides or [], num_evaluated, console)
