@@ -10,7 +10,7 @@ import numpy as np
 
 from medcodi.config import unknown_key
 from medcodi.data.png import EncodedImage, decode_image, encode_image
-from medcodi.data.table import Column, TableSchema
+from medcodi.data.table import TableSchema
 
 STORAGES = ("image", "text", "table", "vector")
 RESERVED = ("study_id", "patient_id", "truth")
@@ -39,24 +39,6 @@ class FieldSpec:
                 f"{self.storage!r}, {self.shape}"
             )
         self.shape = tuple(self.shape) if self.shape is not None else None
-
-
-def check_cell(column: Column, value: Any) -> Any:
-    """A cell as stored (float, or the category as str). Raises ValueError for a value that the
-    column cannot hold."""
-    if column.is_discrete:
-        if str(value) not in column.categories:
-            raise ValueError(f"{value!r} is not one of {column.categories}")
-        return str(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"expected a number, got {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"expected a finite number, got {value!r}")
-    if column.type == "integer" and not number.is_integer():
-        raise ValueError(f"expected an integer, got {value!r}")
-    return number
 
 
 def arrow_feature(spec: FieldSpec, schema: TableSchema | None) -> Any:
@@ -122,17 +104,17 @@ def to_stored_row(
 
     Raises ValueError for a column that the schema does not have.
     """
-    for key in row:
-        if key not in schema.names:
-            raise unknown_key(key, schema.names, item)
     cells: dict[str, Any] = dict.fromkeys(schema.names)
+    for key in row:
+        if key not in cells:
+            raise unknown_key(key, cells, item)
     problems = []
     for column in schema.columns:
         value = row.get(column.name)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             continue
         try:
-            cells[column.name] = check_cell(column, value)
+            cells[column.name] = column.read(value)
         except ValueError as error:
             problems.append((f"{item}.{column.name}", str(error)))
     if all(value is None for value in cells.values()):
@@ -149,7 +131,7 @@ def from_storage(spec: FieldSpec, schema: TableSchema | None, stored: Any) -> An
     if spec.storage == "table":
         integers = {c.name for c in schema.columns if c.type == "integer"}
         return {
-            n: int(cell) if n in integers and cell is not None else cell
+            n: int(cell) if n in integers and cell is not None and cell.is_integer() else cell
             for n, cell in stored.items()
         }
     return stored

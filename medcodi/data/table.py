@@ -1,18 +1,24 @@
 """Schema of a clinical table row: columns with their types, and rows <-> tensors with NaN for
 missing."""
 
+import datetime
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import norm
 
+from medcodi.data.notation import Notation, parse_number
+
 COLUMN_TYPES = ("continuous", "integer", "ordinal", "categorical")
 SCORES = np.linspace(-3.0, 3.0, 61)  # normal scores of the knots
 MAX_DECIMALS = 6
+MIN_STEPS = 10  # different values that show a step
+TRUTH = {True: ("true", "yes", "y", "t", "1"), False: ("false", "no", "n", "f", "0")}
 
 
 @dataclass
@@ -21,7 +27,11 @@ class Column:
     What a continuous or integer column looks like is set from the training split: `mean`, `std`,
     the observed range `minimum` to `maximum`, the `decimals` that its values have, and `knots`, its
     quantiles at the normal scores `SCORES`, which make its numbers normal whatever their
-    distribution; without knots they are standardised."""
+    distribution; without knots they are standardised. `step`: numbers lie at `minimum` and whole
+    multiples of it above. `notation`: how numbers are written where the table comes from.
+
+    Stored values are texts of discrete columns and floats of the others; a date is stored as days,
+    a value beyond a bound as the float that its notation gives it."""
 
     name: str
     type: str
@@ -33,8 +43,12 @@ class Column:
     unit: str = ""
     decimals: int | None = None
     knots: list[float] = field(default_factory=list)
+    step: float | None = None
+    notation: Notation = field(default_factory=Notation)
 
     def __post_init__(self) -> None:
+        if isinstance(self.notation, dict):
+            self.notation = Notation(**self.notation)
         if self.type not in COLUMN_TYPES:
             raise ValueError(
                 f"column {self.name!r}: type must be one of {COLUMN_TYPES}, got {self.type!r}"
@@ -46,6 +60,95 @@ class Column:
     def is_discrete(self) -> bool:
         return self.type in ("ordinal", "categorical")
 
+    def read(self, value: Any) -> float | str:
+        """What is stored for a stored value, or for one as a user writes it (the text of a number,
+        a date, a bound; True for "yes"). Raises ValueError with the reason."""
+        if self.is_discrete:
+            return self._category(value)
+        if isinstance(value, (datetime.datetime, datetime.date)):  # pandas.Timestamp is one, too
+            value = value.isoformat() if not self.notation.is_date else self._days(value)
+        if isinstance(value, str):
+            try:
+                number = self.notation.read(value.strip())
+            except ValueError as error:
+                plain = parse_number(value)
+                if plain is None:
+                    raise error from None
+                number = float(plain)
+        else:
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"expected a number, got {value!r}") from None
+        if not math.isfinite(number):
+            raise ValueError(f"expected a finite number, got {value!r}")
+        if self.type == "integer" and not number.is_integer() and number not in self.bounds:
+            raise ValueError(f"expected an integer, got {value!r}")
+        return number
+
+    @property
+    def shows_number(self) -> bool:
+        """Whether `show` gives numbers."""
+        return not self.is_discrete and self.notation.is_plain
+
+    def show(self, stored: Any) -> Any:
+        """A stored value as the table that it comes from has it: a text, or a number where it is
+        written as such; None where it is missing."""
+        if stored is None or self.is_discrete:
+            return stored
+        if not self.shows_number:
+            return self.notation.write(stored, 0 if self.type == "integer" else self.decimals)
+        return int(stored) if self.type == "integer" else float(stored)
+
+    def text(self, stored: Any) -> str:
+        """A stored value as a cell of a csv file, "" where it is missing."""
+        if stored is None:
+            return ""
+        if self.is_discrete:
+            return str(stored)
+        return self.notation.write(stored, 0 if self.type == "integer" else self.decimals)
+
+    @property
+    def bounds(self) -> set[float]:
+        """The floats that stand for values beyond a bound."""
+        return set(self.notation.censored.values())
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """Other spellings of a category that no two categories share: case, 1.0 for 1, True for
+        yes."""
+        found: dict[str, list[str]] = {}
+        for category in self.categories:
+            number = parse_number(category)
+            keys = {category.casefold()} | (
+                {f"number {number.normalize()}"} if number is not None else set()
+            )
+            keys |= {
+                f"truth {truth}" for truth, words in TRUTH.items() if category.casefold() in words
+            }
+            for key in keys:
+                found.setdefault(key, []).append(category)
+        return {key: names[0] for key, names in found.items() if len(names) == 1}
+
+    def _category(self, value: Any) -> str:
+        text = str(value)
+        if text in self.categories:
+            return text
+        if isinstance(value, (bool, np.bool_)):
+            keys = [f"truth {bool(value)}"]
+        else:
+            number = parse_number(text)
+            keys = [text.strip().casefold()]
+            keys += [f"number {number.normalize()}"] if number is not None else []
+        for key in keys:
+            if key in self._spellings:
+                return self._spellings[key]
+        raise ValueError(f"{value!r} is not one of {self.categories}")
+
+    def _days(self, value: datetime.date) -> float:
+        start = Notation(origin=self.notation.origin, date_format="")
+        return start.read(value.isoformat())
+
     def fit(self, values: Sequence[float]) -> None:
         """Describe a numeric column by its training values."""
         known = np.asarray(values, float)
@@ -56,10 +159,14 @@ class Column:
             *np.quantile(known, norm.cdf(SCORES[1:-1])).tolist(),
             self.maximum,
         ]
+        exact = known[~np.isin(known, list(self.bounds))]
+        exact = exact if len(exact) else known
         whole = [
-            d for d in range(MAX_DECIMALS) if np.allclose(known, known.round(d), rtol=0, atol=1e-9)
+            d for d in range(MAX_DECIMALS) if np.allclose(exact, exact.round(d), rtol=0, atol=1e-9)
         ]
         self.decimals = 0 if self.type == "integer" else whole[0] if whole else None
+        open_ended = {self.minimum, self.maximum} <= self.bounds  # no end to count steps from
+        self.step = None if open_ended else _step(exact, self.decimals)
 
     def to_scores(self, values: np.ndarray) -> np.ndarray:
         """Numbers -> normal scores (the middle one of a value that many rows share), linear beyond
@@ -80,14 +187,25 @@ class Column:
         )
         if self.minimum is not None:
             values = values.clip(self.minimum, self.maximum)
-        decimals = (
-            0
-            if self.type == "integer"
-            else MAX_DECIMALS
-            if self.decimals is None
-            else self.decimals
-        )
-        return values.round(decimals)
+        return self.tidy(values)
+
+    def tidy(self, values: np.ndarray) -> np.ndarray:
+        """Numbers (N,) with the column's decimals and steps, inside its range; those beyond a bound
+        stay."""
+        low, high = self.minimum, self.maximum
+        decimals = self.decimals
+        if decimals is None:  # six digits of its spread
+            decimals = MAX_DECIMALS - min(0, math.floor(math.log10(max(self.std, 1e-300))))
+        if self.step is not None and low is not None:
+            start = min(v for v in (low, high) if v not in self.bounds) if self.bounds else low
+            tidied = start + ((values - start) / self.step).round() * self.step
+        else:
+            tidied = values
+        tidied = tidied.round(0 if self.type == "integer" else decimals)
+        if low is not None:
+            tidied = tidied.clip(low, high)
+        beyond = np.isin(values, list(self.bounds))
+        return np.where(beyond, values, tidied)
 
 
 @dataclass
@@ -163,9 +281,9 @@ class TableSchema:
                     for v in values.tolist()
                 ]
             else:
-                number = round if column.type == "integer" else float
+                whole = column.type == "integer"
                 cells = [
-                    None if math.isnan(v) else number(v)
+                    None if math.isnan(v) else int(v) if whole and v.is_integer() else v
                     for v in column.from_scores(values).tolist()
                 ]
             columns[column.name] = cells
@@ -174,16 +292,19 @@ class TableSchema:
 
 def _number(column: Column, value: Any, row: int) -> float:
     """The category's index, or the number itself."""
-    if column.is_discrete:
-        if str(value) not in column.categories:
-            raise ValueError(
-                f"row {row}, column {column.name!r}: value {value!r} is not one of "
-                f"{column.categories}"
-            )
-        return float(column.categories.index(str(value)))
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"row {row}, column {column.name!r}: expected a number, got {value!r}"
-        ) from None
+        stored = column.read(value)
+    except ValueError as error:
+        raise ValueError(f"row {row}, column {column.name!r}: {error}") from None
+    return float(column.categories.index(stored)) if column.is_discrete else stored
+
+
+def _step(values: np.ndarray, decimals: int | None) -> float | None:
+    """The largest step, of at least two units in the last decimal, in which all of 10 or more
+    different values lie."""
+    different = np.unique(values)
+    if decimals is None or len(different) < MIN_STEPS or np.abs(different).max() > 1e12:
+        return None
+    units = np.round((different - different[0]) * 10**decimals).astype(np.int64)
+    step = int(np.gcd.reduce(units))
+    return step / 10**decimals if step > 1 else None

@@ -111,21 +111,36 @@ class TabularModality(Modality):
                 f"modality {self.name!r}: expected a DataFrame, a dict or a list of dicts, got "
                 f"{type(values).__name__}"
             )
-        known = self.schema.names
-        for row in values:
-            for key in row or {}:
-                if key not in known:
-                    raise unknown_key(key, known, f"a row of {self.name!r}")
-        return [
-            None if row is None or all(v is None for v in row.values()) else dict(row)
-            for row in values
-        ]
+        columns = {column.name: column for column in self.schema.columns}
+        rows: list[dict[str, Any] | None] = []
+        for number, row in enumerate(values):
+            stored = {}
+            for key, value in (row or {}).items():
+                if key not in columns:
+                    raise unknown_key(key, columns, f"a row of {self.name!r}")
+                if (
+                    value is None
+                    or value is pd.NaT
+                    or (isinstance(value, float) and value != value)
+                ):
+                    continue
+                try:
+                    stored[key] = columns[key].read(value)
+                except ValueError as error:
+                    raise ValueError(f"row {number}, column {key!r}: {error}") from None
+            rows.append(stored or None)
+        return rows
 
     def to_stored(self, values: torch.Tensor) -> list[dict[str, Any]]:
         return self.schema.decode(values.cpu())
 
     def to_user(self, values: torch.Tensor) -> pd.DataFrame:
-        return pd.DataFrame(self.to_stored(values), columns=self.schema.names)
+        """Numbers as numbers; what is written in another way where the table comes from (dates,
+        bounds, units) as texts of that form."""
+        rows = self.to_stored(values)
+        return pd.DataFrame(
+            {c.name: pd.Series([c.show(row[c.name]) for row in rows]) for c in self.schema.columns},
+        )
 
     def to_previewable(self, values: torch.Tensor) -> list[dict[str, Any]]:
         return self.to_stored(values)
@@ -136,18 +151,27 @@ class TabularModality(Modality):
         )
 
     def write(self, values: pd.DataFrame, folder: Path, stems: Sequence[str]) -> list[str]:
-        names = []
-        for index, stem in enumerate(stems):
+        """Cells as the table has them that the schema comes from; semicolons between them where it
+        has decimal commas."""
+        names, columns = [], self.schema.columns
+        separator = ";" if any(c.notation.decimal == "," for c in columns) else ","
+        rows = self.from_user(values)
+        for stem, row in zip(stems, rows, strict=True):
             names.append(f"{stem}_{self.name}.csv")
-            values.iloc[[index]].to_csv(folder / names[-1], index=False)
+            cells = {c.name: c.text((row or {}).get(c.name)) for c in columns}
+            pd.DataFrame([cells]).to_csv(folder / names[-1], index=False, sep=separator)
         return names
 
     def read(self, path: Path) -> list[dict[str, Any] | None]:
         """A csv file with the schema's columns (any subset), one row a prompt."""
         # strings stay strings ("NA" may be a category); an empty cell is missing
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        rows = [{k: v for k, v in row.items() if v != ""} for row in frame.to_dict("records")]
-        return self.from_user(rows)
+        with open(path, encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = ";" if header.count(";") > header.count(",") else ","
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator)
+        return self.from_user(
+            [{k: v for k, v in row.items() if v != ""} for row in frame.to_dict("records")]
+        )
 
     def parse(self, text: str) -> list[dict[str, Any] | None]:
         """The path of a csv file, or `column=value;column=value`."""

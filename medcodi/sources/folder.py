@@ -16,13 +16,17 @@ import pandas as pd
 from medcodi.data.study import Study
 from medcodi.data.writer import PreparedWriter
 from medcodi.sources.images import read_grey, safe_path, to_square
+from medcodi.sources.inference import settle_numbers
 from medcodi.sources.mapping import ColumnMapping, FolderMapping, TableMapping, parse_mapping
 from medcodi.sources.reading import read_table
 
 logger = logging.getLogger(__name__)
 
 TRUE, FALSE = ("1", "true", "yes", "y"), ("", "0", "false", "no", "n")
-COUNTED = ("studies", "images", "image_rejects", "blank_paths", "blank_reports", "value_rejects")
+COUNTED = (
+    *("studies", "images", "image_rejects", "blank_paths", "blank_reports"),
+    *("cells", "cells_used", "cells_missing", "cell_rejects", "value_rejects"),
+)
 Row = dict[str, str]
 
 
@@ -37,7 +41,8 @@ def prepare_folder(
     """Write the prepared folder `out_dir` from the csv and the images in `source_dir`.
 
     Returns counts: `rows`, `studies`, `images`, `image_rejects`, `blank_paths`, `blank_reports`,
-    `value_rejects` (table cells and report texts) and `rejects` (lines of rejects.csv). With one
+    table `cells` = `cells_used` + `cells_missing` + `cell_rejects`, `value_rejects` (cells and
+    report texts) and `rejects` (lines of rejects.csv). With one
     image per row, rows = images + image_rejects + blank_paths. Raises FileNotFoundError for the
     folder, ValueError for a csv that cannot be read or lacks a column.
     """
@@ -46,9 +51,10 @@ def prepare_folder(
     if not source.is_dir():
         raise FileNotFoundError(f"source folder {source} does not exist")
     path = safe_path(source, mapping.csv)
-    return prepare_rows(
-        read_table(path), str(path), source, mapping, out_dir, validation, test, overwrite
-    )
+    frame = read_table(path)
+    mapping.check_columns(list(frame.columns), str(path))
+    settle_numbers(frame, mapping, str(path))
+    return prepare_rows(frame, str(path), source, mapping, out_dir, validation, test, overwrite)
 
 
 def prepare_rows(
@@ -80,9 +86,9 @@ def prepare_rows(
 
 
 def _named_rows(frame: pd.DataFrame, where: str, mapping: FolderMapping) -> list[Row]:
-    """Rows as stripped strings ("" = blank); the key "" holds the name of the row."""
+    """Rows as texts ("" = blank); the key "" holds the name of the row."""
     mapping.check_columns(list(frame.columns), where)
-    rows = [{key: value.strip() for key, value in row.items()} for row in frame.to_dict("records")]
+    rows = frame.to_dict("records")
     for number, row in enumerate(rows, start=1):
         row[""] = (row[mapping.row_id] if mapping.row_id else "") or f"row {number}"
     return rows
@@ -227,26 +233,34 @@ class _StudyMaker:
 
     def _cell(self, item: str, column: ColumnMapping, rows: list[Row]) -> Any:
         """First value of the rows; unreadable and disagreeing ones are listed."""
-        kept: dict[Any, str] = {}
-        for raw in dict.fromkeys(row[column.column] for row in rows if row[column.column]):
+        kept, kept_raw = None, ""
+        self.counts["cells"] += len(rows)
+        for row in rows:
+            raw = row[column.column]
             try:
                 value = column.parse(raw)
             except ValueError as error:
-                self._reject_value(item, str(error))
+                self._reject_cell(item, str(error))
                 continue
-            if value is not None:
-                kept.setdefault(value, raw)
-        for raw in list(kept.values())[1:]:
-            self._reject_value(
-                item,
-                f"the rows of the study disagree; {next(iter(kept.values()))!r} is kept, {raw!r} "
-                "is not",
-            )
-        return next(iter(kept), None)
+            if value is None:
+                self.counts["cells_missing"] += 1
+            elif kept is None or value == kept:
+                self.counts["cells_used"] += 1
+                kept, kept_raw = value, kept_raw or raw
+            else:
+                self._reject_cell(
+                    item,
+                    f"the rows of the study disagree; {kept_raw!r} is kept, {raw!r} is not",
+                )
+        return kept
 
     def _reject_image(self, item: str, reason: str) -> None:
         self.counts["image_rejects"] += 1
         self.writer.reject(item, reason)
+
+    def _reject_cell(self, item: str, reason: str) -> None:
+        self.counts["cell_rejects"] += 1
+        self._reject_value(item, reason)
 
     def _reject_value(self, item: str, reason: str) -> None:
         self.counts["value_rejects"] += 1

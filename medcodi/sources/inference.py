@@ -1,209 +1,158 @@
-"""What the columns of a table are, from their texts: every decision with its reason, so that it can
-be looked at and corrected.
+"""The columns of a table, from their texts: every decision with its reason, what was changed, and
+what is ambiguous, so that it can be looked at and corrected. The rules stand in `kinds`."""
 
-Rules, for the values of a column that are not missing, the first that fits:
-none -> empty; one -> constant; all dates -> datetime; numbers (at least 95 %; the rest will be
-listed as unreadable): two different ones -> categorical; whole, each another and in steps of one ->
-identifier; few (at most 10, each 5 times on average) -> ordinal; whole -> integer; else continuous;
-texts: intervals of numbers -> ordinal; each another -> identifier; at most 50, each twice on
-average -> categorical; else text. Empty, constant, identifier and text are left out.
-"""
-
-import math
-import re
-from dataclasses import asdict, dataclass
+import dataclasses
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
 from medcodi.config import unknown_key
 from medcodi.data.table import COLUMN_TYPES
-from medcodi.sources.mapping import DATETIME, ColumnMapping, ColumnRules, moment
-
-LEFT_OUT = ("empty", "constant", "identifier", "text", "drop")
-SHARE_OF_NUMBERS = 0.95
-MAX_LEVELS, TIMES_A_LEVEL = 10, 5
-MAX_CATEGORIES, TIMES_A_CATEGORY = 50, 2
-DATE_FORMATS = (
-    "",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%d.%m.%Y",
-    "%Y/%m/%d",
-    "%Y%m%d",
-    "%m/%d/%Y %H:%M",
-    "%m/%d/%Y %H:%M:%S",
+from medcodi.sources import numbers
+from medcodi.sources.kinds import (
+    LEFT_OUT,
+    UNIT_IN_NAME,
+    ColumnCorrection,
+    Country,
+    as_wanted,
+    infer,
+    number_details,
+    settle,
+    two_readings,
 )
-INTERVAL = re.compile(
-    r"[\[(<>≥≤=]*\s*(-?\d+(?:\.\d+)?)\s*(?:(?:,|-|–|to|\.\.)\s*(-?\d+(?:\.\d+)?)|\+)?\s*[\])]?"
-)
-FIRST, LAST = re.compile(r"[<≤]"), re.compile(r"[>≥]|\+$")
+from medcodi.sources.mapping import DATETIME, EPOCH, ColumnMapping, FolderMapping
 
-
-@dataclass
-class ColumnCorrection(ColumnRules):
-    """What a column really is, in place of what was inferred; `type` drop leaves it out."""
-
-    type: str = ""
+PLUSES = {"+", "++", "+++"}
+EXAMPLES = 3
 
 
 @dataclass
 class Decision:
-    """`kind`: a type of column, datetime, or one of LEFT_OUT; `mapping` is None for these."""
+    """`kind`: a type of column, datetime, or one of LEFT_OUT; `mapping` is None for these.
+    `changed` tells what was changed, `ambiguous` both readings and the line that settles it (""
+    where there is none)."""
 
     column: str
     kind: str
     why: str
-    mapping: ColumnMapping | None
+    mapping: ColumnMapping | None = None
+    examples: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    ambiguous: str = ""
+
+    def told(self) -> str:
+        """One line for people."""
+        return "; ".join([f"{self.kind}: {self.why}", *self.changed])
 
 
 def infer_columns(
-    frame: pd.DataFrame, missing: list[str], corrections: dict[str, ColumnCorrection]
+    frame: pd.DataFrame,
+    missing: list[str],
+    corrections: dict[str, ColumnCorrection],
+    decimal: str = "",
+    thousands: str = "",
 ) -> list[Decision]:
-    """One decision a column of `frame` (texts, stripped). Raises ValueError for a correction with
-    an unknown type."""
-    return [
-        _decide(name, frame[name].tolist(), missing, corrections.get(name))
-        for name in frame.columns
-    ]
-
-
-def _decide(
-    name: str, texts: list[str], missing: list[str], correction: ColumnCorrection | None
-) -> Decision:
-    absent = {"", *missing, *(correction.missing if correction else [])}
-    texts = [text for text in texts if text not in absent]
-    kind, why, details = infer(texts)
-    if correction is not None:
-        given = {
-            key: value
-            for key, value in asdict(correction).items()
-            if value not in ("", [], {}, None)
-        }
-        if given.get("type", kind) not in (*COLUMN_TYPES, DATETIME, "drop", *LEFT_OUT):
-            raise unknown_key(
-                given["type"], [*COLUMN_TYPES, DATETIME, "drop"], f"columns.{name}.type"
-            )
-        if given.get("type", kind) != kind:
-            kind, why = given["type"], f"by correction, inferred was {kind} ({why})"
-            details = _details(kind, texts, given.get("date_format"))
-        details = {**details, **{key: value for key, value in given.items() if key != "type"}}
-    if kind in LEFT_OUT:
-        return Decision(name, kind, why, None)
-    return Decision(name, kind, why, ColumnMapping(column=name, type=kind, **details))
-
-
-def infer(texts: list[str]) -> tuple[str, str, dict]:
-    """(kind, why, further arguments of the mapping) of the values of a column."""
-    different = sorted(set(texts))
-    if not different:
-        return "empty", "no value", {}
-    if len(different) == 1:
-        return "constant", f"always {different[0][:40]!r}", {}
-    numbers = [number for text in texts if (number := as_number(text)) is not None]
-    if len(numbers) >= SHARE_OF_NUMBERS * len(texts) and not _are_dates(different):
-        kind, why = _numeric(numbers)
-        if len(numbers) < len(texts):
-            why += f"; {len(texts) - len(numbers)} values are no numbers"
-        return kind, why, _details(kind, texts)
-    if _are_dates(different):
-        return DATETIME, f"{len(different)} dates", _details(DATETIME, texts)
-    if len(different) <= MAX_LEVELS and all(INTERVAL.fullmatch(text) for text in different):
-        return "ordinal", f"{len(different)} intervals", _details("ordinal", texts)
-    if len(different) == len(texts):
-        return "identifier", "each value once", {}
-    if len(different) <= MAX_CATEGORIES and len(texts) >= TIMES_A_CATEGORY * len(different):
-        return "categorical", f"{len(different)} texts", _details("categorical", texts)
-    return "text", f"{len(different)} texts in {len(texts)} rows", {}
-
-
-def as_number(text: str) -> float | None:
-    """A finite number, None for any other text (float would take 1_0 too)."""
-    try:
-        number = float(text) if "_" not in text else math.nan
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _numeric(numbers: list[float]) -> tuple[str, str]:
-    levels = sorted(set(numbers))
-    whole = all(number.is_integer() for number in levels)
-    if len(levels) == 1:
-        return "constant", f"always {levels[0]:g}"
-    if len(levels) == 2:
-        return "categorical", "two numbers"
-    if (
-        whole
-        and len(levels) == len(numbers) == levels[-1] - levels[0] + 1
-        and len(levels) > MAX_LEVELS
-    ):
-        return "identifier", "whole numbers in steps of one, each once"
-    if len(levels) <= MAX_LEVELS and len(numbers) >= TIMES_A_LEVEL * len(levels):
-        return "ordinal", f"{len(levels)} numbers"
-    span = f"{levels[0]:g} to {levels[-1]:g}, {len(levels)} different"
-    return ("integer", f"whole numbers, {span}") if whole else ("continuous", span)
-
-
-def _details(kind: str, texts: list[str], date_format: str | None = None) -> dict:
-    """Further arguments of the mapping for a column of `kind`; `date_format` where it is known."""
-    if kind in ("ordinal", "categorical"):
-        return _levels(sorted(set(texts)))
-    if kind == DATETIME:
-        date_format = date_format or _date_format(sorted(set(texts)))
-        origin = (
-            min(moment(text, date_format) for text in set(texts))
-            if date_format is not None
-            else None
-        )
-        if origin is None:
-            raise ValueError(
-                "a column is to be a datetime, but no known form fits all of its values: give "
-                "date_format"
-            )
-        return {"origin": origin.date().isoformat(), "date_format": date_format}
-    return {}
-
-
-def _levels(different: list[str]) -> dict:
-    """Categories in the order of their numbers, or of the lower ends of their intervals, else of
-    the alphabet; numbers that are written differently are one category. A text among numbers is no
-    category."""
-    numbers = {text: as_number(text) for text in different}
-    if sum(number is not None for number in numbers.values()) > len(different) / 2:
-        values = {text: f"{number:g}" for text, number in numbers.items() if number is not None}
-        categories = list(dict.fromkeys(values[text] for text in sorted(values, key=numbers.get)))
-        return {
-            "categories": categories,
-            "map": {text: value for text, value in values.items() if text != value},
-        }
-    if all(INTERVAL.fullmatch(text) for text in different):
-        return {"categories": sorted(different, key=_lower_end)}
-    return {"categories": different}
-
-
-def _lower_end(text: str) -> tuple[float, int]:
-    start = float(INTERVAL.fullmatch(text)[1])
-    return start, -1 if FIRST.match(text) else 1 if LAST.search(text) else 0
-
-
-def _are_dates(different: list[str]) -> bool:
-    return _date_format(different) is not None
-
-
-def _date_format(different: list[str]) -> str | None:
-    """The first form of dates that fits all values; plain numbers are dates only as eight digits."""
-    if any(len(text) < 8 for text in different):
-        return None
-    return next(
-        (form for form in DATE_FORMATS if all(_fits(text, form) for text in different)), None
+    """One decision a column of `frame` (`read_table`). Raises ValueError for a correction with an
+    unknown type."""
+    style = (decimal or ".", thousands) if decimal or thousands else None
+    columns = {}
+    for name in frame.columns:
+        rules = corrections.get(name) or ColumnCorrection()
+        absent = {"", *missing, *rules.missing} - set(rules.keep)
+        counts = Counter(frame[name].tolist())
+        taken = {text: counts.pop(text) for text in list(counts) if text in absent}
+        columns[name] = counts, taken, rules
+    comma = frame.attrs.get("separator") == ";" or any(
+        _has_decimal_comma(counts) for counts, _, _ in columns.values()
     )
+    country = Country(style, comma)
+    decisions = []
+    for name, (counts, taken, rules) in columns.items():
+        decision = _decide(name, counts, rules, country)
+        _tell_missing(decision, taken, counts)
+        if count := frame.attrs.get("stripped", {}).get(name):
+            decision.changed.append(f"{count} cells had blanks around them")
+        decisions.append(decision)
+    return decisions
 
 
-def _fits(text: str, form: str) -> bool:
-    if text.isdigit() and (len(text) != 8 or not "1900" <= text[:4] <= "2100"):
+def _has_decimal_comma(counts: Counter[str]) -> bool:
+    """Whether numbers can only be read with a decimal comma."""
+    if not any("," in text for text in counts):
         return False
-    try:
-        moment(text, form)
-    except ValueError:
-        return False
-    return True
+    readings = numbers.read_numbers(counts).readings
+    return bool(readings) and all(reading.decimal == "," for reading in readings)
+
+
+def _tell_missing(decision: Decision, taken: dict[str, int], counts: Counter[str]) -> None:
+    words = {text: n for text, n in taken.items() if text}
+    if words:
+        told = ", ".join(f"{text!r} ({n})" for text, n in words.items())
+        decision.changed.append(f"no value: {told}")
+    if decision.kind != "drop" and "-" in words and counts and set(counts) <= PLUSES:
+        decision.ambiguous = settle(
+            decision.column, "'-' stands for no value or for negative", 'keep: ["-"]', "type: drop"
+        )
+
+
+def _decide(name: str, counts: Counter[str], rules: ColumnCorrection, country: Country) -> Decision:
+    given = {key: value for key, value in asdict(rules).items() if value not in ("", [], {}, None)}
+    given.pop("padded")
+    wanted = given.get("type", "")
+    if wanted and wanted not in (*COLUMN_TYPES, DATETIME, *LEFT_OUT):
+        raise unknown_key(wanted, [*COLUMN_TYPES, DATETIME, "drop"], f"columns.{name}.type")
+    examples = [text for text, _ in counts.most_common(EXAMPLES)]
+    if wanted in LEFT_OUT:
+        return Decision(name, wanted, "by correction", None, examples)
+    found = infer(counts, name, rules, country)
+    if wanted and (wanted != found.kind or found.ambiguous):
+        why = f"by correction, inferred was {found.kind} ({found.why})"
+        found = as_wanted(wanted, counts, name, rules, country)._replace(why=why)
+    details = {**found.details, **{key: value for key, value in given.items() if key != "type"}}
+    if found.kind in LEFT_OUT:
+        return Decision(name, found.kind, found.why, None, examples, found.changed, found.ambiguous)
+    if "categories" in given and "map" not in given:
+        details["map"] = {
+            k: v for k, v in details.get("map", {}).items() if v in given["categories"]
+        }
+    named_unit = UNIT_IN_NAME.search(name)
+    if named_unit and not details.get("unit") and numbers.is_unit(named_unit[1]):
+        details["unit"] = named_unit[1]
+        found.changed.append(f"unit {named_unit[1]!r} from the column's name")
+    if found.kind == DATETIME:
+        details.setdefault("origin", EPOCH)
+    mapping = ColumnMapping(column=name, type=found.kind, **details)
+    return Decision(name, found.kind, found.why, mapping, examples, found.changed, found.ambiguous)
+
+
+def settle_numbers(frame: pd.DataFrame, mapping: FolderMapping, where: str) -> None:
+    """Find how the numbers of a mapping's tables are written, where it does not say so.
+
+    Raises ValueError with both readings of each column that has two.
+    """
+    told = []
+    for table in mapping.tables.values():
+        for i, column in enumerate(table.columns):
+            if column.type not in ("continuous", "integer") or column.decimal or column.thousands:
+                continue
+            cells = [cell for cell in frame[column.column] if not column.is_missing(cell)]
+            counts = Counter(
+                value for cell in cells if (value := column.map.get(cell, cell)) is not None
+            )
+            found = numbers.read_numbers(counts, unit=column.suffix.strip() or None)
+            country = Country(comma=frame.attrs["separator"] == ";")
+            ambiguous = two_readings(column.column, found.readings, country)
+            if ambiguous or found.mixed:
+                told.append(f"  {column.column}: {ambiguous or found.mixed}")
+            elif found.readings:
+                details = number_details(found.readings[0], counts)
+                details["map"] = {**details.get("map", {}), **column.map}
+                details["unit"] = column.unit or details.get("unit", "")
+                table.columns[i] = dataclasses.replace(column, **details)
+    if told:
+        raise ValueError(
+            f"{where}: nothing is guessed where a column can be read in two ways:\n"
+            + "\n".join(told)
+            + "\nPut decimal, thousands or suffix into the column's entry of the mapping."
+        )

@@ -3,31 +3,18 @@ strictly."""
 
 import math
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from medcodi.config import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec, check_cell
+from medcodi.data.notation import Notation
+from medcodi.data.storage import FieldSpec
 from medcodi.data.table import Column, TableSchema
 
 DUPLICATES = ("first", "separate")
 BLANK_STUDY = ("separate", "together")
 ON_WRONG_SIZE = ("resize", "reject")
-DATETIME = "datetime"
-
-
-def moment(text: str, date_format: str) -> datetime:
-    """A date, or date and time (UTC unless it says so). Raises ValueError for any other text."""
-    try:
-        found = (
-            datetime.strptime(text, date_format) if date_format else datetime.fromisoformat(text)
-        )
-    except ValueError:
-        raise ValueError(
-            f"expected a date{f' as {date_format}' if date_format else ''}, got {text!r}"
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+DATETIME, EPOCH = "datetime", "1970-01-01"
 
 
 @dataclass
@@ -49,7 +36,13 @@ class ColumnRules:
     """How raw cells become values. `map` turns raw values into others (null = missing), `missing`
     lists raw values that stand for no value; numbers outside [min, max] are refused. Without `map`,
     raw values are taken as they stand. Dates become days since `origin` (ISO 8601, as the values
-    are unless `date_format` says it in the directives of strptime)."""
+    are unless `date_format` says it in the directives of strptime, or "excel" for serial days);
+    two-digit years lie in the 100 years from `first_year`.
+
+    `decimal` and `thousands` are the marks inside numbers, `prefix` and `suffix` stand around them,
+    `places` and `padded` say how they are written again, `censored` which texts stand for a number
+    beyond a bound (medcodi.data.notation). `keep` lists texts that are values here though they
+    stand for no value elsewhere, such as "-" for negative."""
 
     name: str = ""
     categories: list[str] = field(default_factory=list)
@@ -58,8 +51,17 @@ class ColumnRules:
     min: float | None = None
     max: float | None = None
     unit: str = ""
+    keep: list[str] = field(default_factory=list)
     origin: str = ""
     date_format: str = ""
+    first_year: int | None = None
+    decimal: str = ""
+    thousands: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    places: int | None = None
+    padded: bool = True
+    censored: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,33 +73,46 @@ class ColumnMapping(ColumnRules):
 
     def __post_init__(self) -> None:
         self.name = self.name or self.column
-        kind, unit = (
-            (self.type, self.unit)
-            if self.type != DATETIME
-            else ("continuous", f"days since {self.origin}")
-        )
-        self.schema_column = Column(self.name, kind, list(self.categories), unit=unit)
+        kind, unit = self.type, self.unit
         if self.type == DATETIME:
-            self._origin = moment(self.origin, "")
+            self.origin = self.origin or EPOCH
+            kind, unit = "continuous", f"days since {self.origin}"
+        given = {f.name: getattr(self, f.name) for f in fields(Notation)}
+        try:
+            notation = Notation(**given | {"decimal": self.decimal or "."})
+        except ValueError as error:
+            raise ValueError(f"column {self.column!r}: {error}") from None
+        self.schema_column = Column(
+            self.name, kind, list(self.categories), unit=unit, notation=notation
+        )
+
+    @property
+    def is_discrete(self) -> bool:
+        return self.schema_column.is_discrete
+
+    def is_missing(self, raw: str) -> bool:
+        return raw == "" or (raw in self.missing and raw not in self.keep)
 
     def parse(self, raw: str) -> Any:
-        """Stored value of a raw cell that is not blank, None where it stands for no value. Raises
-        ValueError with the reason."""
-        if raw in self.missing:
+        """Stored value of a raw cell, None where it stands for no value. Raises ValueError with the
+        reason."""
+        if self.is_missing(raw):
             return None
         value = self.map.get(raw, raw)
         if value is None:
             return None
-        if self.type == DATETIME:
-            value = str((moment(value, self.date_format) - self._origin).total_seconds() / 86400)
-        if not self.schema_column.is_discrete and "_" in value:  # float("1_0") is 10
-            raise ValueError(f"expected a number, got {raw!r}")
-        cell = check_cell(self.schema_column, value)
+        if self.is_discrete:
+            if value not in self.schema_column.categories:
+                raise ValueError(f"{value!r} is not one of {self.schema_column.categories}")
+            return value
+        cell = self.schema_column.notation.read(value)
+        if self.type == "integer" and not cell.is_integer() and cell not in self.censored.values():
+            raise ValueError(f"expected an integer, got {raw!r}")
         low, high = (
             -math.inf if self.min is None else self.min,
             math.inf if self.max is None else self.max,
         )
-        if not self.schema_column.is_discrete and not low <= cell <= high:
+        if not low <= cell <= high:
             raise ValueError(f"{raw!r} lies outside the plausible range [{low:g}, {high:g}]")
         return cell
 

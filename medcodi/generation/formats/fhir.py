@@ -179,7 +179,7 @@ def observation(
             "text": column.name,
         },
     }
-    if column.is_discrete:
-        return {**told, "valueString": str(cell)}
+    if not column.shows_number:
+        return {**told, "valueString": str(column.show(cell))}
     quantity = {"value": cell} | ({"unit": column.unit} if column.unit else {})
     return {**told, "valueQuantity": quantity}

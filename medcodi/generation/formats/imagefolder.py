@@ -49,7 +49,8 @@ class ImageFolderFormat(StudyFormat):
             elif modality.storage == TEXT and not value.strip():
                 written.left_out[modality.name] = "the generated text is empty"
             elif modality.storage == TABLE:
-                written.row |= {f"{modality.name}_{column}": cell for column, cell in value.items()}
+                shown = {c.name: c.show(value[c.name]) for c in modality.schema.columns}
+                written.row |= {f"{modality.name}_{column}": cell for column, cell in shown.items()}
             else:
                 written.row[modality.name] = (
                     value if modality.storage == TEXT else value.reshape(-1).tolist()
@@ -73,7 +74,7 @@ class ImageFolderFormat(StudyFormat):
                     columns.append(
                         (
                             f"{modality.name}_{column.name}",
-                            pa.string() if column.is_discrete else number,
+                            number if column.shows_number else pa.string(),
                         )
                     )
             else:

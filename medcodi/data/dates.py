@@ -1,0 +1,167 @@
+"""Dates and times in a fixed form: text -> datetime -> the same text.
+
+A form is written in strptime's directives. Unlike strptime, months are always English, digits may
+lack their leading zero, and a form is compiled once.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+EXCEL = "excel"  # serial days, 1 = 1900-01-01, as Excel counts them
+EXCEL_ORIGIN = datetime(1899, 12, 30, tzinfo=UTC)
+MONTH_NAMES = (
+    "January February March April May June July August September October November December"
+)
+MONTHS = MONTH_NAMES.split()
+SHORT = [month[:3] for month in MONTHS]
+DIRECTIVES = {
+    "Y": r"(?P<Y>\d{4})",
+    "y": r"(?P<y>\d{2})",
+    "m": r"(?P<m>\d{1,2})",
+    "d": r"(?P<d>\d{1,2})",
+    "b": rf"(?P<b>{'|'.join(SHORT)})",
+    "B": rf"(?P<B>{'|'.join(MONTHS)})",
+    "H": r"(?P<H>\d{1,2})",
+    "I": r"(?P<I>\d{1,2})",
+    "M": r"(?P<M>\d{2})",
+    "S": r"(?P<S>\d{2})",
+    "f": r"(?P<f>\d{1,6})",
+    "p": r"(?P<p>[AaPp]\.?[Mm]\.?)",
+}
+PACKED = re.compile(r"%[mdHI](?=%[A-Za-z])|(?<=%[YymdbBH])%[mdHI]")  # without a mark between
+
+
+@dataclass(frozen=True)
+class DateForm:
+    """`pattern` matches a whole text; `resolution` is the step of what the form can say."""
+
+    text: str
+    pattern: re.Pattern[str]
+    resolution: timedelta
+
+    @property
+    def has_short_year(self) -> bool:
+        return "%y" in self.text
+
+    def read(self, text: str, first_year: int | None = None) -> datetime | None:
+        """The moment in UTC, None for any other text; two-digit years lie in the 100 years from
+        `first_year` (default 1969, as in strptime)."""
+        if self.text == EXCEL:
+            return _from_serial(text)
+        if not self.text:
+            return _from_iso(text)
+        match = self.pattern.fullmatch(text)
+        if match is None:
+            return None
+        part = match.groupdict()
+        if "Y" in part:
+            year = int(part["Y"])
+        elif "y" in part:
+            first = 1969 if first_year is None else first_year
+            year = first + (int(part["y"]) - first) % 100
+        else:
+            year = 1900
+        month = _month(part)
+        hour = int(part.get("H") or 0)
+        if "I" in part:
+            if not 1 <= int(part["I"]) <= 12:
+                return None
+            hour = int(part["I"]) % 12 + 12 * (part.get("p") or "a").lower().startswith("p")
+        micro = int((part.get("f") or "0").ljust(6, "0"))
+        try:
+            return datetime(
+                year,
+                month,
+                int(part.get("d") or 1),
+                hour,
+                int(part.get("M") or 0),
+                int(part.get("S") or 0),
+                micro,
+                tzinfo=UTC,
+            )
+        except ValueError:
+            return None
+
+    def write(self, moment: datetime, padded: bool = True) -> str:
+        """`padded`: whether days, months and hours below ten have their leading zero."""
+        if self.text == EXCEL:
+            days = (moment - EXCEL_ORIGIN).total_seconds() / 86400
+            return f"{days:.10f}".rstrip("0").rstrip(".")
+        if not self.text:
+            whole_day = not (moment.hour or moment.minute or moment.second or moment.microsecond)
+            return (
+                moment.date().isoformat()
+                if whole_day
+                else moment.replace(tzinfo=None).isoformat(" ")
+            )
+        values = {
+            "Y": f"{moment.year:04d}",
+            "y": f"{moment.year % 100:02d}",
+            "b": SHORT[moment.month - 1],
+            "B": MONTHS[moment.month - 1],
+            "M": f"{moment.minute:02d}",
+            "S": f"{moment.second:02d}",
+            "f": f"{moment.microsecond:06d}",
+            "p": "PM" if moment.hour >= 12 else "AM",
+        }
+        short = {
+            "m": moment.month,
+            "d": moment.day,
+            "H": moment.hour,
+            "I": (moment.hour - 1) % 12 + 1,
+        }
+        values |= {key: f"{value:02d}" if padded else str(value) for key, value in short.items()}
+        return re.sub(r"%([A-Za-z])", lambda match: values[match[1]], self.text)
+
+
+@lru_cache(maxsize=512)
+def date_form(text: str) -> DateForm:
+    """ "" is ISO 8601 in any of its forms, "excel" serial days. Raises ValueError for a directive
+    that is not known."""
+    if text in ("", EXCEL):
+        return DateForm(text, re.compile(""), timedelta(microseconds=1))
+    pattern, used = "", set()
+    for piece in re.split(r"(%.)", text):
+        if not piece.startswith("%"):
+            pattern += re.escape(piece)
+        elif piece[1] not in DIRECTIVES or piece[1] in used:
+            raise ValueError(
+                f"date_format {text!r}: {piece} is not known or stands twice. Known: "
+                f"{' '.join('%' + key for key in DIRECTIVES)}"
+            )
+        else:
+            used.add(piece[1])
+            pattern += DIRECTIVES[piece[1]]
+    if PACKED.search(text):  # digits side by side have fixed widths
+        pattern = pattern.replace(r"\d{1,2}", r"\d{2}")
+    steps = {"f": timedelta(microseconds=1), "S": timedelta(seconds=1), "M": timedelta(minutes=1)}
+    steps |= {"H": timedelta(hours=1), "I": timedelta(hours=1)}
+    resolution = next((step for key, step in steps.items() if key in used), timedelta(days=1))
+    return DateForm(text, re.compile(pattern, re.IGNORECASE), resolution)
+
+
+def _month(part: dict[str, str]) -> int:
+    name = part.get("b") or part.get("B")
+    if name:
+        return SHORT.index(name[:3].capitalize()) + 1
+    return int(part.get("m") or 1)
+
+
+def _from_iso(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _from_serial(text: str) -> datetime | None:
+    try:
+        days = float(text)
+    except ValueError:
+        return None
+    if not 1 <= days < 2958466 or "_" in text:  # up to the year 9999
+        return None
+    return EXCEL_ORIGIN + timedelta(days=days)

@@ -1,0 +1,216 @@
+"""Numbers as hospitals write them: which notation a column of texts is in, or which ones it may be
+in.
+
+A cell is (bound) (currency) number (unit), as in "< 0,1 mg/L". A column has one notation. Where two
+read all of its cells and give different numbers, both are returned, and nobody guesses.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from medcodi.data.notation import SPACES, beyond, parse_number
+
+STYLES = (
+    (".", ""),
+    (",", ""),
+    (".", ","),
+    (",", "."),
+    (".", " "),
+    (",", " "),
+    (".", "'"),
+    (",", "'"),
+)
+SHARE_OF_NUMBERS = 0.95
+BELOW = ("<=", "=<", "<", "≤", "less than", "under", "below")
+ABOVE = (">=", "=>", ">", "≥", "more than", "greater than", "over", "above")
+KNOWN_UNITS = """
+% ‰ mg g kg µg ug mcg ng pg fg t lb lbs oz l dl cl ml µl ul fl pl cc m dm cm mm µm um nm km in
+inch ft s sec ms min mins minutes minute h hr hrs hour hours d day days w wk week weeks mo month
+months y yr yrs year years a mmhg cmh2o kpa pa bar mbar bpm °c °f c k mol mmol µmol umol nmol pmol
+mosm u iu ui miu mu ku meq eq hz khz mhz j kj cal kcal w kw v mv ma gy mgy cgy sv msv bq kbq mbq gbq
+cells copies beats breaths hpf lpf m2 m² cm2 cm² mm2 mm² m3 cm3 mm3 cm³ mm³ m³ 1.73m2 1.73m² 10^9
+10^12 10^6 10^3 x10^9 x10^12 x10^6 x10^3 pack-years packyears points pts x/min jahre jahr tage tag
+stunden wochen monate ans jours mois heures
+"""
+UNITS = frozenset(KNOWN_UNITS.split())
+GLUED = frozenset("gmshdlLy%‰")  # one letter after a digit that is a unit: 2A and 3C are codes
+CELL = re.compile(
+    rf"(?P<bound>{'|'.join(map(re.escape, (*BELOW, *ABOVE)))})?\s*(?P<prefix>[€$£¥]\s*)?"
+    rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)(?P<plus>\+)?"
+    r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[].{0,24})?",
+    re.IGNORECASE,
+)
+CODE = re.compile(r"[-+]?0\d+")  # a leading zero is lost in a number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One distinct text, taken apart. `bound`: "<", ">" or ""."""
+
+    bound: str
+    prefix: str
+    core: str
+    suffix: str
+
+
+@dataclass
+class Reading:
+    """The cells of a column in one notation: `numbers` text -> number, of those that it reads;
+    `censored` text -> bound."""
+
+    decimal: str
+    thousands: str
+    prefix: str
+    suffix: str
+    numbers: dict[str, Decimal]
+    censored: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def style(self) -> tuple[str, str]:
+        return self.decimal, self.thousands
+
+    def places(self) -> int | None:
+        """The number of decimals where every number has as many, and at least one."""
+        marks = "." if self.decimal == "." else "," if self.decimal == "," else ".,"
+        found = set()
+        for text in self.numbers:
+            core = CELL.fullmatch(text)["core"]
+            if "e" in core.lower():
+                return None
+            position = max(core.rfind(mark) for mark in marks)
+            found.add(len(core) - position - 1 if position >= 0 else 0)
+        return found.pop() if len(found) == 1 and found != {0} else None
+
+
+@dataclass
+class Numbers:
+    """What the texts of a column are as numbers: no reading (they are none), one, or several that
+    differ; `mixed` says that cells have different units, or why no notation reads them all."""
+
+    readings: list[Reading]
+    mixed: str = ""
+    units: tuple[str, ...] = ()
+
+
+def take_apart(text: str) -> Cell | None:
+    """None for a text that is no number with a bound, a currency or a unit."""
+    if not any(character.isdigit() for character in text) or not text.isprintable():
+        return None
+    match = CELL.fullmatch(text)
+    if match is None or "_" in text:
+        return None
+    suffix = match["suffix"] or ""
+    if suffix and not suffix[0].isspace() and not _is_glued_unit(suffix):
+        return None
+    bound = match["bound"] or ""
+    sign = "<" if bound.lower() in BELOW else ">" if bound or match["plus"] else ""
+    return Cell(sign, match["prefix"] or "", match["core"].strip(), suffix)
+
+
+def _is_glued_unit(suffix: str) -> bool:
+    return is_unit(suffix) and (len(suffix) > 1 or suffix in GLUED)
+
+
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit, or several with / * ^ between."""
+    text = re.sub(r"\s*(/|\*|·|\bper\b)\s*", "/", text.lower().replace("μ", "µ"))
+    parts = [
+        re.sub(r"\^?-?[123]$", "", part) if part not in UNITS else part for part in text.split("/")
+    ]
+    return bool(text.strip("/")) and all(part in UNITS or part in ("", "1") for part in parts)
+
+
+def read_numbers(
+    counts: Mapping[str, int], style: tuple[str, str] | None = None, unit: str | None = None
+) -> Numbers:
+    """The readings of distinct texts with their counts. `style`: the notation, where it is known;
+    `unit`: the suffix, where it is known."""
+    cells = {text: cell for text in counts if (cell := take_apart(text)) is not None}
+    total = sum(counts.values())
+    if not cells or sum(counts[text] for text in cells) < SHARE_OF_NUMBERS * total:
+        return Numbers([])
+    if any(CODE.fullmatch(cell.core) for cell in cells.values()):
+        return Numbers([])
+    prefix, suffix, told = _affixes(cells, counts, unit)
+    if told is not None:
+        return told
+    found = []
+    for decimal, thousands in [style] if style else STYLES:
+        numbers = {
+            text: number
+            for text, cell in cells.items()
+            if (number := parse_number(cell.core, decimal, thousands)) is not None
+        }
+        weight = sum(counts[text] for text in numbers)
+        if weight:
+            found.append((weight, Reading(decimal, thousands, prefix, suffix, numbers)))
+    best = max((weight for weight, _ in found), default=0)
+    if best < SHARE_OF_NUMBERS * total:
+        marks = sorted({mark for cell in cells.values() for mark in ".," if mark in cell.core})
+        mixed = "the decimal mark changes from cell to cell" if len(marks) == 2 else ""
+        return Numbers([], mixed)
+    readings: list[Reading] = []
+    for weight, reading in found:
+        if weight == best and all(reading.numbers != other.numbers for other in readings):
+            readings.append(reading)
+    for reading in readings:
+        _censor(reading, cells, counts)
+    return Numbers(readings)
+
+
+def _affixes(
+    cells: dict[str, Cell], counts: Mapping[str, int], unit: str | None
+) -> tuple[str, str, Numbers | None]:
+    """The currency and the unit of a column; instead of them, what is told where there are
+    several."""
+    prefixes = Counter()
+    suffixes: dict[str, Counter[str]] = {}
+    for text, cell in cells.items():
+        prefixes[cell.prefix] += counts[text]
+        key = re.sub(r"(?<![A-Za-z])([mµdcfu]?)l\b", r"\1L", cell.suffix.strip())
+        suffixes.setdefault(key, Counter())[cell.suffix] += counts[text]
+    if len({prefix.strip() for prefix in prefixes}) > 1:
+        return "", "", Numbers([], "the currency changes from cell to cell")
+    if unit is not None:
+        suffix = next(
+            (max(c, key=c.get) for c in suffixes.values() if unit in (s.strip() for s in c)), unit
+        )
+        for text in [t for t, cell in cells.items() if cell.suffix.strip() not in ("", unit)]:
+            del cells[text]
+    elif len(suffixes) > 1:
+        if all(not key or is_unit(key) for key in suffixes):
+            units = tuple(sorted(suffixes))
+            named = ", ".join(repr(key) if key else "none" for key in units)
+            return "", "", Numbers([], f"the unit changes from cell to cell ({named})", units)
+        return "", "", Numbers([])
+    else:
+        suffix = max(next(iter(suffixes.values())).items(), key=lambda item: item[1])[0]
+        if suffix and not is_unit(suffix.strip()) and len(cells) < 3:
+            return "", "", Numbers([])
+    return max(prefixes, key=prefixes.get), suffix, None
+
+
+def _censor(reading: Reading, cells: dict[str, Cell], counts: Mapping[str, int]) -> None:
+    """Take the cells with a bound out of `numbers`."""
+    taken: dict[float, tuple[str, Decimal, bool]] = {}
+    bounded = [text for text in reading.numbers if cells[text].bound]
+    for text in sorted(bounded, key=lambda text: -counts[text]):
+        number, above = reading.numbers.pop(text), cells[text].bound == ">"
+        closed = bool(re.search(r"[=≤≥+]", text))
+        same = next((v for v, key in taken.items() if key == (closed, number, above)), None)
+        value = same if same is not None else beyond(float(number), above, set(taken))
+        taken[value] = (closed, number, above)
+        reading.censored[text] = value
+
+
+def collisions(reading: Reading) -> tuple[str, str] | None:
+    """Two texts of different numbers that are one 64-bit number, None where there are none."""
+    seen: dict[float, tuple[Decimal, str]] = {}
+    for text, number in reading.numbers.items():
+        other = seen.setdefault(float(number), (number, text))
+        if other[0] != number:
+            return other[1], text
+    return None

@@ -1,0 +1,52 @@
+"""Columns of dates: one form, or those that they may have."""
+
+import pytest
+
+from medcodi.sources.moments import is_padded, may_be_serials, read_moments
+
+
+@pytest.mark.parametrize(
+    ("texts", "forms"),
+    [
+        (["03/04/2020", "05/06/2020"], ("%m/%d/%Y", "%d/%m/%Y")),
+        (["03-04-2020", "05-06-2020"], ("%d-%m-%Y", "%m-%d-%Y")),
+        (["03/04/2020 2:30 PM"] * 2, ("%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p")),
+        (["03/25/2020", "01/02/2020"], ("%m/%d/%Y",)),
+        (["25/03/2020", "01/02/2020"], ("%d/%m/%Y",)),
+        (["3.4.2020", "12.12.2020"], ("%d.%m.%Y",)),
+        (["2020-03-01", "2020-03-05"], ("%Y-%m-%d",)),
+        (["20200301", "20210101"], ("%Y%m%d",)),
+        (["4 Mar 2020", "14 May 2020"], ("%d %b %Y",)),
+        (["04MAR2020", "14MAY2020"], ("%d%b%Y",)),
+        (["2020-03-01T10:30:00Z"] * 2, ("%Y-%m-%dT%H:%M:%SZ",)),
+        (["2020-03-01T10:30:00+01:00", "2020-07-02T10:30:00+02:00"], ("",)),
+        (["2020-03-01", "2020-03-01 10:30"], ("",)),
+        (["10:30", "23:59"], ("%H:%M",)),
+        (["2020-03", "2021-04"], ("%Y-%m",)),
+        (["1.5", "2.5"], ()),
+        (["18-59", "60-90"], ()),
+        (["120/80", "130/85"], ()),
+        (["a", "b"], ()),
+    ],
+)
+def test_forms(texts, forms):
+    assert read_moments(dict.fromkeys(texts, 1)).forms == forms
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["13/04/2020", "04/13/2020"],
+        ["2020-03-01", "2020-03-02", "43910"],
+        ["2020-03-01", "01.03.2020"],
+    ],
+)
+def test_several_forms_in_one_column(texts):
+    found = read_moments(dict.fromkeys(texts, 1))
+    assert not found.forms and "dates are written in several forms" in found.mixed
+
+
+def test_serial_days_and_zeros():
+    assert may_be_serials("AdmissionDate", ["43910", "43911.5"])
+    assert not may_be_serials("birth_weight", ["43910"]) and not may_be_serials("date", ["7"])
+    assert is_padded("%m/%d/%Y", ["03/04/2020"]) and not is_padded("%m/%d/%Y", ["3/4/2020"])
