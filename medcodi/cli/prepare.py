@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from medcodi.cli.console import console, show_counts, show_table
 
@@ -294,7 +295,7 @@ def prepare_openi(
 
 @prepare_app.command("table")
 def prepare_table(
-    path: Annotated[Path, typer.Argument(help="csv, tsv or parquet file")],
+    path: Annotated[Path, typer.Argument(help="csv, tsv, parquet or xlsx file")],
     output: Annotated[Path, typer.Option(help="prepared folder to write")],
     corrections: Annotated[
         Path | None,
@@ -305,20 +306,25 @@ def prepare_table(
     test: Share = 0.1,
     overwrite: bool = False,
 ) -> None:
-    """Any table: what its columns are is inferred and told; corrections go into a YAML file."""
+    """Any table: what its columns are is inferred and told, column by column. What can be read in
+    two ways is refused; corrections go into a YAML file."""
     from medcodi.sources import get_source
     from medcodi.sources.tables import load_options
 
     def tell(decisions: list[Any]) -> None:
         rows = []
         for decision in decisions:
-            categories = (
-                ", ".join(decision.mapping.schema_column.categories)
-                if decision.mapping
-                else "(left out)"
-            )
-            rows.append([decision.column, decision.kind, decision.why, categories])
-        show_table(f"columns of {path}", ["column", "is", "because", "categories"], rows)
+            kind = decision.kind if decision.mapping else f"{decision.kind} (left out)"
+            if decision.mapping and decision.mapping.is_discrete:
+                shown = decision.mapping.categories
+            else:
+                shown = decision.examples
+            kind = f"AMBIGUOUS {kind}" if decision.ambiguous else kind
+            changed = "; ".join(decision.changed)
+            cells = [decision.column, kind, decision.why, ", ".join(shown), changed]
+            rows.append([escape(cell) for cell in cells])
+        names = ["column", "is", "because", "examples", "changed"]
+        show_table(f"columns of {path}", names, rows)
 
     counts = get_source("table")(
         path, load_options(name, corrections), output, validation, test, overwrite, tell

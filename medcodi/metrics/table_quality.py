@@ -37,12 +37,15 @@ def shape_and_trend(
     constant has no correlation and is left out.
     Intervals: the value and 1.96 standard deviations of a bootstrap by patient (`groups` of both
     sides); its quantiles would lie too low, because resampled distances are larger.
-    ValueError for fewer than two columns, and for a column without a value.
+    A synthetic column without a value has shape 0, and so have its pairs trend 0. ValueError for
+    fewer than two columns, and for a real column without a value.
     """
     if len(schema.columns) < 2:
         raise ValueError(f"trend needs two columns or more, got {schema.names}")
-    if empty := [n for n in schema.names if real[n].isna().all() or synthetic[n].isna().all()]:
-        raise ValueError(f"columns without a value: {empty}")
+    if empty := [n for n in schema.names if real[n].isna().all()]:
+        raise ValueError(f"real columns without a value: {empty}")
+    lost = {n for n in schema.names if synthetic[n].isna().all()}
+    nothing = np.zeros(num_resamples + 1)
     rng = np.random.default_rng(seed)
     weights = [
         np.concatenate(
@@ -51,10 +54,13 @@ def shape_and_trend(
         for frame, group in zip((real, synthetic), groups, strict=True)
     ]
     frames = (real, synthetic)
-    columns = {c.name: _column_shape(frames, weights, c) for c in schema.columns}  # (K + 1,) each
+    columns = {  # (K + 1,) each
+        c.name: nothing if c.name in lost else _column_shape(frames, weights, c)
+        for c in schema.columns
+    }
     binned = {c.name: _states(frames, c) for c in schema.columns}
     trends = [
-        _pair_trend(frames, weights, binned, a, b)
+        nothing if lost & {a.name, b.name} else _pair_trend(frames, weights, binned, a, b)
         for a, b in itertools.combinations(schema.columns, 2)
     ]
     trends = [scores for scores in trends if not np.isnan(scores[0])]

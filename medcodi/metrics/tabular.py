@@ -32,8 +32,9 @@ def table_frame(rows: Rows, schema: TableSchema) -> pd.DataFrame:
     """
     if not len(rows):
         raise ValueError("expected table rows, got none")
-    if schema.encode(list(rows)).isinf().any():
+    if any(isinstance(v, float) and np.isinf(v) for row in rows for v in row.values()):
         raise ValueError("the table has an infinite number")
+    schema.raw(list(rows))
     columns = {}
     for column in schema.columns:
         values = [None if pd.isna(row.get(column.name)) else row[column.name] for row in rows]

@@ -3,28 +3,19 @@ what is ambiguous, so that it can be looked at and corrected. The rules stand in
 
 import dataclasses
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from medcodi.config import unknown_key
-from medcodi.data.table import COLUMN_TYPES
+from medcodi.data.column import COLUMN_TYPES
 from medcodi.sources import numbers
-from medcodi.sources.kinds import (
-    LEFT_OUT,
-    UNIT_IN_NAME,
-    ColumnCorrection,
-    Country,
-    as_wanted,
-    infer,
-    number_details,
-    settle,
-    two_readings,
-)
+from medcodi.sources.finding import EXAMPLES, ColumnCorrection, Country, settle
+from medcodi.sources.kinds import LEFT_OUT, UNIT_IN_NAME, as_wanted, infer
 from medcodi.sources.mapping import DATETIME, EPOCH, ColumnMapping, FolderMapping
+from medcodi.sources.number_kinds import number_details, two_readings
 
 PLUSES = {"+", "++", "+++"}
-EXAMPLES = 3
 
 
 @dataclass
@@ -97,7 +88,7 @@ def _tell_missing(decision: Decision, taken: dict[str, int], counts: Counter[str
 
 
 def _decide(name: str, counts: Counter[str], rules: ColumnCorrection, country: Country) -> Decision:
-    given = {key: value for key, value in asdict(rules).items() if value not in ("", [], {}, None)}
+    given = {key: value for key, value in vars(rules).items() if value not in ("", [], {}, None)}
     given.pop("padded")
     wanted = given.get("type", "")
     if wanted and wanted not in (*COLUMN_TYPES, DATETIME, *LEFT_OUT):

@@ -93,8 +93,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             columns[name] = column.to_numpy()
         else:
             columns[name] = column.to_pylist()
-    frame = frame_of_texts({n: c for n, c in columns.items() if not n.startswith("__index_level_")})
-    return frame
+    return frame_of_texts({n: c for n, c in columns.items() if not n.startswith("__index_level_")})
 
 
 def _read_workbook(path: Path, sheet: str) -> pd.DataFrame:
@@ -171,7 +170,9 @@ def _western(raw: bytes, error: UnicodeDecodeError) -> tuple[str, list[str]]:
         text = raw.decode("cp1252")
     except UnicodeDecodeError:
         raise ValueError(f"{error}; nor is it Windows-1252: name its `encoding`") from None
-    odd = len(re.findall(r"(?<![A-Za-z])(?:(?![°µ±²³½¼¾×·§€£])[^\x00-\x7f])+(?![A-Za-z])", text))
+    odd = len(
+        re.findall(r"(?<![A-Za-z])(?:(?![°µ±²³½¼¾\u00d7·§€£])[^\x00-\x7f])+(?![A-Za-z])", text)
+    )
     words = re.findall(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*", text)
     if odd > len(words) / 2:  # letters of another code stand alone
         raise ValueError(f"{error}; nor is it Windows-1252: name its `encoding`")

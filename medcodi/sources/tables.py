@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from medcodi.config import build_dataclass, load_yaml, unknown_key
+from medcodi.sources.finding import ColumnCorrection
 from medcodi.sources.folder import prepare_rows
 from medcodi.sources.inference import Decision, infer_columns
-from medcodi.sources.kinds import ColumnCorrection
 from medcodi.sources.mapping import FolderMapping, TableMapping
 from medcodi.sources.reading import read_table
 

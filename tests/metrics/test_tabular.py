@@ -193,7 +193,9 @@ def test_bad_input_says_what_is_wrong():
     with pytest.raises(ValueError, match="20 rows or more"):
         tabular.two_sample(real, other[:5], SCHEMA)
     with pytest.raises(ValueError, match="without a value: \\['pulse'\\]"):
-        shape_and_trend(real, other.assign(pulse=np.nan), SCHEMA)
+        shape_and_trend(real.assign(pulse=np.nan), other, SCHEMA)
+    lost = shape_and_trend(real, other.assign(pulse=np.nan), SCHEMA)
+    assert lost["columns"]["pulse"].value == 0 and 0 < lost["shape"].value < 1
     with pytest.raises(ValueError, match="two classes of 5 or more"):
         tabular.efficacy(real, other.assign(sick="no", icu="no"), SCHEMA)
     with pytest.raises(ValueError, match="must be discrete"):
