@@ -97,7 +97,7 @@ def test_an_override_on_a_stage_script_is_relative_to_its_stage(path):
             r"unknown key 'c' in recipe\.stage2\.per_modality",
         ),
         ({"stage2": {"per_modality": {"a": {"num_step": 3}}}}, "did you mean 'num_steps'"),
-        ({"modalities": {"a": {"kind": "image"}}}, "at least two modalities"),
+        ({"modalities": {}}, "a recipe needs a modality"),
     ],
 )
 def test_user_errors_are_named(sections, message):
