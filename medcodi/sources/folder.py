@@ -95,7 +95,7 @@ def _named_rows(frame: pd.DataFrame, where: str, mapping: FolderMapping) -> list
 
 
 class _StudyMaker:
-    """Groups rows to studies and reads their values; what cannot be read goes to `writer.reject`."""
+    """Groups rows to studies and reads their values; `writer.reject` gets what cannot be read."""
 
     def __init__(self, source: Path, mapping: FolderMapping, writer: PreparedWriter) -> None:
         self.source, self.mapping, self.writer = source, mapping, writer
