@@ -83,13 +83,11 @@ def _show_views(path: Path) -> None:
     """The table of views of the private folder: what was said, what it was taken for, how often."""
     with open(path, newline="", encoding="utf-8") as file:
         head, *rows = csv.reader(file)
-    shown = Table(*head, title=f"views of {sum(int(row[-1]) for row in rows)} images")
-    for row in rows[:MAX_VIEWS]:
-        shown.add_row(*row)
+    shown = rows[:MAX_VIEWS]
     if len(rows) > MAX_VIEWS:
         left = sum(int(row[-1]) for row in rows[MAX_VIEWS:])
-        shown.add_row(f"({len(rows) - MAX_VIEWS} more, see {path})", "", "", str(left))
-    console.print(shown)
+        shown.append([f"({len(rows) - MAX_VIEWS} more, see {path})", "", "", str(left)])
+    show_table(f"views of {sum(int(row[-1]) for row in rows)} images", head, shown)
 
 
 def _prepare_archive(
