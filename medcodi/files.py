@@ -116,8 +116,8 @@ def _remove(path: Path) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON values: dataclasses become dicts, numpy and torch values numbers and lists, NaN and
-    infinity null."""
+    """Plain JSON values: dataclasses become dicts, numpy and torch values numbers and lists,
+    NaN and infinity null."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, dict):

@@ -116,7 +116,8 @@ def fusion(kind: str = "tokens", names: tuple[str, ...] = PROMPTS, seed: int = 0
 def diffusion(
     kind: str, coupled: bool = False, fused: str = "tokens", seed: int = 0
 ) -> LatentDiffusion:
-    """LDM of `kind`; `coupled` adds cross-modal attention, still with its zero output projection."""
+    """LDM of `kind`; `coupled` adds cross-modal attention, still with its zero output
+    projection."""
     model = LatentDiffusion(
         fusion(fused, seed=seed), denoiser(kind, seed), build_objective(DiffusionConfig())
     )

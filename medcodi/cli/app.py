@@ -53,8 +53,8 @@ def version(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `medcodi` and of the scripts in train/, eval/ and scripts/: user errors are one
-    line on stderr and exit code 1; an interrupted run is 130. Always ends with SystemExit."""
+    """Entry point of `medcodi` and of the scripts in train/, eval/ and scripts/: user errors are
+    one line on stderr and exit code 1; an interrupted run is 130. Always ends with SystemExit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "datasets", "transformers", "open_clip"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -77,7 +77,7 @@ class Request:
     batch_size: int = _option("samples at once, of one process", 32)
     device: str = _option("such as cpu or cuda:0; default: a GPU where there is one", "cpu")
     shard: tuple[int, int] = _option(
-        "K/N: the K-th part (from 0) of N processes that share the folder; a launcher says it itself",
+        "K/N: the K-th part (from 0) of N processes that share the folder; default: the launcher's",
         (0, 1),
         read=parse_shard,
     )

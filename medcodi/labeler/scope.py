@@ -41,7 +41,8 @@ class Stop:
 
 
 def choose_cues(spans: Iterable[Span]) -> list[Span]:
-    """Cues that do not overlap: the first, then the longest; one phrase may stand for several cues."""
+    """Cues that do not overlap: the first, then the longest; one phrase may stand for several
+    cues."""
     chosen: list[Span] = []
     for span in sorted(spans, key=lambda s: (s.start, -s.end)):
         if (

@@ -91,7 +91,8 @@ def curve(title: str, rows: Sequence[dict[str, Any]], key: str = "loss") -> str:
     )
     axis = f'<path d="M{CURVE_LEFT} 4V{bottom}H{CURVE_WIDTH - 6}" class="frame"/>'
     return (
-        f"<figure><figcaption>{html.escape(title)}<span>{key}{', log' if logarithmic else ''}</span></figcaption>"
+        f"<figure><figcaption>{html.escape(title)}"
+        f"<span>{key}{', log' if logarithmic else ''}</span></figcaption>"
         f'<svg width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}">{axis}<polyline points="{path}" '
         'class="train"/>'
         f"{dots}{text}</svg></figure>"

@@ -159,7 +159,8 @@ def _route(route: str, rows: Sequence[dict[str, Any]]) -> str:
             + _cells(_interval(_ends(made)))
             + _cells(*map(_number, floors.values()), _number(cells["real"]), kind="n muted")
             + _cells(count)
-            + f'<td class="n {"muted" if undefined else verdict}">{verdict}</td><td>{drawn}</td></tr>'
+            + f'<td class="n {"muted" if undefined else verdict}">{verdict}</td>'
+            + f"<td>{drawn}</td></tr>"
         )
     head = (
         "figure",

@@ -88,7 +88,8 @@ def test_dropout_is_off_while_encoding_and_decoding_and_modes_are_restored(token
 
 
 def test_kv_cache_equals_full_recomputation(trained):
-    """Greedy text with the cache, token for token that of the whole prefix run again at every step."""
+    """Greedy text with the cache, token for token that of the whole prefix run again at every
+    step."""
     latents = trained.encode(REPORTS) + 0.5 * torch.randn(
         8, 4, 8, generator=torch.Generator().manual_seed(2)
     )

@@ -1,4 +1,4 @@
-"""`medcodi bench sampling` on the tiny run: the same seeds in every row, differences to the reference, the
+"""`medcodi bench sampling` on the tiny run: the same seeds, differences to the reference, the
 scheduler put back."""
 
 import math

@@ -15,7 +15,8 @@ def add_ecg(study):
 
 @pytest.fixture(scope="session")
 def five_recipe(tmp_path_factory):
-    """Recipe with one more entry and its bridging pair, and its prepared data. Nothing is trained."""
+    """Recipe with one more entry and its bridging pair, and its prepared data. Nothing is
+    trained."""
     folder = tmp_path_factory.mktemp("five")
     prepare_tiny(folder / "prepared", extra=[FieldSpec("ecg", "vector", (1, 64))], add=add_ecg)
     pairs = tiny_recipe(folder).shared_space.bridging_pairs

@@ -1,4 +1,5 @@
-"""Stage 1 losses against hand computation, the shared space, and the contract of a prompt encoder."""
+"""Stage 1 losses against hand computation, the shared space, and the contract of a prompt
+encoder."""
 
 import math
 

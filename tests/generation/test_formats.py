@@ -1,4 +1,5 @@
-"""Every format from a real pipeline, by the command line: precision, files, what other tools load."""
+"""Every format from a real pipeline, by the command line: precision, files, what other tools
+load."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""Weights on disk: strict loads with named errors, atomic writes, a hash that follows the weights."""
+"""Weights on disk: strict loads with named errors, atomic writes, a hash that follows the
+weights."""
 
 import json
 

@@ -268,7 +268,8 @@ def test_readers_at_once(client, study):
 
 
 def test_nothing_is_lost_by_a_kill(study):
-    """A real server process gets SIGKILL right after its answers; every confirmed rating is there."""
+    """A real server process gets SIGKILL right after its answers; every confirmed rating is
+    there."""
     folder, (code, *_) = study
     keys = list(Study(folder).items)
     for start in range(0, 9, 3):

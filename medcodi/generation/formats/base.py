@@ -55,7 +55,8 @@ class Written:
 
 
 class StudyFormat(ABC):
-    """Raises ValueError on construction where the outputs or the settings do not suit the format."""
+    """Raises ValueError on construction where the outputs or the settings do not suit the
+    format."""
 
     name: ClassVar[str]
     root: ClassVar[str] = ""  # folder of the studies, below the output folder

@@ -25,12 +25,14 @@ configs:
 
 # {title}
 
-**{not_clinical}** {count} studies that a model made. No row is a patient, and nothing in here was checked by a clinician.
-A generative model can repeat what it was trained on: measure memorisation before you publish this set. No licence is chosen
-here: that is up to whoever publishes it, within the terms of the training data.
+**{not_clinical}** {count} studies that a model made. No row is a patient, and nothing in here was
+checked by a clinician. A generative model can repeat what it was trained on: measure memorisation
+before you publish this set. No licence is chosen here: that is up to whoever publishes it, within
+the terms of the training data.
 
 - Made by medcodi {version}, model `{model}`, weights `{hash}`, on {created}.
-- Settings: `{settings}`. Seeds and prompt hashes are columns; every file's sha256 is in `manifest.json`.
+- Settings: `{settings}`. Seeds and prompt hashes are columns; every file's sha256 is in
+  `manifest.json`.
 - Pictures ({pictures}) are 16-bit greyscale PNG.
 
 ```python

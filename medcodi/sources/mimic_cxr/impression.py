@@ -72,7 +72,8 @@ class Impression:
 
 
 def find_impression(report: str, sections: tuple[str, ...] = DEFAULT_SECTIONS) -> Impression | None:
-    """The impression of `report` from the first of `sections` that gives one, None where none does."""
+    """The impression of `report` from the first of `sections` that gives one, None where none
+    does."""
     addenda, body = _parts(report)
     found: dict[str, str] = {}
     for text in (body, *addenda):  # later ones revise
