@@ -108,7 +108,7 @@ class StageConfig:
     log_every: int = 20
     validate_every: int = 0  # 0: never
     validation_batches: int = 4
-    # stage 2, at its end: paired losses by subset of the prompts, on all validation rows
+    # at the end of stage 2 and 3: losses by prompts and by partners on all validation rows, paired
     paired_validation: bool = False
     preview_every: int = 0  # 0: never
     checkpoint_every: int = 200

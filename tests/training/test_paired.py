@@ -9,9 +9,11 @@ import torch
 
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
-from medcodi.training.tasks.paired import TIMES, paired_losses, subsets, table
+from medcodi.training.tasks.paired import TIMES, paired_losses, paired_partners, subsets, table
 from medcodi.training.tasks.stage2 import Stage2Task
+from medcodi.training.tasks.stage3 import Stage3Task
 from medcodi.training.tracking import read_metrics
+from tests.networks import wake
 from tests.tiny import copy_run
 
 
@@ -58,3 +60,21 @@ def test_it_is_written_at_the_end_of_stage_2(tiny_run, tmp_path):
     last = read_metrics(folder / "metrics.jsonl")[-1]
     config = json.loads((folder / "export" / "config.json").read_text())
     assert last["split"] == "final" and last["paired"] == config["paired"]
+
+
+def test_partners_of_an_untrained_coupling_gain_nothing(tiny_run, tmp_path):
+    """Cross-modal attention starts at zero: without the closed form noisy and clean partners change
+    nothing, and a woken one does."""
+    recipe = copy_run(
+        tiny_run, tmp_path, without=("stage2", "stage3"), diffusion={"linear_denoiser": False}
+    )
+    train_stage(recipe, "stage2")
+    task = Stage3Task(Run(recipe)).eval()
+    data = task.dataset("validation")
+    found = paired_partners(task.joint, data, 7, torch.device("cpu"))
+    assert set(found) == set(task.names)
+    for row in found.values():
+        assert row["rows"] > 0 and not any(row["noisy"]["gain"]) and not any(row["clean"]["gain"])
+    wake(task.joint.diffusions["frontal"].denoiser)
+    woken = paired_partners(task.joint, data, 7, torch.device("cpu"))
+    assert all(woken["frontal"]["clean"]["gain"]) and woken["report"] == found["report"]

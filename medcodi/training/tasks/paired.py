@@ -1,8 +1,8 @@
-"""What a denoiser learned of its prompts, without sampling noise: losses on all validation rows at
-fixed noise levels, with the same noise for every subset of the prompts.
+"""What a denoiser learned of its prompts or its partners, without sampling noise: losses on all
+validation rows at fixed noise levels, with the same noise for everything that is compared.
 
-gain(S) = loss without prompts - loss with S, over the rows that have all of S. A prompt that the
-network does not follow has gain 0 at every level.
+gain(S) = loss without prompts - loss with S, over the rows that have all of S; in stage 3 without
+partners - with partners. What the network does not follow has gain 0 at every level.
 Legend: B batch, P prompts, K = 8 noise levels.
 """
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from medcodi.diffusion.joint import JointModel, JointState, Prompts
 from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.objective import NoisySample, Objective
 from medcodi.nn.seeding import derive_generator
 from medcodi.training.task import to_device
 
@@ -51,10 +53,7 @@ def paired_losses(
         counts += able.sum(dim=1)
         generator = derive_generator(name, "paired", start)
         for level, time in enumerate(TIMES):
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            step = float(round(time * objective.num_train_timesteps))
-            timesteps = torch.full((len(latents),), step, device=device)
-            noisy = objective.sample(latents, noise, timesteps)
+            noisy = _sample(objective, latents, time, generator)
             losses = torch.stack(
                 [
                     noisy.losses(diffusion(noisy.latents, noisy.timesteps, context)).double().cpu()
@@ -74,10 +73,78 @@ def paired_losses(
     return found
 
 
+def _sample(
+    objective: Objective, latents: torch.Tensor, time: float, generator: torch.Generator
+) -> NoisySample:
+    """All rows at one share of the timesteps."""
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    step = float(round(time * objective.num_train_timesteps))
+    return objective.sample(latents, noise, torch.full_like(latents[:, 0].flatten(1)[:, 0], step))
+
+
+@torch.no_grad()
+def paired_partners(
+    joint: JointModel, data: Any, batch_size: int, device: torch.device
+) -> dict[str, dict[str, Any]]:
+    """Of every output of a joint model, without prompts, on all rows that have it and a partner.
+
+    Returns for each name its `rows`, `times` (K), `none` (K), the loss without partners, and for
+    the settings "noisy" (all others at the same level) and "clean" (all others given) a `gain` (K)
+    and its `mean`, as `paired_losses` does for prompts.
+    """
+    sums = {n: torch.zeros(3, len(TIMES), dtype=torch.float64) for n in joint.diffusions}
+    rows = dict.fromkeys(joint.diffusions, 0)
+    for start in range(0, len(data), batch_size):
+        batch = to_device(data[list(range(start, min(start + batch_size, len(data))))], device)
+        names = [n for n in joint.diffusions if n in batch.latents]
+        others = {n: sum(batch.present[m].long() for m in names if m != n) for n in names}
+        able = {n: batch.present[n] & (others[n] > 0) for n in names}
+        contexts = joint.contexts(Prompts(), len(batch), device)
+        generator = derive_generator("paired partners", start)
+        for n in names:
+            rows[n] += int(able[n].sum())
+        for level, time in enumerate(TIMES):
+            samples = {
+                n: _sample(joint.objective, batch.latents[n], time, generator) for n in names
+            }
+            states = {n: joint.noisy_state(s.latents, s.timesteps) for n, s in samples.items()}
+            for n, state in states.items():
+                state.noisy = batch.present[n]
+            given = {n: _given(batch.latents[n], batch.present[n]) for n in names}
+            for n in names:
+                told = (
+                    None,
+                    joint.partners(states, contexts)[n],
+                    joint.partners({**given, n: states[n]}, contexts)[n],
+                )
+                for setting, partners in enumerate(told):
+                    out = joint.diffusions[n](
+                        samples[n].latents, samples[n].timesteps, contexts[n], partners
+                    )
+                    losses = samples[n].losses(out).double().cpu()
+                    sums[n][setting, level] += losses[able[n].cpu()].sum()
+    return {n: _of_output(sums[n] / max(rows[n], 1), rows[n]) for n in sums}
+
+
+def _given(latents: torch.Tensor, present: torch.Tensor) -> JointState:
+    """A member that is given where it is present, at noise level 0."""
+    zero = torch.zeros(len(latents), device=latents.device)
+    return JointState(latents, zero, zero, torch.zeros_like(present), present)
+
+
+def _of_output(losses: torch.Tensor, rows: int) -> dict[str, Any]:
+    """`losses` (3, K): without partners, with noisy ones, with clean ones."""
+    found: dict[str, Any] = {"rows": rows, "times": list(TIMES), "none": losses[0].tolist()}
+    for setting, row in zip(("noisy", "clean"), losses[1:], strict=True):
+        gain = losses[0] - row
+        found[setting] = {"rows": rows, "mean": float(gain.mean()), "gain": gain.tolist()}
+    return found
+
+
 def table(found: dict[str, Any]) -> str:
-    """The gains as lines of text: a subset a line, a noise level a column."""
+    """The gains as lines of text: a subset or a setting a line, a noise level a column."""
     lines = ["share of the timesteps  " + " ".join(f"{t:7.2f}" for t in found["times"])]
-    lines.append(f"{'loss without prompts':24}" + " ".join(f"{x:7.4f}" for x in found["none"]))
+    lines.append(f"{'loss without':24}" + " ".join(f"{x:7.4f}" for x in found["none"]))
     for name, row in found.items():
         if isinstance(row, dict):
             gains = " ".join(f"{x:7.4f}" for x in row["gain"])

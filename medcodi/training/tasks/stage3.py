@@ -6,6 +6,7 @@ Legend: B batch, M modalities.
 """
 
 import itertools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,9 @@ from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
 from medcodi.training.task import Task, to_device
+from medcodi.training.tasks.paired import paired_partners, table
 
+logger = logging.getLogger(__name__)
 CHUNK = 512  # rows that the closed form reads at once
 
 
@@ -203,7 +206,14 @@ class Stage3Task(Task):
         )
 
     def finalize(self) -> dict[str, Any]:
-        return {"validation": self.validate(self.run.recipe.stage3, self.run.recipe.seed)}
+        stage = self.run.recipe.stage3
+        found: dict[str, Any] = {"validation": self.validate(stage, self.run.recipe.seed)}
+        if stage.paired_validation:
+            data = self.dataset("validation")
+            found["paired"] = paired_partners(self.joint, data, stage.batch_size, self.device)
+            for name, row in found["paired"].items():
+                logger.info("%s, %s with its partners\n%s", self.label, name, table(row))
+        return found
 
     def export(self, folder: Any, config: dict[str, Any]) -> None:
         """All coupled denoisers and environment encoders (the frozen weights are those of stage 2,
