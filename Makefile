@@ -27,6 +27,11 @@ test: $(STAMP) tools
 test-slow: $(STAMP) tools
 	$(VENV)/bin/python -m pytest -m "slow and not gpu and not nightly"
 
+# the site, below build/site; a broken link is an error
+docs: $(STAMP)
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[docs]'
+	$(VENV)/bin/mkdocs build --strict --quiet
+
 # dicom3tools and dcmtk check the DICOM files that the tests write; where they cannot be installed, those tests skip and say so
 tools:
 	@{ command -v dciodvfy && command -v dsr2xml; } >/dev/null 2>&1 || { test "$$(id -u)" = 0 && command -v apt-get \
