@@ -80,8 +80,10 @@ class DiffusionConfig:
 
 @dataclass
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay to `min_lr_ratio * lr`."""
+    """Linear warm-up and cosine decay to `min_lr_ratio * lr`. `name` is "adamw", or "muon"
+    (training/optimizer.py; one process or DDP)."""
 
+    name: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.01
     betas: list[float] = field(default_factory=lambda: [0.9, 0.99])

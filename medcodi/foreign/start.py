@@ -17,7 +17,8 @@ from medcodi.foreign.importing import AUTOENCODER, DENOISER, ENCODER
 from medcodi.nn.weights import load_config, load_module, weights_hash
 from medcodi.training.checkpoint import checkpoints, save_checkpoint, trainable_state
 from medcodi.training.ema import EMA
-from medcodi.training.loop import DONE, adamw, run_identity
+from medcodi.training.loop import DONE, run_identity
+from medcodi.training.optimizer import build_optimizer
 from medcodi.training.run import Run
 from medcodi.training.task import Task
 from medcodi.training.tasks import tasks_of
@@ -83,7 +84,8 @@ def _write(task: Task, recipe: Recipe, stage: str, name: str, sources: dict[str,
     if checkpoints(folder / "checkpoints") or (folder / "export" / DONE).is_file():
         raise ValueError(f"{folder} has begun: remove it to start {task.label} from other weights")
     config = for_modality(getattr(recipe, stage), name) if name else getattr(recipe, stage)
-    optimizer = adamw([p for p in task.parameters() if p.requires_grad], config.optim)
+    parameters = [p for p in task.parameters() if p.requires_grad]
+    optimizer = build_optimizer(parameters, task, config.optim)
     identity = run_identity(task, config, recipe.seed)
     ema = EMA(task, config.ema_decay)
     state = {

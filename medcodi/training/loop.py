@@ -9,7 +9,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from medcodi.training.checkpoint import read_checkpoint, save_checkpoint, write_
 from medcodi.training.draws import Draws, StepSampler, micro_batch_rows
 from medcodi.training.ema import EMA
 from medcodi.training.loading import batches
+from medcodi.training.optimizer import build_optimizer
 from medcodi.training.parallel.topology import Topology, start
 from medcodi.training.speed import memory_advice, speed_up
 from medcodi.training.task import Task
@@ -222,22 +223,12 @@ def _train(
     accelerator.wait_for_everyone()
 
 
-def adamw(parameters: Iterable[torch.nn.Parameter], optim: OptimConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        parameters,
-        lr=optim.lr,
-        betas=tuple(optim.betas),
-        weight_decay=optim.weight_decay,
-        fused=True,
-    )
-
-
 def _prepare(
     task: Task, config: StageConfig, topology: Topology, saved: dict[str, Any] | None
 ) -> EMA:
     """Model and optimizer of the topology and the average of the weights, as `saved` in a
     checkpoint where there is one."""
-    topology.prepare(task, lambda parameters: adamw(parameters, config.optim))
+    topology.prepare(task, lambda parameters: build_optimizer(parameters, task, config.optim))
     ema = EMA(task, config.ema_decay, topology.local)
     if saved:
         topology.load_optimizer_state(saved["optimizer"])

@@ -97,6 +97,11 @@ class Sharded(Topology, ABC):
                     f"{option} does not work with ZeRO or FSDP here: set it to false, or train "
                     "with DDP"
                 )
+        if config.optim.name == "muon":
+            raise TopologyError(
+                "optim.name muon needs whole matrices, which ZeRO and FSDP cut: take adamw, or "
+                "train with DDP"
+            )
 
     def prepare(
         self, task: Task, make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
