@@ -37,7 +37,8 @@ class MeanBlock(nn.Module):
 
 class PromptMean(nn.Module):
     """Context (B, L, D) and its mask (B, L) -> mean (B, *latent_shape), for latents (C, H, W) or
-    slots (N, C). It starts at zero."""
+    slots (N, C): a linear map of the summary token, which is found first, plus what the places ask
+    the context for. It starts at zero."""
 
     def __init__(
         self, latent_shape: tuple[int, ...], context_dim: int, depth: int = 2, num_heads: int = 4
@@ -58,15 +59,17 @@ class PromptMean(nn.Module):
         self.blocks = nn.ModuleList(MeanBlock(context_dim, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(context_dim)
         self.output = nn.Linear(context_dim, numbers)
-        self.bias = nn.Parameter(torch.zeros(1, places, numbers))
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.direct = nn.Linear(context_dim, places * numbers)
+        for layer in (self.output, self.direct):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, context: torch.Tensor, context_mask: torch.Tensor) -> torch.Tensor:
         hidden = self.queries + self.summary(context[:, :1])  # (B, N, D)
         for block in self.blocks:
             hidden = block(hidden, context, context_mask)
-        mean = self.output(self.norm(hidden)) + self.bias  # (B, N, C p^2)
+        direct = self.direct(context[:, 0]).unflatten(1, (hidden.shape[1], -1))  # (B, N, C p^2)
+        mean = direct + self.output(self.norm(hidden))
         if not self.is_grid:
             return mean
         return F.pixel_shuffle(mean.transpose(1, 2).unflatten(2, self.grid), self.patch)
