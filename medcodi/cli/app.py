@@ -18,6 +18,7 @@ from medcodi.cli.generate import generate
 from medcodi.cli.imports import import_app
 from medcodi.cli.label import label
 from medcodi.cli.prepare import prepare_app
+from medcodi.cli.privacy import privacy_app
 from medcodi.cli.train import export, quickstart, train
 from medcodi.cli.turing import serve_app, turing_app
 
@@ -40,6 +41,7 @@ app.command(
     add_help_option=False,
 )(bench)
 app.command()(label)
+app.add_typer(privacy_app, name="privacy")
 app.add_typer(turing_app, name="turing")
 app.add_typer(serve_app, name="serve")
 

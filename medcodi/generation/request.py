@@ -100,6 +100,11 @@ class Request:
         read=parse_interval,
     )
     compile: bool = _option("torch.compile of the denoisers, for long runs", False)
+    private: Path | None = _option(
+        "folder of a privacy filter (medcodi privacy fit): what looks like one training record is "
+        "drawn again",
+        None,
+    )
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "num_inference_steps", "batch_size"):

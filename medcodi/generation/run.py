@@ -6,15 +6,16 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm.auto import tqdm
 
 import medcodi
+from medcodi.generation.drawing import draw_accepted, tally
 from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.generation.formats.base import join
 from medcodi.generation.manifest import Ledger, read_manifest
@@ -22,6 +23,9 @@ from medcodi.generation.prompts import GivenPrompts, StudyPrompts
 from medcodi.generation.request import DTYPES, Request
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.solvers import build_solver
+
+if TYPE_CHECKING:
+    from medcodi.privacy.filter import PrivacyFilter
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +75,9 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
     outputs = pipe.check_outputs(request.outputs, dict.fromkeys(prompts.names))
     hashes = list(prompts.hashes())
     header = describe(request, pipe, outputs, hashes)
+    privacy = load_filter(request.private) if request.private else None
+    if privacy is not None:
+        header["privacy"] = privacy.summary(outputs)
     finished = read_manifest(request.output, header)
     if finished is not None:
         logger.info("%s is finished already", request.output)
@@ -86,7 +93,7 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
             request.pixel_spacing,
         )
         writer = format_class([pipe.family.modality(name) for name in outputs], facts)
-        run = GenerationRun(request, pipe, prompts, outputs, hashes, writer, ledger)
+        run = GenerationRun(request, pipe, prompts, outputs, hashes, writer, ledger, privacy)
         run.make_studies()
         return run.finish()
     except OSError as error:
@@ -97,6 +104,12 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
         ) from error
     finally:
         ledger.close()
+
+
+def load_filter(folder: Path) -> "PrivacyFilter":
+    from medcodi.privacy.filter import PrivacyFilter  # who does not filter does not wait for it
+
+    return PrivacyFilter.load(folder)
 
 
 def describe(
@@ -167,6 +180,7 @@ class GenerationRun:
     prompt_hashes: list[str]
     writer: StudyFormat
     ledger: Ledger
+    privacy: "PrivacyFilter | None" = None
 
     def __post_init__(self) -> None:
         self.total = len(self.prompt_hashes) * self.request.num_samples
@@ -204,9 +218,22 @@ class GenerationRun:
                         bar.update()
         shutil.rmtree(self.stage, ignore_errors=True)
 
-    def sample(self, indices: range) -> Iterator[GeneratedStudy]:
+    def sample(self, indices: range) -> list[GeneratedStudy]:
         rows = [i // self.request.num_samples for i in indices]
-        prompts, interval = self.prompts.take(rows), self.request.guidance_interval
+        draw = lambda chosen, seeds: self.draw([rows[j] for j in chosen], seeds)
+        drawn = draw_accepted(draw, [self.seeds[i] for i in indices], self.privacy)
+        return [
+            GeneratedStudy(
+                self.stem(index), one.seed, self.prompt_hashes[row], *one.sample, one.refused
+            )
+            for index, row, one in zip(indices, rows, drawn, strict=True)
+        ]
+
+    def draw(
+        self, rows: Sequence[int], seeds: Sequence[int]
+    ) -> tuple[dict[str, list[Any]], list[Any]]:
+        """One sample of each prompt row: stored values by modality, and (stored, shown) of each."""
+        prompts, interval = self.prompts.take(list(rows)), self.request.guidance_interval
         out = self.pipe(
             prompts,
             self.outputs,
@@ -214,24 +241,20 @@ class GenerationRun:
             self.request.guidance_scale,
             num_images_per_prompt=1 if prompts else len(rows),
             batch_size=len(rows),
-            seeds=[self.seeds[i] for i in indices],
+            seeds=list(seeds),
             guidance_interval=dict.fromkeys(self.outputs, interval) if interval else None,
         )
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
         stored = {name: m.to_stored(out.value_batches[name]) for name, m in modalities.items()}
-        for j, (index, row) in enumerate(zip(indices, rows, strict=True)):
+        samples = []
+        for j in range(len(rows)):
             # each row is shown alone: a column of a whole batch has another type where one of its
             # cells is missing
             shown = {
                 n: m.to_user(m.select(out.value_batches[n], [j])) for n, m in modalities.items()
             }
-            yield GeneratedStudy(
-                self.stem(index),
-                self.seeds[index],
-                self.prompt_hashes[row],
-                {n: v[j] for n, v in stored.items()},
-                shown,
-            )
+            samples.append(({n: v[j] for n, v in stored.items()}, shown))
+        return stored, samples
 
     def store(self, index: int, study: GeneratedStudy) -> None:
         """Write beside, move into place, then enter in the ledger."""
@@ -250,6 +273,8 @@ class GenerationRun:
         }
         if written.left_out:
             entry["left_out"] = written.left_out
+        if study.refused:
+            entry["refused"] = list(study.refused)
         if written.row is not None:
             entry["row"] = written.row
         for path in written.files.values():
@@ -277,6 +302,7 @@ class GenerationRun:
             ]
             manifest = {
                 **self.ledger.header,
+                **({"refusals": tally(samples)} if self.privacy else {}),
                 "samples": samples,
                 **({"files": files} if files else {}),
             }

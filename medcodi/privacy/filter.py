@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.config import unknown_key
+from medcodi.config import fingerprint, unknown_key
 from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.data.study import Study
 from medcodi.files import staged
@@ -105,6 +105,14 @@ class PrivacyFilter:
             "held_out_studies": len(strangers),
         }
         return cls(guards, studies, about)
+
+    def summary(self, outputs: Sequence[str]) -> dict[str, Any]:
+        """What a manifest says of the filter: which outputs it judges, and how strictly."""
+        return {
+            "filter": fingerprint(self.about),
+            "judged": [name for name in outputs if name in self.guards],
+            "false_match_rate": self.about["false_match_rate"],
+        }
 
     def judge(self, values: Mapping[str, Sequence[Any]]) -> Verdict:
         """N generated studies, modality -> N stored values (None where a study has none).

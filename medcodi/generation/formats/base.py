@@ -35,13 +35,14 @@ class Facts:
 @dataclass
 class GeneratedStudy:
     """One sample: `stored` and `shown` hold it by modality name, as stored value and as user values
-    of one row."""
+    of one row; `refused` says why a privacy filter had it drawn again."""
 
     stem: str
     seed: int
     prompt_hash: str
     stored: dict[str, Any]
     shown: dict[str, Any]
+    refused: Sequence[str] = ()
 
 
 @dataclass
