@@ -14,6 +14,7 @@ BENCHES = {
     "speed": "training, decoding, sampling and loading beside plain loops",
     "memory": "GiB of training and sampling, without a GPU",
     "sampling": "solvers of a trained pipeline: time and quality",
+    "credit": "every route with networks zeroed, attention off, as trained",
     "metrics": "the metrics beside other packages",
     "multiprompt": "multi-prompt against single-prompt training",
     "prepare_speed": "reading DICOM beside torchxrayvision",
@@ -33,11 +34,12 @@ def evaluate(
     """The evaluation suite: every table of the papers for one recipe, beside floors.
 
     Writes report.html, report.md and report.json to results/NAME, one JSON a table below tables/.
-    The same command again does what is not done. Last line of stdout: one JSON document.
+    The same command again does what is not done. Last line of stdout: one JSON document. Exits with
+    1 when a table failed.
     """
     from medcodi.config import load_recipe
     from medcodi.evaluation import EvaluationContext
-    from medcodi.evaluation.suite import run_suite
+    from medcodi.evaluation.suite import FAILED, run_suite
 
     recipe = load_recipe(chosen(config), overrides or [])
     if num_studies is not None:
@@ -55,6 +57,9 @@ def evaluate(
     }
     about = {key: document[key] for key in ("name", "model_hash", "seconds")}
     typer.echo(json.dumps({**about, "output": str(output), "tables": told}))
+    failed = [key for key, table in told.items() if table["status"] == FAILED]
+    if failed:
+        raise RuntimeError(f"{', '.join(failed)} could not be measured: see {output}/report.html")
 
 
 def bench(
