@@ -89,7 +89,6 @@ LONG_FILES = {
     "generation/run.py": GREW,
     "pipeline/pipeline.py": GREW,
     "quickstart/page.py": GREW,
-    "sources/stony_brook.py": GREW,
     "training/loop.py": GREW,
     "training/parallel/sharded.py": GREW,
 }

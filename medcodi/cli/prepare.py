@@ -248,6 +248,40 @@ def prepare_mimic_cxr(
     )
 
 
+@prepare_app.command("nih_cxr14")
+def prepare_nih_cxr14(
+    source: Annotated[
+        Path,
+        typer.Argument(help="folder with Data_Entry_2017*.csv or metadata.csv, and the images"),
+    ],
+    output: Output,
+    size: Size = 256,
+    look: Look = "stored",
+    suspects: Suspects = "flag",
+    names: Annotated[
+        str, typer.Option(help="names of the frontal image and the table")
+    ] = "frontal,tabular",
+    private: Private = None,
+    num_workers: Workers = None,
+    validation: Share = 0.1,
+    test: Share = 0.1,
+    overwrite: bool = False,
+) -> None:
+    """ChestX-ray14: frontal radiographs with age, sex, projection and 14 findings."""
+    fields = _fields(names, ("front", "table"))
+    _prepare_archive(
+        "nih_cxr14",
+        source,
+        {**fields, "size": size, "look": look, "suspects": suspects},
+        output,
+        private,
+        num_workers=num_workers,
+        validation=validation,
+        test=test,
+        overwrite=overwrite,
+    )
+
+
 @prepare_app.command("openi")
 def prepare_openi(
     output: Output,
@@ -260,6 +294,10 @@ def prepare_openi(
     derived_views: Annotated[
         bool, typer.Option(help="views derived from pixels where the headers have none")
     ] = False,
+    gold: Annotated[
+        Path | None, typer.Option(help="csv of gold findings: filename, 14 findings, normal")
+    ] = None,
+    findings: Annotated[str, typer.Option(help="with --gold: name of a table for them")] = "",
     size: Size = 256,
     names: Names = NAMES,
     private: Private = None,
@@ -277,6 +315,7 @@ def prepare_openi(
         "mesh": mesh,
         "min_reports": min_reports,
         "derived_views": derived_views,
+        "findings": findings,
     }
     _prepare_archive(
         "openi",
@@ -284,6 +323,7 @@ def prepare_openi(
         options,
         output,
         private,
+        gold_file=gold,
         num_workers=num_workers,
         validation=validation,
         test=test,

@@ -16,10 +16,12 @@ import datasets
 import numpy as np
 
 from medcodi.config import unknown_key
-from medcodi.data.storage import RESERVED, FieldSpec, from_storage
+from medcodi.data.png import EncodedImage
+from medcodi.data.storage import RESERVED, STORAGES, FieldSpec, from_storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
 
+PICTURE = STORAGES[0]
 VERSION, INDEX, REJECTS, SUSPECTS = 1, "prepared.json", "rejects.csv", "suspects.csv"
 
 
@@ -84,22 +86,25 @@ class PreparedDataset:
     def __getitem__(self, i: int) -> Study:
         return self.batch([i])[0]
 
-    def batch(self, indices: Sequence[int]) -> list[Study]:
-        """Studies at `indices`, in that order; absent values are not in `Study.values`."""
+    def batch(self, indices: Sequence[int], encoded: bool = False) -> list[Study]:
+        """Studies at `indices`, in that order; absent values are not in `Study.values`. `encoded`:
+        images as they are stored, `EncodedImage`."""
         chosen = self.indices[np.asarray(indices, np.int64)].tolist()
         if not chosen:
             return []
         columns = self._rows[chosen]
         return [
-            self._study({name: column[i] for name, column in columns.items()})
+            self._study({name: column[i] for name, column in columns.items()}, encoded)
             for i in range(len(chosen))
         ]
 
     __getitems__ = batch  # torch data loaders fetch a batch at once
 
-    def _study(self, row: dict[str, Any]) -> Study:
+    def _study(self, row: dict[str, Any], encoded: bool) -> Study:
         values = {
-            spec.name: from_storage(spec, self.schemas.get(spec.name), row[spec.name])
+            spec.name: EncodedImage(row[spec.name]["bytes"])
+            if encoded and spec.storage == PICTURE
+            else from_storage(spec, self.schemas.get(spec.name), row[spec.name])
             for spec in self.fields
             if row[spec.name] is not None
         }

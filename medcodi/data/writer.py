@@ -124,9 +124,10 @@ class PreparedWriter:
         self._rejects.writerow([item, " ".join(str(reason).split())])
         self.num_rejects += 1
 
-    def add(self, study: Study, split: str | None = None) -> bool:
+    def add(self, study: Study, split: str | None = None, movable: bool = False) -> bool:
         """Write a study to the split of its patient, or to `split`, which a source that publishes
-        its own splits gives. False when the study as a whole was rejected."""
+        its own splits gives (`movable`: it may leave it for its near-duplicate). False when the
+        study as a whole was rejected."""
         for name in study.values:
             if name not in {spec.name for spec in self.fields}:
                 raise unknown_key(
@@ -135,7 +136,7 @@ class PreparedWriter:
         if study.study_id in self._seen:
             self.reject(study.study_id, "a study with this study_id was already added")
             return False
-        given, split = split is not None, split or self._split(study)
+        given, split = split is not None and not movable, split or self._split(study)
         stored = {spec.name: self._store(study, spec) for spec in self.fields}
         present = tuple(name for name, value in stored.items() if value is not None)
         if not present:

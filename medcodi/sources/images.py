@@ -143,6 +143,29 @@ def fit_square(
     return np.clip(np.asarray(resized, np.float32), 0.0, 1.0)
 
 
+def with_look(image: np.ndarray, look: str) -> np.ndarray:
+    """Float (H, W) in [0, 1] in the look "stored" (as it is), "min_max" (from its smallest to its
+    largest grey) or "equalised" (this, then histogram equalisation of 256 levels). An image of one
+    grey stays."""
+    low, high = float(image.min()), float(image.max())
+    if look == "stored" or low == high:
+        return image
+    stretched = (image - low) / np.float32(high - low)
+    if look == "min_max":
+        return stretched
+    levels = np.floor(stretched * 255 + 1e-4).astype(np.int64)
+    return equalisation(np.bincount(levels.reshape(-1), minlength=256))[levels].astype(np.float32)
+
+
+def equalisation(histogram: np.ndarray) -> np.ndarray:
+    """(V,) the grey in [0, 1] of each of V levels: the first one that occurs becomes 0, each other
+    one the share of the other pixels up to it, rounded to V levels."""
+    total = np.cumsum(histogram)
+    first, top = histogram[histogram > 0][0], len(histogram) - 1
+    share = np.clip((total - first) / max(total[-1] - first, 1), 0, 1)
+    return np.rint(share * top) / top
+
+
 def block_means(pixels: np.ndarray, down: int, across: int) -> np.ndarray:
     """(H, W) -> float32 (ceil(H / down), ceil(W / across)): means of blocks, of what there is of
     them at the lower and the right edge."""

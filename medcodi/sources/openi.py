@@ -7,17 +7,11 @@ the public ones (CXR1 ...), one patient a report, so that tables of labels can b
 """
 
 import hashlib
-import importlib.util
 import json
-import re
-import tarfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
-
-import pandas as pd
 
 from medcodi.config import build_dataclass, unknown_key
 from medcodi.data.storage import FieldSpec
@@ -28,24 +22,22 @@ from medcodi.sources.archive.archive import TABLE, TEXT, Assembly, numbered
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
-from medcodi.sources.archive.options import VIEW_NAMES, DicomOptions
+from medcodi.sources.archive.options import DicomOptions
 from medcodi.sources.archive.prepare import prepare_archive
 from medcodi.sources.archive.state import State
 from medcodi.sources.archive.walk import Found, walk
-from medcodi.sources.dicom.view import View, view_of_orientation, view_of_position
-
-TEXTS = {
-    "impression": ("IMPRESSION",),
-    "findings": ("FINDINGS",),
-    "both": ("FINDINGS", "IMPRESSION"),
-}
-REPORTS, HEADERS, DERIVED = (
-    "NLMCXR_reports.tgz",
-    "nlmcxr_dicom_metadata.csv.gz",
-    "nlmcxr_tsne_pa.csv.gz",
+from medcodi.sources.dicom.view import View
+from medcodi.sources.findings import finding_columns
+from medcodi.sources.openi_files import (
+    REPORTS,
+    TEXTS,
+    installed_data,
+    read_gold,
+    read_reports,
+    read_views,
 )
+
 SUFFIXES = (b".png", b".dcm", b".jpg", b".jpeg")
-MAX_REPORT_BYTES = 1 << 20
 MENTIONS = ["absent", "present"]
 NO_VIEW = "the view is unknown: neither View Position nor Patient Orientation say it"
 
@@ -55,99 +47,23 @@ class OpeniOptions(DicomOptions):
     """`texts`: impression, findings or both (in this order, as one text). `mesh`: name of a table
     field for the MeSH terms, "" for none: one column, absent or present, for each main term that
     `min_reports` reports have. `derived_views`: where the headers do not say the view, take the one
-    that torchxrayvision's table derives from the pixels."""
+    that torchxrayvision's table derives from the pixels. `findings`: name of a table field for gold
+    findings (`gold_file` of `prepare_openi`), no or yes each, "" for none."""
 
     texts: str = "impression"
     mesh: str = ""
     min_reports: int = 40
     derived_views: bool = False
+    findings: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.texts not in TEXTS:
             raise unknown_key(self.texts, TEXTS, "options.texts")
-        if self.mesh in (self.front, self.side, self.text):
-            raise ValueError(f"the MeSH terms need a name of their own, got {self.mesh!r}")
-
-
-@dataclass
-class OpeniReport:
-    """`sections`: label -> text in one line, the blank ones left out; `images`: ids; `terms`: main
-    MeSH terms."""
-
-    sections: dict[str, str]
-    images: list[str] = field(default_factory=list)
-    terms: list[str] = field(default_factory=list)
-
-    def text(self, texts: str) -> str:
-        return " ".join(self.sections[label] for label in TEXTS[texts] if label in self.sections)
-
-
-def installed_data() -> Path:
-    """The data folder of the installed torchxrayvision (which is not imported). Raises RuntimeError
-    without it."""
-    spec = importlib.util.find_spec("torchxrayvision")
-    if spec is None:
-        raise RuntimeError(
-            "the source openi reads its reports from torchxrayvision: pip install 'medcodi[eval]'"
-        )
-    return Path(spec.origin).parent / "data"
-
-
-def read_reports(path: Path) -> tuple[dict[str, OpeniReport], list[str]]:
-    """(uid -> report, what could not be read) of the .tgz with one XML file a report, in the order
-    of their numbers."""
-    reports, refused = {}, []
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if not (member.isfile() and member.name.endswith(".xml")):
-                continue
-            try:
-                if member.size > MAX_REPORT_BYTES:
-                    raise ValueError(f"{member.size} bytes, the limit is {MAX_REPORT_BYTES}")
-                uid, report = _parse(ElementTree.fromstring(archive.extractfile(member).read()))
-            except (ElementTree.ParseError, ValueError) as error:
-                refused.append(f"{Path(member.name).name}: {error}")
-                continue
-            reports[uid] = report
-    return dict(sorted(reports.items(), key=lambda item: (len(item[0]), item[0]))), refused
-
-
-def _parse(root: ElementTree.Element) -> tuple[str, OpeniReport]:
-    uid = root.find("uId")
-    if uid is None or not uid.get("id"):
-        raise ValueError("no uId")
-    sections = {
-        node.get("Label"): " ".join((node.text or "").split()) for node in root.iter("AbstractText")
-    }
-    terms = {(node.text or "").split("/")[0].strip() for node in root.findall(".//MeSH/major")}
-    return uid.get("id"), OpeniReport(
-        {label: text for label, text in sections.items() if text},
-        [node.get("id", "") for node in root.iter("parentImage")],
-        sorted(terms - {""}),
-    )
-
-
-def read_views(folder: Path, derived: bool) -> dict[str, str]:
-    """image id -> one of VIEW_NAMES, from the tables of `folder`: View Position, else Patient
-    Orientation, else (with `derived`) the view that was derived from the pixels. Images whose view
-    nothing says are not in it."""
-    headers = pd.read_csv(folder / HEADERS, dtype=str, keep_default_na=False, usecols=_VIEW_COLUMNS)
-    views = {}
-    for name, position, orientation in headers[_VIEW_COLUMNS].itertuples(index=False):
-        by_axes = view_of_orientation(re.findall(r"\w+", orientation))
-        seen = view_of_position(position) if position.strip() else by_axes
-        view, projection = seen or (View.UNKNOWN, "")
-        named = projection if projection in VIEW_NAMES else view.name
-        views[name] = named if view is not View.UNKNOWN else ""
-    if derived:
-        table = pd.read_csv(folder / DERIVED, dtype=str, keep_default_na=False)
-        for name, view in table[["imageid", "tsne-view"]].itertuples(index=False):
-            views[name] = views.get(name) or {"PA": "PA", "L": "LL"}.get(view, "")
-    return {name: view for name, view in views.items() if view}
-
-
-_VIEW_COLUMNS = ["imageid", "View Position", "Patient Orientation"]
+        for what, name in (("MeSH terms", self.mesh), ("findings", self.findings)):
+            others = {self.mesh, self.findings} - {name, ""} | {self.front, self.side, self.text}
+            if name in others or (name and self.mesh == self.findings):
+                raise ValueError(f"the {what} need a name of their own, got {name!r}")
 
 
 class OpeniArchive(HintedArchive):
@@ -156,7 +72,15 @@ class OpeniArchive(HintedArchive):
     name = "openi"
     options: OpeniOptions
 
-    def __init__(self, data: Path, images: Path | None, options: OpeniOptions, key: bytes) -> None:
+    def __init__(
+        self,
+        data: Path,
+        images: Path | None,
+        options: OpeniOptions,
+        key: bytes,
+        gold: dict[str, dict[str, str]] | None = None,
+    ) -> None:
+        self.gold = gold or {}
         self.reports, self.unread = read_reports(data / REPORTS)
         self.with_images = images is not None
         files, refused = (
@@ -202,13 +126,16 @@ class OpeniArchive(HintedArchive):
     @property
     def fields(self) -> list[FieldSpec]:
         own = super().fields if self.with_images else [FieldSpec(self.options.text, TEXT)]
-        return [*own, *([FieldSpec(self.options.mesh, TABLE)] if self.options.mesh else [])]
+        tables = [name for name in (self.options.mesh, self.options.findings) if name]
+        return [*own, *(FieldSpec(name, TABLE) for name in tables)]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:
         columns = [Column(term, "categorical", list(MENTIONS)) for term in self.terms]
         own = super().schemas if self.with_images else {}
-        return {**own, **({self.options.mesh: TableSchema(columns)} if self.options.mesh else {})}
+        of_mesh = {self.options.mesh: TableSchema(columns)} if self.options.mesh else {}
+        gold = {self.options.findings: TableSchema(finding_columns())}
+        return {**own, **of_mesh, **(gold if self.options.findings else {})}
 
     def depends_on(self) -> Any:
         texts = [
@@ -221,6 +148,8 @@ class OpeniArchive(HintedArchive):
             self.options.texts,
             self.options.mesh,
             self.options.min_reports,
+            self.options.findings,
+            sorted(map(repr, self.gold.items())),
             digest,
         ]
 
@@ -247,6 +176,9 @@ class OpeniAssembly(Assembly):
                         term: MENTIONS[term in report.terms] for term in self.archive.terms
                     }
                     flags["MeSH rows"] += number == 1
+                if options.findings and uid in self.archive.gold:
+                    values[options.findings] = self.archive.gold[uid]
+                    flags["gold rows"] += number == 1
                 self.add(Study(numbered(uid, number), uid, values), flags)
 
 
@@ -255,13 +187,15 @@ def prepare_openi(
     options: dict[str, Any] | OpeniOptions,
     out_dir: str | Path,
     data_dir: str | Path | None = None,
+    gold_file: str | Path | None = None,
     **writing: Any,
 ) -> dict[str, Any]:
     """Write the prepared folder `out_dir` from the reports and, where `images_dir` is given, the
     images below it.
 
     `data_dir`: folder with the .tgz of the reports and the tables of views (default: the one of
-    torchxrayvision). `writing`: further arguments of `prepare_archive`. Returns counts.
+    torchxrayvision). `gold_file`: csv of gold findings (`read_gold`). `writing`: further arguments
+    of `prepare_archive`. Returns counts.
     """
     images, data = (
         Path(images_dir) if images_dir else None,
@@ -276,6 +210,12 @@ def prepare_openi(
         raise FileNotFoundError(f"{data / REPORTS} does not exist: the reports of the collection")
     if images is not None and not images.is_dir():
         raise FileNotFoundError(f"source folder {images} does not exist")
+    if (gold_file is None) != (not options.findings):
+        raise ValueError("gold findings need both the file and the name of their table")
+    gold = read_gold(Path(gold_file)) if gold_file is not None else None
     return prepare_archive(
-        images or data, lambda key: OpeniArchive(data, images, options, key), out_dir, **writing
+        images or data,
+        lambda key: OpeniArchive(data, images, options, key, gold),
+        out_dir,
+        **writing,
     )

@@ -15,7 +15,8 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.sources import get_source
 from medcodi.sources.dicom.view import view_of_position
-from medcodi.sources.openi import REPORTS, installed_data, read_reports, read_views
+from medcodi.sources.findings import FINDINGS
+from medcodi.sources.openi_files import REPORTS, installed_data, read_reports, read_views
 from tests.sources.dicom_files import image, ramp, save
 
 OPTIONS = {"front": "frontal", "side": "lateral", "text": "report", "size": 16}
@@ -148,6 +149,27 @@ def test_the_command(data, tmp_path):
     assert result.exit_code == 0, result.output
     index = json.loads((tmp_path / "out" / "prepared.json").read_text())
     assert index["notes"]["counts"]["reports"] == 3425 and index["validation"] == 0.2
+
+
+def test_gold_findings_become_a_table(data, tmp_path):
+    names = [*FINDINGS, "normal"]
+    rows = {"CXR1": {"normal"}, "CXR2": {"Effusion", "Mass"}, "CXR999999": {"Edema"}}
+    lines = [",".join(["filename", *names])]
+    lines += [",".join([uid, *("01"[n in has] for n in names)]) for uid, has in rows.items()]
+    gold = tmp_path / "gold.csv"
+    gold.write_text("\n".join(lines) + "\n")
+    options = OPTIONS | {"findings": "row"}
+    counts = get_source("openi")(None, options, tmp_path / "out", gold_file=gold)
+    assert counts["gold rows"] == 2
+    found = {s.study_id: s.values["row"] for s in studies(tmp_path / "out") if "row" in s.values}
+    assert {n for n, cell in found["CXR2"].items() if cell == "yes"} == {"Effusion", "Mass"}
+    assert found["CXR1"]["No_Finding"] == "yes" and found["CXR1"]["Mass"] == "no"
+    with pytest.raises(ValueError, match="need both the file and the name"):
+        get_source("openi")(None, OPTIONS, tmp_path / "out2", gold_file=gold)
+    for text, told in ((lines[1].replace("0", "2", 1), "got '2'"), (lines[1], "stands twice")):
+        gold.write_text("\n".join([*lines[:2], text]))
+        with pytest.raises(ValueError, match=told):
+            get_source("openi")(None, options, tmp_path / "out2", gold_file=gold)
 
 
 def test_wrong_input(tmp_path, data):

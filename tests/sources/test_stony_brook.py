@@ -13,7 +13,8 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.phantom import SCHEMA
 from medcodi.sources import get_source
-from medcodi.sources.stony_brook import PATIENT, paper_columns
+from medcodi.sources.stony_brook import PATIENT
+from medcodi.sources.stony_brook_columns import paper_columns
 from tests.sources.dicom_files import image, ramp, save
 
 OPTIONS = {"front": "frontal", "table": "tabular", "size": 24}

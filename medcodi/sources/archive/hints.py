@@ -14,7 +14,7 @@ from medcodi.sources.archive.options import Record, RejectedError
 from medcodi.sources.archive.work import Job, full_path, guarded, open_file, read_image
 from medcodi.sources.dicom.policy import judged
 from medcodi.sources.dicom.view import view_of_position
-from medcodi.sources.images import fit_square, read_grey
+from medcodi.sources.images import fit_square, read_grey, with_look
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _read_plain(job: HintedJob, path: bytes) -> Record:
     hint, options = job.hint, job.options
     view, projection = view_of_position(hint.view)
     try:
-        image = read_grey(Path(full_path(job, path)))
+        image = with_look(read_grey(Path(full_path(job, path))), options.look)
         notes = judged(greys := Greys.of_image(image), options.grey_limits, options.suspects)
     except RejectedError as error:
         error.said, error.view = hint.said, view.value

@@ -14,6 +14,7 @@ import pydicom
 from medcodi.data.greys import LEVELS, GreyLimits, Greys
 from medcodi.sources.archive.options import DicomOptions, RejectedError
 from medcodi.sources.dicom.grey import GreyScale, grey_scale, has_window, rescaled
+from medcodi.sources.images import equalisation
 
 CHUNK = 1 << 20  # pixels that are counted at a time
 TAIL = 0.001  # share of the pixels at each end that does not count as used
@@ -88,15 +89,9 @@ def _look(ds: pydicom.Dataset, counts: np.ndarray, look: str, options: DicomOpti
 
 
 def equalised(scale: GreyScale, counts: np.ndarray) -> np.ndarray:
-    """(V,) the table after histogram equalisation of 256 levels, as MIMIC-CXR-JPG has its images:
-    the darkest level that occurs becomes 0, each other one the share of the other pixels up to it.
-    """
+    """(V,) the table after histogram equalisation of 256 levels, as in MIMIC-CXR-JPG."""
     level = np.floor(scale.table * (LEVELS - 1) + 1e-9).astype(np.int64)
-    histogram = np.bincount(level, counts, LEVELS)
-    total = np.cumsum(histogram)
-    first = histogram[histogram > 0][0]
-    share = np.clip((total - first) / max(total[-1] - first, 1), 0, 1)
-    table = np.rint(share * (LEVELS - 1))[level] / (LEVELS - 1)
+    table = equalisation(np.bincount(level, counts, LEVELS))[level]
     table[scale.padding] = 0.0
     return table
 
