@@ -5,6 +5,7 @@ Written anew on token phrases instead of dependency graphs: no parser, no downlo
 reports a second. Legend: R reports, K observations.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,16 +26,20 @@ from medcodi.labeler.scope import (
     choose_stops,
     status,
 )
+from medcodi.labeler.sides import tell_sides_apart
 from medcodi.labeler.text import TextCleaner
 from medcodi.labeler.vocabulary import Vocabulary, load_vocabulary
 
 CACHED_SENTENCES = 200_000
+MAX_PARTS = 3  # how often a sentence that tells the sides apart is parted
+SAYS_NOW = frozenset("no not without clear normal".split())  # beside the history, of today
 STRENGTH = (NEGATIVE, UNCERTAIN, POSITIVE)  # the later one holds when a report says both
 
 
 @dataclass(frozen=True)
 class _Mention:
-    """What a phrase says of an observation: kind is mention | absent | exclude | implied."""
+    """What a phrase says of an observation: kind is mention | absent | exclude | uncertain |
+    implied."""
 
     observation: str
     kind: str
@@ -42,10 +47,11 @@ class _Mention:
 
 @dataclass(frozen=True)
 class Mention:
-    """One finding of one sentence: `phrase` as it stands in the cleaned sentence."""
+    """One finding of one sentence: `phrase` as it stands in the cleaned sentence. `status` None:
+    history, no finding."""
 
     observation: str
-    status: int
+    status: int | None
     phrase: str
     sentence: str
 
@@ -59,7 +65,8 @@ class Labeler:
         self._cleaner = TextCleaner(
             vocabulary.rewrites, vocabulary.sections.skip, vocabulary.sections.keep
         )
-        self._table = PhraseTable(vocabulary.compiler, _meanings(vocabulary))
+        self._findings = PhraseTable(vocabulary.compiler, _finding_phrases(vocabulary))
+        self._scope = PhraseTable(vocabulary.compiler, _scope_phrases(vocabulary))
         self._sentence = lru_cache(CACHED_SENTENCES)(self._parse)
 
     @classmethod
@@ -88,13 +95,16 @@ class Labeler:
         return pd.DataFrame(rows, columns=self.columns)
 
     def label_one(self, text: str) -> dict[str, int]:
-        """The labels of one report: only what is mentioned."""
+        """The labels of one report: only what is mentioned. Nothing for a report without content
+        (".", "___", "None.", a history and no findings), which is no normal chest."""
         found: dict[str, int] = {}
-        if not text.strip():
+        read = self._sentences(text)
+        if all(_only_history(mentions) for mentions in read):
             return found
-        for mention in self.mentions(text):
-            before = found.get(mention.observation, NEGATIVE)
-            found[mention.observation] = max(before, mention.status, key=STRENGTH.index)
+        for mention in itertools.chain.from_iterable(read):
+            if mention.status is not None:
+                before = found.get(mention.observation, NEGATIVE)
+                found[mention.observation] = max(before, mention.status, key=STRENGTH.index)
         if rule := self.vocabulary.no_finding:
             found.pop(rule.observation, None)
             others = [value for name, value in found.items() if name not in rule.ignore]
@@ -104,11 +114,13 @@ class Labeler:
 
     def mentions(self, text: str) -> list[Mention]:
         """Every mention with its sentence: why a report is labelled as it is."""
-        return [
-            mention
-            for sentence in self._cleaner.sentences(text)
-            for mention in self._sentence(sentence)
-        ]
+        mentions = itertools.chain.from_iterable(self._sentences(text))
+        return [mention for mention in mentions if mention.status is not None]
+
+    def _sentences(self, text: str) -> list[tuple[Mention, ...]]:
+        """The mentions of every sentence that speaks of findings, those of history too."""
+        findings = self._cleaner.findings(text)
+        return [self._sentence(raw) for raw in self._cleaner.sentences(findings)]
 
     def contradictions(self, text: str) -> list[str]:
         """The observations that one and the same report both affirms and denies. What differs by
@@ -122,30 +134,33 @@ class Labeler:
         ]
 
     def _parse(self, raw: str) -> tuple[Mention, ...]:
-        sentence = self._cleaner.clean(raw)
+        return tuple(self._read(self._cleaner.clean(raw)))
+
+    def _read(self, sentence: str, depth: int = 0) -> list[Mention]:
+        """The mentions of a cleaned sentence; one that tells the sides apart is read in parts."""
+        mentions = self._counted(self._findings.find(sentence))
+        if not mentions:
+            return []
+        if depth < MAX_PARTS and "left " in sentence and "right " in sentence:
+            for span in mentions:
+                if parts := tell_sides_apart(sentence, span.start, span.end):
+                    return [found for part in parts for found in self._read(part, depth + 1)]
         spans: dict[type, list[Span]] = defaultdict(list)
-        for span in self._table.find(sentence):
+        for span in self._scope.find(sentence):
             spans[type(span.meaning)].append(span)
-        if not spans[_Mention]:
-            return ()
-        cues, stops, found = choose_cues(spans[Cue]), choose_stops(spans[Stop]), []
-        for span in self._counted(spans[_Mention]):
-            value = (
-                NEGATIVE if span.meaning.kind == "absent" else status(span, cues, stops, sentence)
-            )
-            if span.meaning.kind == "implied":
-                if value == NEGATIVE:
-                    continue
+        cues, stops = choose_cues(spans[Cue]), choose_stops(spans[Stop])
+        found = []
+        for span in mentions:
+            value = status(span, cues, stops, sentence, mentions)
+            if span.meaning.kind == "absent" and value is not None:
+                value = NEGATIVE
+            if span.meaning.kind == "uncertain" and value == POSITIVE:
                 value = UNCERTAIN
-            found.append(
-                Mention(
-                    span.meaning.observation,
-                    value,
-                    sentence[span.start : span.end].strip(),
-                    sentence.strip(),
-                )
-            )
-        return tuple(found)
+            if span.meaning.kind == "implied" and value is not None:
+                value = None if value == NEGATIVE else UNCERTAIN
+            phrase = sentence[span.start : span.end].strip()
+            found.append(Mention(span.meaning.observation, value, phrase, sentence.strip()))
+        return found
 
     def _counted(self, spans: list[Span]) -> list[Span]:
         """Without mentions in an exclude phrase, or in a longer phrase of the same observation or
@@ -164,7 +179,7 @@ class Labeler:
                         and kind == "mention"
                     )
                     or (
-                        other.meaning.kind in ("mention", "absent")
+                        other.meaning.kind in ("mention", "absent", "uncertain")
                         and other.meaning.observation in covering
                         and other.end - other.start > span.end - span.start
                     )
@@ -176,23 +191,37 @@ class Labeler:
         return counted
 
 
-def _meanings(vocabulary: Vocabulary) -> list[tuple[str, _Mention | Cue | Stop]]:
-    """Every phrase of a vocabulary with what it stands for."""
-    found: list[tuple[str, _Mention | Cue | Stop]] = []
+def _only_history(mentions: tuple[Mention, ...]) -> bool:
+    """Does a sentence speak of history alone?"""
+    return bool(mentions) and all(
+        mention.status is None and SAYS_NOW.isdisjoint(mention.sentence.split())
+        for mention in mentions
+    )
+
+
+def _finding_phrases(vocabulary: Vocabulary) -> list[tuple[str, _Mention]]:
+    """Every phrase of the observations with what it stands for."""
+    found = []
     for name, observation in vocabulary.observations.items():
-        found += [(phrase, _Mention(name, "mention")) for phrase in observation.mentions]
-        found += [(phrase, _Mention(name, "absent")) for phrase in observation.absent]
-        found += [(phrase, _Mention(name, "exclude")) for phrase in observation.exclude]
+        for kind, phrases in (
+            ("mention", observation.mentions),
+            ("absent", observation.absent),
+            ("exclude", observation.exclude),
+            ("uncertain", observation.uncertain),
+        ):
+            found += [(phrase, _Mention(name, kind)) for phrase in phrases]
     for implication in vocabulary.implications:
-        found += [
-            (phrase, _Mention(implication.observation, "implied"))
-            for phrase in implication.mentions
-        ]
-    for rule in vocabulary.scope.cues.values():
+        meaning = _Mention(implication.observation, "implied")
+        found += [(phrase, meaning) for phrase in implication.mentions]
+    return found
+
+
+def _scope_phrases(vocabulary: Vocabulary) -> list[tuple[str, Cue | Stop]]:
+    """Every phrase of the scope rules with what it stands for."""
+    scope = vocabulary.scope
+    found: list[tuple[str, Cue | Stop]] = [(phrase, Cue(None)) for phrase in scope.pseudo]
+    for rule in scope.cues.values():
         found += [(phrase, cue) for phrase in rule.phrases for cue in rule.cues]
-    found += [(phrase, Cue(None)) for phrase in vocabulary.scope.pseudo]
-    return found + [
-        (phrase, Stop(group))
-        for group, phrases in vocabulary.scope.stops.items()
-        for phrase in phrases
-    ]
+    for group, phrases in scope.stops.items():
+        found += [(phrase, Stop(group)) for phrase in phrases]
+    return found

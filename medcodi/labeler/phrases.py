@@ -16,6 +16,7 @@ The first word of a phrase is never optional and never a gap.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,17 @@ def _word(word: str) -> str:
     return re.escape(word) + "(?:s|es)?"
 
 
+def _forms(word: str) -> tuple[set[str], str | None]:
+    """What `_word` matches: the words themselves, and the beginning of any others."""
+    if word.endswith("*"):
+        return set(), word[:-1]
+    if word in PUNCTUATION or word.endswith("!") or len(word) < 4 or not word.isalpha():
+        return {word.removesuffix("!")}, None
+    if word[-1] == "y" and word[-2] not in "aeiou":
+        return {word, word[:-1] + "ies"}, None
+    return {word, word + "s", word + "es"}, None
+
+
 class PhraseCompiler:
     """Turns phrases to regexes over cleaned sentences (words and punctuation, each followed by one
     blank)."""
@@ -60,13 +72,13 @@ class PhraseCompiler:
         self.gap_word = f"{unless}[^ ,:;().]+ "
 
     def alternatives(self, element: str) -> list[list[str]]:
-        """The word regexes of every alternative of one element, `_` split: [["heart(?:s|es)?"],
-        ["cardiac...", ...]]."""
+        """The words of every alternative of one element, `_` split: [["heart"], ["cardiac",
+        "silhouette"]]."""
         found = []
         for part in element.split("/"):
             name = part[1:-1]
             if not (part.startswith("<") and part.endswith(">")):
-                found.append([_word(word) for word in part.split("_")])
+                found.append(part.split("_"))
             elif name in self.sets:
                 found += [
                     option
@@ -79,9 +91,9 @@ class PhraseCompiler:
                 )
         return found
 
-    def compile(self, phrase: str) -> tuple[re.Pattern, re.Pattern]:
-        """(regex of the phrase's first word, regex of the whole phrase). ValueError names what is
-        wrong with it."""
+    def compile(self, phrase: str) -> tuple[list[str], re.Pattern]:
+        """(the words that the phrase may begin with, regex of the whole phrase). ValueError names
+        what is wrong with it."""
         elements = phrase.lower().split()
         if not elements or GAP.fullmatch(elements[0]) or elements[0].endswith("?"):
             raise ValueError(
@@ -89,17 +101,17 @@ class PhraseCompiler:
             )
         try:
             pattern = "".join(map(self._element, elements))
-            first = "|".join(option[0] for option in self.alternatives(elements[0]))
+            first = [option[0] for option in self.alternatives(elements[0])]
         except ValueError as error:
             raise ValueError(f"phrase {phrase!r}: {error}") from None
-        return re.compile(first), re.compile(pattern)
+        return first, re.compile(pattern)
 
     def _element(self, element: str) -> str:
         if gap := GAP.fullmatch(element):
             return f"(?:{self.gap_word}){{0,{gap[1] or DEFAULT_GAP}}}?"
         optional = element.endswith("?")
         options = [
-            "".join(f"{word} " for word in option)
+            "".join(f"{_word(word)} " for word in option)
             for option in self.alternatives(element.removesuffix("?"))
         ]
         return f"(?:{'|'.join(options)}){'?' if optional else ''}"
@@ -111,8 +123,18 @@ class PhraseTable:
     phrases."""
 
     def __init__(self, compiler: PhraseCompiler, phrases: Iterable[tuple[str, Any]]) -> None:
-        self._entries = [(*compiler.compile(phrase), meaning) for phrase, meaning in phrases]
+        self._words: dict[str, list[tuple[re.Pattern, Any]]] = defaultdict(list)
+        self._beginnings: list[tuple[str, tuple[re.Pattern, Any]]] = []
         self._by_word: dict[str, list[tuple[re.Pattern, Any]]] = {}
+        for phrase, meaning in phrases:
+            first, regex = compiler.compile(phrase)
+            for form in sorted(set().union(*(_forms(word)[0] for word in first))):
+                self._words[form].append((regex, meaning))
+            self._beginnings += [
+                (beginning, (regex, meaning))
+                for word in first
+                if (beginning := _forms(word)[1]) is not None
+            ]
 
     def find(self, sentence: str) -> list[Span]:
         """Every match of every phrase, by start; phrases may overlap."""
@@ -120,14 +142,13 @@ class PhraseTable:
         for word in sentence.split():
             candidates = self._by_word.get(word)
             if candidates is None:
-                candidates = [
-                    (regex, meaning)
-                    for first, regex, meaning in self._entries
-                    if first.fullmatch(word)
-                ]
-                self._by_word[word] = candidates
+                candidates = self._by_word[word] = self._candidates(word)
             for regex, meaning in candidates:
                 if match := regex.match(sentence, start):
                     found.append(Span(start, match.end(), meaning))
             start += len(word) + 1
         return found
+
+    def _candidates(self, word: str) -> list[tuple[re.Pattern, Any]]:
+        begun = [entry for beginning, entry in self._beginnings if word.startswith(beginning)]
+        return [*self._words.get(word, ()), *begun]

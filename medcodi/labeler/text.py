@@ -3,16 +3,32 @@ followed by a blank."""
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+
+from medcodi.data.headings import CONTENT
+from medcodi.data.sections import has_content, split_sections
+from medcodi.labeler.shorthand import write_out
 
 # A full stop ends a sentence unless a digit follows ("1.5 cm"); so do ; ! ? a blank line, a bullet
 # and a numbered item.
-ENDS = re.compile(r"[.!?;]+(?=\D|$)|\n\s*\n|\n\s*(?=[-*•])|(?:^|(?<=[\s.;:]))\d{1,2}[.)](?=\s)")
+ENDS = re.compile(r"[.!?;]+(?=\D|$)|\n\s*\n|\n\s*(?=[-*•])")
+NUMBERED = re.compile(r"(?:^|(?<=[\s.;:]))[(]?\d{1,2}[.)]+(?=\s|[A-Za-z])")
+ITEM = re.compile(r"\d[.)]")
 ABBREVIATION = re.compile(
-    r"\b(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|resp|st|incl|cf)\.", re.IGNORECASE
+    r"\b(?:(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|resp|st|incl|cf)"
+    r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w)(?=\.\s+(?:for\b|(?-i:[a-z]))))\.",
+    re.IGNORECASE,
+)
+SPACES = re.compile(r" {2,}")
+SHORT = tuple(
+    f"{before}{word}"
+    for before in " \n"
+    for word in "dr mr mrs ms vs g e approx resp st incl cf neg pos poss prob bilat sm mod lt rt w".split()
 )
 TOKEN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[,:;()]")
-HEADING = re.compile(r"(?:^|(?<=[\n.;]))[ \t]*([A-Za-z][A-Za-z /&]{2,40}?)[ \t]*:")
+HEADED = re.compile(r":|^\s*(?:FINDING|IMPRESSION|Finding|Impression|CONCLUSION)", re.MULTILINE)
+READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
 LONG = re.compile(
     r"\S(?:.{0,998}\S)?(?=\s|$)|\S{1,1000}", re.DOTALL
 )  # no sentence: bounds the work of scope
@@ -21,8 +37,8 @@ DASHES = re.compile(r"\s+-+\s+|\s*(?:--+|[–—])\s*")
 
 class TextCleaner:
     """`rewrites` maps spellings, abbreviations and multi-word variants to the words of the phrase
-    tables; the sections whose headings are in `skipped_sections` (a question or an older
-    examination, no finding) are left out."""
+    tables; the sections of `skipped_sections` (further headings of questions or older
+    examinations, which hold no finding) are left out, those of `kept_sections` are not."""
 
     def __init__(
         self,
@@ -30,24 +46,39 @@ class TextCleaner:
         skipped_sections: Sequence[str],
         kept_sections: Sequence[str],
     ) -> None:
-        self.rewrites = {
-            key.lower() + " ": value.lower() + " " if value else ""
-            for key, value in rewrites.items()
+        self._rewrites: dict[str, list[tuple[list[str], list[str]]]] = defaultdict(list)
+        for key, words in sorted(rewrites.items(), key=lambda item: -len(item[0].split())):
+            old = key.lower().split()
+            self._rewrites[old[0]].append((old, (words or "").lower().split()))
+        self._known = {
+            **{name.lower(): "indication" for name in skipped_sections},
+            **{name.lower(): "findings" for name in kept_sections},
         }
-        longest_first = sorted(self.rewrites, key=len, reverse=True)
-        self._rewrite = (
-            re.compile("(?<![^ ])(?:" + "|".join(map(re.escape, longest_first)) + ")")
-            if rewrites
-            else None
-        )
-        self._skipped, self._kept = set(skipped_sections), set(kept_sections)
 
-    def sentences(self, text: str) -> list[str]:
-        """Raw sentences of the sections that hold findings; what runs on for more than 1,000
-        characters is cut."""
+    def findings(self, text: str) -> str:
+        """What `text` says of findings: without the question, the history, the technique, older
+        examinations and preliminary readings. "" for a report without content."""
         text = unicodedata.normalize("NFKC", text) if not text.isascii() else text
-        text = self._findings_only(text) if ":" in text else text
-        text = ABBREVIATION.sub(lambda match: match[0].replace(".", ""), text)
+        text = SPACES.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+        if HEADED.search(text):
+            kept = [
+                f"{section.heading}: {section.text}"
+                if section.kind == "other"
+                else section.text.strip()
+                for section in split_sections(text, self._known)
+                if section.kind in READ and has_content(section.text)
+            ]
+            return "\n\n".join(kept)
+        return text if has_content(text) else ""
+
+    def sentences(self, findings: str) -> list[str]:
+        """Raw sentences of what `findings` gave; what runs on for more than 1,000 characters is
+        cut."""
+        text = write_out(findings)
+        if any(part.lower().endswith(SHORT) for part in f" {text}".split(".")[:-1]):
+            text = ABBREVIATION.sub(lambda match: match[0].replace(".", ""), text)
+        if ITEM.search(text):
+            text = NUMBERED.sub("\n\n", text)
         parts = [part.strip() for part in ENDS.split(text)]
         return [
             piece
@@ -56,33 +87,26 @@ class TextCleaner:
             for piece in (LONG.findall(part) if len(part) > 1000 else [part])
         ]
 
-    def _findings_only(self, text: str) -> str:
-        """Text without skipped sections. One that no known heading follows ends with its first
-        sentence, so that an inline "Comparison: none." costs nothing else."""
-        known = [
-            m for m in HEADING.finditer(text) if m[1].strip().lower() in self._skipped | self._kept
-        ]
-        followers, parts, start = [*known[1:], None], [], 0
-        for heading, following in zip(known, followers[: len(known)], strict=True):
-            parts.append(text[start : heading.start()])
-            start = heading.start()
-            if heading[1].strip().lower() in self._skipped:
-                start = heading.end()
-                start = (
-                    following.start()
-                    if following
-                    else start + len(ENDS.split(text[start:].split("\n")[0])[0])
-                )
-        return "\n\n".join([*parts, text[start:]])
-
     def clean(self, sentence: str) -> str:
         """The form that phrases match, e.g. `no effusion , or pneumothorax . `, always with a full
         stop."""
         lowered = DASHES.sub(" , ", sentence.lower().replace("\u2019", "'"))
         lowered = lowered.replace("'s", "").replace("n't", " not").replace("&", " and ")
-        cleaned = "".join(f"{token} " for token in (*TOKEN.findall(lowered), "."))
-        return (
-            self._rewrite.sub(lambda match: self.rewrites[match[0]], cleaned)
-            if self._rewrite
-            else cleaned
-        )
+        tokens = [*TOKEN.findall(lowered), "."]
+        return " ".join(self._rewritten(tokens)) + " "
+
+    def _rewritten(self, tokens: list[str]) -> list[str]:
+        """`tokens` with the words of the rewrites, the longest variant at every place."""
+        if self._rewrites.keys().isdisjoint(tokens):
+            return tokens
+        written, place = [], 0
+        while place < len(tokens):
+            for old, new in self._rewrites.get(tokens[place], ()):
+                if tokens[place : place + len(old)] == old:
+                    written += new
+                    place += len(old)
+                    break
+            else:
+                written.append(tokens[place])
+                place += 1
+        return written

@@ -6,26 +6,25 @@ appended to the other's lists, mappings merged, single values replaced. The keys
 `observations`:
 
     extends: chexpert
-    sets: {NAME: [words]}                        named sets of words, `<NAME>` in phrases (language:
-    `phrases.py`)
-    gap_stops: [words]                           words that a gap `...` never steps over
-    rewrites: {variant: words}                   spellings and abbreviations -> the words that
-    phrases use
-    sections: {skip: [headings], keep: [headings]}
-    observations:                                the columns, in this order
-      NAME: {mentions: [phrases], absent: [phrases], exclude: [phrases], covered_by: [names]}
+    sets: {NAME: [words]}           named sets of words, `<NAME>` in phrases (language: `phrases.py`)
+    gap_stops: [words]              words that a gap `...` never steps over
+    rewrites: {variant: words}      spellings and abbreviations -> the words that phrases use
+    sections: {skip: [headings], keep: [headings]}      beside those that `data/headings.py` knows
+    observations:                   the columns, in this order
+      NAME: {mentions: [phrases], absent: [phrases], uncertain: [phrases], exclude: [phrases],
+             covered_by: [names]}
     scope:
       stops: {GROUP: [phrases]}
-      cues: {NAME: {stage: STAGE, side: before|after|both, stops: [groups], max_words: N, phrases:
-      [...]}}
-      pseudo: [phrases]                          look like cues and are none
+      cues: {NAME: {stage: STAGE, side: before|after|both, stops: [groups], max_words: N,
+                    subject: true|false, phrases: [...]}}
+      pseudo: [phrases]             look like cues and are none
     no_finding: {observation: NAME, ignore: [names]}
-    implications: [{mentions: [phrases], observation: NAME}]      affirmed or hedged, they hedge
-    NAME
+    implications: [{mentions: [phrases], observation: NAME}]      affirmed or hedged, they hedge NAME
 
 `mentions` speak of the observation, whatever their status; `absent` say themselves that it is not
-there ("heart size is normal"); a mention that lies within an `exclude` phrase does not count, nor
-one within a longer mention of an observation in `covered_by`.
+there ("heart size is normal"), `uncertain` that it is not certain ("blunting due to scarring"); a
+mention that lies within an `exclude` phrase does not count, nor one within a longer mention of an
+observation in `covered_by`. STAGE and the fields of a cue: `scope.py`.
 """
 
 from collections.abc import Mapping
@@ -48,6 +47,7 @@ class Observation:
     mentions: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
+    uncertain: list[str] = field(default_factory=list)
     covered_by: list[str] = field(default_factory=list)
 
 
@@ -60,6 +60,7 @@ class CueRule:
     side: str = "before"
     stops: list[str] = field(default_factory=list)
     max_words: int = 99
+    subject: bool = False
 
     def __post_init__(self) -> None:
         for name, value, valid in (("stage", self.stage, STAGES), ("side", self.side, SIDES)):
@@ -69,7 +70,7 @@ class CueRule:
     @property
     def cues(self) -> list[Cue]:
         return [
-            Cue(self.stage, side, frozenset(self.stops), self.max_words)
+            Cue(self.stage, side, frozenset(self.stops), self.max_words, self.subject)
             for side in SIDES[self.side]
         ]
 

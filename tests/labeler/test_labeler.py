@@ -268,7 +268,7 @@ def test_order_case_and_layout_change_nothing(labelers):
         ("INDICATION: Rule out pneumonia. FINDINGS: The lungs are clear.", "Pneumonia", None),
         ("Comparison: none. Small effusion.", "Pleural Effusion", POSITIVE),
         ("HISTORY: prior fracture.\nIMPRESSION: Old rib fracture.", "Fracture", POSITIVE),
-        ("Effusion – none.", "Pleural Effusion", POSITIVE),
+        ("Effusion – none.", "Pleural Effusion", NEGATIVE),
         ("There isn't a pneumothorax.", "Pneumothorax", NEGATIVE),
         ("FINDINGS:\nHeart: Mildly enlarged.\nPleura: No effusion.", "Cardiomegaly", POSITIVE),
         ("HEART: Normal size. MEDIASTINUM: Unremarkable.", "Cardiomegaly", NEGATIVE),

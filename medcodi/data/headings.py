@@ -1,0 +1,158 @@
+"""Headings of radiology reports: where they stand and which section they open."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CONTENT = ("impression", "conclusion", "findings")
+KINDS = {  # word of a heading -> the section it opens
+    "impression": "impression",
+    "impressions": "impression",
+    **dict.fromkeys(
+        "conclusion conclusions summary opinion interpretation assessment".split(), "conclusion"
+    ),
+    **dict.fromkeys("findings finding narrative observations discussion".split(), "findings"),
+    **dict.fromkeys(
+        "indication indications history hx pmh hpi reason clinical complaint symptoms request"
+        " question".split(),
+        "indication",
+    ),
+    **dict.fromkeys("comparison comparisons".split(), "comparison"),
+    **dict.fromkeys(
+        "technique procedure examination exam study type views view protocol".split(), "technique"
+    ),
+    **dict.fromkeys("recommendation recommendations advice".split(), "recommendation"),
+    **dict.fromkeys("provisional preliminary wet".split(), "preliminary"),
+    **dict.fromkeys(
+        "notification notifications addendum communication accession signed dictated".split(),
+        "other",
+    ),
+    **dict.fromkeys("chest report result results".split(), "weak findings"),
+}
+ORDER = (  # which word of a heading counts
+    "preliminary",
+    *CONTENT,
+    "indication",
+    "comparison",
+    "technique",
+    "recommendation",
+    "other",
+    "weak findings",
+)
+# Words of headings within the findings: what they head stays part of the section, with its heading.
+PARTS = frozenset(
+    "lung lungs pleura pleural heart cardiac cardiovascular cardiomediastinum cardiomediastinal"
+    " mediastinum mediastinal hila hilar bone bones osseous skeletal musculoskeletal soft tissue"
+    " tissues line lines tube tubes device devices support airway airways trachea diaphragm"
+    " abdomen upper other additional miscellaneous vessels vasculature airspace parenchyma wall"
+    " spine rib ribs hardware catheter catheters thorax left right bilateral effusion effusions"
+    " pneumothorax pneumothoraces ptx consolidation edema oedema atelectasis pneumonia pna nodule"
+    " nodules mass masses lesion lesions fracture fractures cardiomegaly opacity opacities"
+    " infiltrate infiltrates emphysema fibrosis hernia thickening congestion".split()
+)
+SIMILAR = 0.85  # a misspelling, as IMPRESION
+MARKUP = r"[ \t>*#_]*"  # of Markdown
+LINE = re.compile(  # at the start of a line: with a colon; some words without one too
+    rf"^{MARKUP}(?:([A-Z](?:[A-Z0-9 /&,()'_-]|\.(?! )){{1,60}}?|[A-Z][a-z]+(?: (?:and )?[A-Za-z]+){{0,3}})"
+    rf"[ \t*_]*:[*_]*(?!\d)"
+    rf"|((?:IMPRESSION|CONCLUSION|FINDING|Impression|Conclusion|Finding)[Ss]?)[ \t*_]*"
+    rf"(?:$|[.-](?=\s))|((?:INDICATION|COMPARISON|TECHNIQUE|HISTORY|CLINICAL HISTORY)[Ss]?)"
+    rf"[ \t*_]*$)",
+    re.MULTILINE,
+)
+INLINE = re.compile(  # names of sections wherever they stand, with a colon
+    r"(?<![\w/])((?:end of |clinical |relevant |patient |past medical |brief |final |revised |"
+    r"type of |other |overall |prior |previous |pertinent )?(?:findings?(?: and |/| & )impressions?|"
+    r"impressions?(?: and |/| & )(?:recommendations?|findings?|plan)|findings?|impressions?|"
+    r"conclusions?|opinion|interpretation|indications?(?: for (?:exam|examination|study))?|"
+    r"(?:history|indications?)(?: and |/| & )(?:indications?|history)|history|hx|info|information|"
+    r"data|details|statement|question|reason for (?:the |this )?(?:exam|examination|study|visit|"
+    r"test|request|order)|comparisons?|stud(?:y|ies)|exams?|examinations?|technique|procedure(?: "
+    r"comments)?|recommendations?|narrative|addendum|notification|accession number|wet read)"
+    r"(?: ?\([^()\n]{0,40}\))?)[ \t*_]*:[*_]*(?!\d)",
+    re.IGNORECASE,
+)
+OPENING = re.compile(r"[.;:!?)\]*]\s*$|\n\s*$|^\s*$|\s{2}$|\s-\s*$")  # what may stand before one
+PRIOR = re.compile(r"\b(?:prior|previous|old) (?:stud|exam|film|radiograph|image|report|x)")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Characters [start, end) of a report; the section begins at `end`."""
+
+    start: int
+    end: int
+    kind: str
+    text: str
+
+
+def find_headings(report: str, known: Mapping[str, str]) -> list[Heading]:
+    """The headings that open sections, in their order. `known`: further ones in lower case ->
+    kind. One within the findings ("Lungs:") opens a section only behind one without findings, and
+    stays in its text then."""
+    found: dict[int, Heading] = {}
+    for match in LINE.finditer(report):
+        text = match[1] or match[2] or match[3]
+        start = match.start() + match[0].index(text)
+        if _runs_into(text):
+            continue  # it is found where it stands
+        if kind := heading_kind(text, known):
+            found[start] = Heading(match.start(), match.end(), kind, text)
+    lower = report.islower()
+    if ":" in report:
+        for match in INLINE.finditer(report):
+            before = report[max(0, match.start() - 40) : match.start()]
+            opens = match[1][0].isupper() or OPENING.search(before) or lower
+            if match.start() not in found and opens:
+                kind = heading_kind(match[1], known)
+                found[match.start()] = Heading(match.start(), match.end(), kind, match[1])
+    return _without_parts(report, [found[start] for start in sorted(found)])
+
+
+def _runs_into(text: str) -> bool:
+    """The end of a sentence in capitals with a heading behind it: "EFFUSION IMPRESSION"."""
+    name = INLINE.search(f"{text}:")
+    before = re.findall(r"[a-z]+", text[: name.start()].lower()) if name else []
+    return not PARTS.isdisjoint(before)
+
+
+def _without_parts(report: str, headings: list[Heading]) -> list[Heading]:
+    """Parts of the findings open a section (theirs, with the heading in it) only behind one that
+    is none."""
+    kept: list[Heading] = []
+    for heading in headings:
+        if kept and heading.start < kept[-1].end:
+            continue
+        if heading.kind != "part":
+            kept.append(heading)
+        elif kept and kept[-1].kind not in CONTENT:
+            kept.append(Heading(heading.start, heading.start, "findings", ""))
+    return kept
+
+
+def heading_kind(heading: str, known: Mapping[str, str]) -> str:
+    """Section that a heading opens: one of ORDER, "part" for one within the findings, "other" for
+    an unknown one in capitals, "" for a line that only looks like one. Findings and impression
+    under one heading are an impression."""
+    lowered = " ".join(heading.lower().split())
+    if lowered in known:
+        return known[lowered]
+    words = re.findall(r"[a-z]+", lowered)
+    if lowered.startswith("end of"):
+        return "other"
+    if PRIOR.search(lowered):
+        return "comparison"
+    kinds = [KINDS[name] for word in words if (name := _known(word))]
+    if kinds:
+        return min(kinds, key=ORDER.index).removeprefix("weak ")
+    if PARTS.intersection(words):
+        return "part"
+    return "other" if heading.isupper() and len(heading) > 2 else ""
+
+
+def _known(word: str) -> str:
+    if word in KINDS:
+        return word
+    long_words = [known for known in KINDS if len(known) > 7] if len(word) > 6 else []
+    return next(iter(difflib.get_close_matches(word, long_words, 1, SIMILAR)), "")

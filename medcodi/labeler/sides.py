@@ -1,0 +1,79 @@
+"""Statements that tell the sides apart and name the finding once: "small right and no left pleural
+effusion" says two things. Each is written out as a sentence of its own."""
+
+import re
+
+SIDE = r"(?:left|right)"
+WORD = (
+    r"(?:no|not|without|nil|none|absent|a|an|the|there|is|are|small|tiny|trace|minimal|mild|moderate|"
+    r"large|severe|big|new|old|stable|unchanged|increased|decreased|increasing|decreasing|improved|"
+    r"improving|worsening|residual|persistent|definite|significant|appreciable|possible|"
+    r"questionable|probable|likely|layering|loculated|evidence|of|any|also|only|moderately|sized|"
+    r"pleural|apical|basilar|basal|subtle|very|slightly|to|seen|present|resolved|larger|smaller|"
+    r"negative|positive|yes)"
+)
+JOIN = r"(?:, |and |but |with |while |whereas |though )+"
+NEGATIVE = re.compile(r"\b(?:no|not|without|nil|none|absent|negative)\b")
+NONE = re.compile(r"\b(?:none|nil|absent|negative)\b")
+BEFORE = re.compile(
+    rf"(?P<a>(?:{WORD} )*{SIDE} (?:sided )?)(?P<join>{JOIN})(?P<b>(?:{WORD} )*{SIDE} (?:sided )?)"
+    r"(?P<noun>(?:[a-z]+ ){0,3})$"
+)
+PLACE = (
+    rf"(?:(?:is |are )?(?:seen |noted |present |identified )?(?:on|at|in) the {SIDE} (?:side )?)"
+)
+PLACES = re.compile(
+    rf"{PLACE}(?P<join>{JOIN})(?P<b>(?:{WORD} ){{1,3}}?)(?:one )?(?P<place>{PLACE})"
+)
+ITEMS = re.compile(
+    rf"(?:: )?(?P<items>(?:(?:on )?(?:the )?(?:{WORD} )*(?:on )?(?:the )?{SIDE} (?:side )?(?:{WORD} )*(?:, |and )*){{2,}})(?=\.)"
+)
+CLAUSE = re.compile(
+    rf"(?P<first>[^,]*?)(?P<join>{JOIN})(?:the |on the )?(?P<side>{SIDE}) (?:one |side |sided one )?"
+    r"(?P<rest>(?:has|is|was|persists?|remains?|unchanged|stable|resolved|not|no longer|none|larger|"
+    r"smaller|increased|decreased|improved|cleared|gone|absent)\b)"
+)
+
+
+def tell_sides_apart(sentence: str, start: int, end: int) -> list[str] | None:
+    """The statements of `sentence`, whose finding stands at [start, end), each a sentence; None
+    where it makes one statement."""
+    noun = sentence[start:end]
+    if match := BEFORE.search(sentence, 0, start):
+        first, second = match["a"], match["b"]
+        if _differ(first, second):
+            whole = f"{match['noun']}{noun}"
+            return [f"{sentence[: match.end('a')]}{whole}. ", f"{second}{whole}{sentence[end:]}"]
+    if match := PLACES.match(sentence, end):
+        second = NONE.sub("no", match["b"])
+        head = sentence[: match.start("join")]
+        return [f"{head}. ", f"{second}{noun}{match['place']}{sentence[match.end() :]}"]
+    if match := ITEMS.match(sentence, end):
+        items = [item for item in re.split(r"(?:, |and )+", match["items"]) if item.strip()]
+        if len(items) > 1 and all(len(re.findall(SIDE, item)) == 1 for item in items):
+            return [_item(item, sentence[:start] + noun) for item in items]
+    return _clauses(sentence, start, end)
+
+
+def _differ(first: str, second: str) -> bool:
+    """Is one side denied and the other not? What only names the second side shares the denial."""
+    denied = bool(NEGATIVE.search(first)), bool(NEGATIVE.search(second))
+    named_only = re.fullmatch(rf"(?:the )?{SIDE} (?:sided )?", second)
+    return denied == (False, True) or (denied == (True, False) and not named_only)
+
+
+def _item(item: str, finding: str) -> str:
+    if NEGATIVE.search(item):
+        return f"no {finding}. "
+    return f"{item}{finding}. "
+
+
+def _clauses(sentence: str, start: int, end: int) -> list[str] | None:
+    """ "The right effusion has resolved and the left is unchanged." """
+    side = re.search(rf"{SIDE} (?:sided )?(?:[a-z]+ ){{0,3}}$", sentence[:start])
+    match = CLAUSE.match(sentence, end)
+    if not (side and match) or side[0].startswith(match["side"]):
+        return None
+    noun = re.sub(rf"^{SIDE} ", "", side[0]) + sentence[start:end]
+    second = f"{match['side']} {noun}{sentence[match.start('rest') :]}"
+    return [f"{sentence[: match.start('join')]}. ", second]
