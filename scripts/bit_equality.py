@@ -62,7 +62,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
             "multi_prompt": False,
             "loss_weighting": "min_snr",
         },
-        "modalities": {"tabular": {"denoiser_null_probability": 0.5}},
+        "modalities": {"tabular": {"null_prompt_probability": 0.5}},
     },
 }
 

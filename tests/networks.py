@@ -15,7 +15,6 @@ from medcodi.config import DiffusionConfig, Recipe
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.diffusion.joint import JointState
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective, build_objective
@@ -131,13 +130,6 @@ def environments(seed: int = 0) -> nn.ModuleDict:
     return nn.ModuleDict(
         {name: EnvironmentEncoder(shape, ENVIRONMENT) for name, shape in SHAPES.items()}
     ).eval()
-
-
-def state(latents: torch.Tensor, level: float = 0.5, timestep: float = 500.0) -> JointState:
-    """A member that every row generates."""
-    here = torch.ones(len(latents), dtype=torch.bool)
-    full = lambda x: torch.full((len(latents),), x)
-    return JointState(latents, full(timestep), full(level), here, ~here)
 
 
 def cached_batch(

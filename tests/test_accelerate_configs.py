@@ -11,7 +11,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from medcodi.config import load_recipe
+from medcodi.config_io import load_recipe
 from medcodi.training.draws import micro_batch_rows
 
 ROOT = Path(__file__).parents[1]

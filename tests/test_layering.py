@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each layer may import of medcodi, docs/architecture.md: layers on one line do not import each
 # other.
-BOTTOM = {"config", "files", "nn", "report"}
+BOTTOM = {"config", "config_io", "files", "identity", "nn", "report"}
 ENCODING = BOTTOM | {"data"}
 DIFFUSION = ENCODING | {"encoders", "autoencoders"}
 MODALITIES = DIFFUSION | {"diffusion"}
@@ -32,6 +32,8 @@ EVALUATION = METRICS | {
 }
 ALLOWED = {
     "config": set(),
+    "config_io": {"config"},
+    "identity": set(),
     "files": set(),
     "recipes": set(),
     "report": {"files"},
@@ -83,25 +85,16 @@ STORAGE_WORDS = (
 # Over 300 lines a file, or 60 a function, with the reason.
 GREW = "grew with the formatter: to be split by idea"
 LONG_FILES = {
-    "autoencoders/optimus.py": GREW,
     "cli/prepare.py": GREW,
-    "config.py": GREW,
     "generation/run.py": GREW,
     "pipeline/pipeline.py": GREW,
     "quickstart/page.py": GREW,
-    "training/loop.py": GREW,
-    "training/parallel/sharded.py": GREW,
 }
 LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
-    "autoencoders/optimus.py:__init__": GREW,
-    "diffusion/denoisers/fc_unet.py:__init__": GREW,
-    "diffusion/sampler.py:joint_sample": GREW,
-    "diffusion/sampler.py:predict": GREW,
     "evaluation/tables/agreement.py:run": GREW,
     "evaluation/tables/coherence.py:run": GREW,
     "generation/formats/card.py:croissant": GREW,
     "pipeline/pipeline.py:__call__": GREW,
-    "training/loop.py:_train": GREW,
 }
 
 

@@ -6,27 +6,24 @@ Other files look closer (tests/diffusion, tests/encoders, tests/training); here 
 and short.
 """
 
-import importlib
-import tomllib
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
-from medcodi.config import STAGES
+from medcodi.cli.app import app
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import Partners
 from medcodi.encoders.contrastive import infonce
+from medcodi.evaluation.table import all_tables
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import load_module, save_module
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.training.run import frozen
 from tests.networks import REPORTS, cached_batch, normal, tiny_family, wake
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +191,9 @@ def test_16_reports_decode_as_one_batch_with_a_cache(family):
     assert autoencoder.decode(latents) == alone
 
 
-def test_17_it_is_a_package_with_commands_evaluation_and_tests():
+def test_17_it_is_a_package_with_commands_for_dicom_and_evaluation():
     commands = {e.name: e for e in entry_points(group="console_scripts")}
     assert callable(commands["medcodi"].load())
-    assert all((ROOT / "train" / f"{stage}.py").is_file() for stage in STAGES)
-    assert callable(importlib.import_module("medcodi.metrics.statistics").bootstrap)
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert settings["tool"]["pytest"]["ini_options"]["testpaths"] == ["tests"]
+    said = CliRunner().invoke(app, ["prepare", "--help"])
+    assert said.exit_code == 0 and "dicom" in said.output
+    assert {"T2", "T4", "Fig7"} <= set(all_tables())

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from medcodi.config import for_modality
+from medcodi.config_io import for_modality
 from medcodi.modalities.family import ModelFamily, seeded
 from medcodi.nn.weights import load_module, save_module
 from medcodi.training.draws import Draws
-from medcodi.training.loop import NonFiniteLossError, TrainingInterrupted, fit
+from medcodi.training.interrupt import TrainingInterrupted
+from medcodi.training.loop import NonFiniteLossError, fit
 from medcodi.training.run import Run
 from medcodi.training.task import Task
 from medcodi.training.tasks.stage2 import Stage2Task
@@ -124,7 +125,7 @@ def test_05_the_outputs_own_embedding_is_never_its_prompt(run):
 def test_how_often_a_modality_is_trained_without_a_prompt_may_be_its_own(tmp_path):
     recipe = tiny_recipe(tmp_path)
     recipe.diffusion.null_prompt_probability = 0.0
-    recipe.modalities["tabular"]["denoiser_null_probability"] = 0.75
+    recipe.modalities["tabular"]["null_prompt_probability"] = 0.75
     run, rows = UntrainedRun(recipe), 400
     without = {}
     for name in ("tabular", "report"):
@@ -133,10 +134,10 @@ def test_how_often_a_modality_is_trained_without_a_prompt_may_be_its_own(tmp_pat
             (~Stage2Task(run, name).draw_prompts(batch, draws(rows=rows)).any(dim=1)).float().mean()
         )
     assert without["report"] == 0 and without["tabular"] == pytest.approx(0.75, abs=0.07)
-    recipe.modalities["tabular"]["denoiser_null_probability"] = 1.5
+    recipe.modalities["tabular"]["null_prompt_probability"] = 1.5
     with pytest.raises(
         ValueError,
-        match=r"modalities.tabular.denoiser_null_probability must be in \[0, 1\], got 1.5",
+        match=r"modalities.tabular.null_prompt_probability must be in \[0, 1\], got 1.5",
     ):
         ModelFamily(recipe, tiny_assets(recipe))
 

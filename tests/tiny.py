@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import STAGES, Recipe, recipe_from_dict, save_yaml, to_dict
+from medcodi.config import STAGES, Recipe
+from medcodi.config_io import recipe_from_dict, save_yaml, to_dict
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema

@@ -14,7 +14,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from medcodi.config import StageConfig, for_modality
+from medcodi.config import StageConfig
+from medcodi.config_io import for_modality
+from medcodi.nn.rows import spread
 from medcodi.training.cached import CachedBatch
 from medcodi.training.draws import Draws
 from medcodi.training.ema import EMA
@@ -95,10 +97,10 @@ class Trainer:
             )
             values, present[name] = to_device(values, self.device), given
             if name == self.name or self.run.recipe.diffusion.prompt_latents:
-                latents[name] = _spread(self.autoencoders[name].encode(values), given)
+                latents[name] = spread(self.autoencoders[name].encode(values), given)
             if name != self.name:
                 encodings[name] = self.space.encode(name, values).map(
-                    lambda x, given=given: _spread(x, given)
+                    lambda x, given=given: spread(x, given)
                 )
                 encodings[name].latents = latents.pop(name, None)
         return CachedBatch(latents, encodings, present)
@@ -156,12 +158,6 @@ class Trainer:
             "activations_mib": sum(kept.values()) / 2**20,
             "state_mib": state / 2**20,
         }
-
-
-def _spread(compact: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    full = compact.new_zeros(len(given), *compact.shape[1:])
-    full[given] = compact
-    return full
 
 
 def attention(fused: bool) -> Any:

@@ -37,7 +37,7 @@ def evaluate(
     The same command again does what is not done. Last line of stdout: one JSON document. Exits with
     1 when a table failed.
     """
-    from medcodi.config import load_recipe
+    from medcodi.config_io import load_recipe
     from medcodi.evaluation import EvaluationContext
     from medcodi.evaluation.suite import FAILED, run_suite
 
@@ -67,7 +67,7 @@ def bench(
     what: Annotated[str, typer.Argument(help=", ".join(BENCHES))],
 ) -> None:
     """Measure speed or memory; the options are those of `medcodi bench WHAT --help`."""
-    from medcodi.config import unknown_key
+    from medcodi.config_io import unknown_key
 
     if what not in BENCHES:
         raise unknown_key(what, BENCHES, "the benchmarks")

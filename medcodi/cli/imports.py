@@ -76,7 +76,8 @@ def start(
 ) -> None:
     """Put imported weights under a stage that has not begun. Needs the prepared data."""
     import medcodi.modalities  # noqa: F401  registers the kinds
-    from medcodi.config import STAGES, load_recipe, unknown_key
+    from medcodi.config import STAGES
+    from medcodi.config_io import load_recipe, unknown_key
     from medcodi.foreign import start_stage
     from medcodi.recipes import find_recipe
 
@@ -89,7 +90,7 @@ def start(
 
 def _family(config: str, overrides: list[str] | None):  # a ModelFamily
     import medcodi.modalities  # noqa: F401  registers the kinds
-    from medcodi.config import load_recipe
+    from medcodi.config_io import load_recipe
     from medcodi.foreign import family_of
     from medcodi.recipes import find_recipe
 

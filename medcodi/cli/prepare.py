@@ -125,7 +125,7 @@ def prepare_folder(
     overwrite: bool = False,
 ) -> None:
     """A folder of images and a csv file, by a column mapping."""
-    from medcodi.config import load_yaml
+    from medcodi.config_io import load_yaml
     from medcodi.sources import get_source
 
     counts = get_source("folder")(source, load_yaml(mapping), output, overwrite=overwrite)

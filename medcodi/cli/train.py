@@ -41,8 +41,9 @@ def train(
     Several processes: accelerate launch -m medcodi.train STAGE --config RECIPE.
     """
     import medcodi.modalities  # noqa: F401  registers the kinds
-    from medcodi.config import STAGES, load_recipe, unknown_key
-    from medcodi.training.loop import TrainingInterrupted
+    from medcodi.config import STAGES
+    from medcodi.config_io import load_recipe, unknown_key
+    from medcodi.training.interrupt import TrainingInterrupted
     from medcodi.training.tasks import train_stage
 
     if stage not in STAGES:
@@ -56,7 +57,7 @@ def train(
 
 def export(overrides: Overrides = None, config: Config = None) -> None:
     """Assemble runs/NAME/pipeline from the finished stages of a recipe."""
-    from medcodi.config import load_recipe
+    from medcodi.config_io import load_recipe
     from medcodi.export import assemble
 
     folder = assemble(load_recipe(chosen(config), overrides or []))

@@ -78,8 +78,6 @@ def finish_cache(
     for path in folder.iterdir():
         if path.is_dir() and path.name != key:
             shutil.rmtree(path)
-        elif path.suffix == ".npy":  # of versions that kept one file an array
-            path.unlink()
 
 
 def finished_key(folder: str | Path) -> str | None:

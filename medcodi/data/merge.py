@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.progress import tracked
 from medcodi.data.storage import STORAGES, FieldSpec

@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.png import EncodedImage
 from medcodi.data.storage import RESERVED, STORAGES, FieldSpec, from_storage
 from medcodi.data.study import SPLITS, Study

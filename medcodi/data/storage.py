@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.png import EncodedImage, decode_image, encode_image
 from medcodi.data.table import TableSchema
 

@@ -14,7 +14,7 @@ import datasets
 import numpy as np
 from datasets.arrow_writer import ArrowWriter
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.duplicates import fingerprint
 from medcodi.data.greys import GreyLimits
 from medcodi.data.pictures import PictureFigures

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from medcodi.config import Recipe, fingerprint
+from medcodi.config import Recipe
 from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.data.study import Study
 from medcodi.diffusion.sampler import SAMPLER_VERSION
 from medcodi.evaluation.generation import GeneratedRoute
 from medcodi.evaluation.labels import ColumnLabels, Labels, ReportLabels, TruthLabels
 from medcodi.evaluation.samples import read_samples, samples_identity
+from medcodi.identity import fingerprint
 from medcodi.labeler import Labeler
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.storage import load_index, model_hash

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import SETTINGS, pair_figures, parse_route, route_figures

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.config import fingerprint
 from medcodi.data.study import Study
 from medcodi.files import written
+from medcodi.identity import fingerprint
 from medcodi.nn.seeding import derive_seed
 
 Generate = Callable[[list[Study], list[int]], dict[str, list[Any]]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.labeler import NEGATIVE, POSITIVE, Labeler

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medcodi.config import fingerprint
 from medcodi.evaluation.labels import Labels
+from medcodi.identity import fingerprint
 from medcodi.metrics.backbones import Backbone
 from medcodi.metrics.networks.classifier import ImageClassifier
 from medcodi.metrics.networks.coherence_encoder import CoherenceEncoder

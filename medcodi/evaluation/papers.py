@@ -5,7 +5,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import load_yaml, unknown_key
+from medcodi.config_io import load_yaml, unknown_key
 from medcodi.evaluation.table import Row
 
 PAPERS = Path(__file__).with_name("papers.yaml")

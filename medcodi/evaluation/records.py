@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.study import Study
 from medcodi.evaluation.context import HELD_OUT, EvaluationContext
 from medcodi.metrics.networks.fitting import FitSettings

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import fingerprint, unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.report import write_report
 from medcodi.evaluation.table import EvaluationTable, choose_tables
 from medcodi.files import written
+from medcodi.identity import fingerprint
 
 logger = logging.getLogger(__name__)
 

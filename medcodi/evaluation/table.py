@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.files import jsonable
 from medcodi.metrics.statistics import Estimate
 

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from torch import nn
 
-from medcodi.config import Recipe, for_modality
+from medcodi.config import Recipe
+from medcodi.config_io import for_modality
 from medcodi.foreign.importing import AUTOENCODER, DENOISER, ENCODER
 from medcodi.nn.weights import load_config, load_module, weights_hash
 from medcodi.training.checkpoint import checkpoints, save_checkpoint, trainable_state
 from medcodi.training.ema import EMA
-from medcodi.training.loop import DONE, run_identity
+from medcodi.training.exporting import DONE
+from medcodi.training.identity import stage_identity
 from medcodi.training.optimizer import build_optimizer
 from medcodi.training.run import Run
 from medcodi.training.task import Task
@@ -86,7 +88,7 @@ def _write(task: Task, recipe: Recipe, stage: str, name: str, sources: dict[str,
     config = for_modality(getattr(recipe, stage), name) if name else getattr(recipe, stage)
     parameters = [p for p in task.parameters() if p.requires_grad]
     optimizer = build_optimizer(parameters, task, config.optim)
-    identity = run_identity(task, config, recipe.seed)
+    identity = stage_identity(task, config, recipe.seed)
     ema = EMA(task, config.ema_decay)
     state = {
         "model": trainable_state(task),

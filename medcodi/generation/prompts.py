@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.generation.formats.base import hash_prompts
 from medcodi.pipeline.pipeline import MedCoDiPipeline

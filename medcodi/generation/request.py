@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

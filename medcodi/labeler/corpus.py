@@ -14,7 +14,7 @@ it does not name must not be mentioned. The column for "no finding" counts only 
 from dataclasses import dataclass
 from pathlib import Path
 
-from medcodi.config import build_dataclass, load_yaml, unknown_key
+from medcodi.config_io import build_dataclass, load_yaml, unknown_key
 from medcodi.labeler.labeler import Labeler
 from medcodi.labeler.scope import NEGATIVE, POSITIVE, UNCERTAIN
 

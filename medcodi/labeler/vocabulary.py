@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import build_dataclass, load_yaml, unknown_key
+from medcodi.config_io import build_dataclass, load_yaml, unknown_key
 from medcodi.labeler.phrases import PhraseCompiler
 from medcodi.labeler.scope import STAGES, Cue
 

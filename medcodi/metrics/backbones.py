@@ -27,7 +27,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medcodi.config import build_dataclass
+from medcodi.config_io import build_dataclass
 from medcodi.metrics.images import as_float_images
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

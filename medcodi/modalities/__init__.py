@@ -1,16 +1,12 @@
-"""Modality kinds. Importing this package registers the built-in ones."""
+"""Modality kinds, one file each. Importing this package registers every file in it."""
 
-from medcodi.modalities import image, report, tabular
-from medcodi.modalities.base import REGISTRY, Modality, get_kind, register
+import importlib
+import pkgutil
+
+from medcodi.modalities.base import REGISTRY, Modality, ModalityArgs, get_kind, register
 from medcodi.modalities.family import ModelFamily
 
-__all__ = [
-    "REGISTRY",
-    "Modality",
-    "ModelFamily",
-    "get_kind",
-    "image",
-    "register",
-    "report",
-    "tabular",
-]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["REGISTRY", "Modality", "ModalityArgs", "ModelFamily", "get_kind", "register"]

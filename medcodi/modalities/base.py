@@ -8,24 +8,23 @@ import dataclasses
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
-from medcodi.config import DiffusionConfig, SharedSpaceConfig, build_dataclass
+from medcodi.config import DiffusionConfig, SharedSpaceConfig
+from medcodi.config_io import build_dataclass
 from medcodi.data.prepared import FieldSpec, PreparedDataset
 from medcodi.diffusion.closed_form import PENALTY
+from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.sampler import check_interval
 from medcodi.encoders.base import PromptEncoder
 
 REGISTRY: dict[str, type["Modality"]] = {}
-NETWORK_PARTS = ("encoder", "autoencoder", "denoiser", "environment")
-OF_SAMPLING = ("gate", "guidance_scale", "guidance_interval", "view")
-LATER = {
-    "later": True
-}  # metadata of an argument that came after runs existed: at its default it is not described
 
 
 def register(kind: str):
@@ -39,6 +38,47 @@ def register(kind: str):
     return decorate
 
 
+@dataclass
+class ModalityArgs:
+    """What a recipe says of any modality; the dataclass of a kind adds its own arguments.
+
+    `PARTS` tells which networks an argument is for, so that a change of it makes a new stage of
+    those alone: "encoder", "autoencoder", "denoiser", "environment", or "" for what no network
+    depends on. An argument that is not in it is for all of them.
+    """
+
+    PARTS: ClassVar[dict[str, str]] = {
+        "encoder": "encoder",
+        "autoencoder": "autoencoder",
+        "denoiser": "denoiser",
+        "null_prompt_probability": "denoiser",
+        "linear_penalty": "denoiser",
+        "environment_depth": "environment",
+        "gate": "",
+        "guidance_scale": "",
+        "guidance_interval": "",
+    }
+
+    kind: str
+    group: str = ""  # names of one group share the prompt encoder and the autoencoder
+    gate: float = 0.0  # least reconstruction figure of the autoencoder before stage 2 may start
+    guidance_scale: float = 1.5
+    # noise levels [low, high] in [0, 1] that are guided when sampling; None: all
+    guidance_interval: list[float] | None = None
+    # share of the rows that stage 2 trains without a prompt; None: that of `diffusion`
+    null_prompt_probability: float | None = None
+    # of the ridge regressions on the prompts (diffusion.linear_denoiser)
+    linear_penalty: float = PENALTY
+    environment_depth: int = 1
+
+    def check(self, where: str) -> None:
+        """ValueError that names `where`, for values that no kind takes."""
+        check_interval(self.guidance_interval, f"{where}.guidance_interval")
+        null = self.null_prompt_probability
+        if null is not None and not 0 <= null <= 1:
+            raise ValueError(f"{where}.null_prompt_probability must be in [0, 1], got {null}")
+
+
 class Modality(ABC):
     """One NAME of a KIND: everything that is specific to it.
 
@@ -49,7 +89,7 @@ class Modality(ABC):
     """
 
     kind: ClassVar[str]
-    Args: ClassVar[type]
+    Args: ClassVar[type[ModalityArgs]]
     storage: ClassVar[str]
     figure: ClassVar[
         str
@@ -65,52 +105,22 @@ class Modality(ABC):
             else args
         )
         self.assets = {} if assets is None else assets
-        interval = self.guidance_interval
-        if interval is not None and (len(interval) != 2 or not 0 <= interval[0] < interval[1] <= 1):
-            raise ValueError(
-                f"modalities.{name}.guidance_interval must be [low, high] with 0 <= low < high <= "
-                "1, "
-                f"got {interval}"
-            )
-        null = self.null_prompt_probability
-        if null is not None and not 0 <= null <= 1:
-            raise ValueError(
-                f"modalities.{name}.denoiser_null_probability must be in [0, 1], got {null}"
-            )
+        self.args.check(f"modalities.{name}")
 
     @property
     def group(self) -> str:
         """Names of one group share the prompt encoder and the autoencoder; never the denoiser."""
         return self.args.group or self.name
 
-    def described(self, *parts: str) -> dict[str, Any]:
-        """Arguments that fix the networks of `parts` (prefixes of argument names, such as
-        "encoder"), for fingerprints: those of other parts, of sampling and `LATER` ones at their
-        default are left out."""
-        other = tuple(part for part in NETWORK_PARTS if part not in parts)
+    def arguments(self, *parts: str) -> dict[str, Any]:
+        """Arguments that fix the networks of `parts` ("encoder", "autoencoder", "denoiser",
+        "environment"), as a plain dict, for identities."""
+        owners = {k: self.args.PARTS.get(k) for k in dataclasses.asdict(self.args)}
         return {
             k: v
-            for k, v in _described(self.args).items()
-            if not k.startswith(other) and k not in OF_SAMPLING
+            for k, v in dataclasses.asdict(self.args).items()
+            if owners[k] is None or owners[k] in parts
         }
-
-    @property
-    def guidance_interval(self) -> list[float] | None:
-        """Noise levels [low, high] inside which samples of this modality are guided by default;
-        None: everywhere."""
-        return getattr(self.args, "guidance_interval", None)
-
-    @property
-    def linear_penalty(self) -> float:
-        """Of the ridge regressions on the prompts when this modality is generated
-        (diffusion/linear_denoiser.py)."""
-        return getattr(self.args, "denoiser_penalty", PENALTY)
-
-    @property
-    def null_prompt_probability(self) -> float | None:
-        """Share of the rows that stage 2 trains without a prompt; None:
-        `diffusion.null_prompt_probability`."""
-        return getattr(self.args, "denoiser_null_probability", None)
 
     @property
     def view(self) -> str:
@@ -140,12 +150,13 @@ class Modality(ABC):
     @abstractmethod
     def build_denoiser(
         self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> nn.Module: ...
+    ) -> Denoiser: ...
 
-    @abstractmethod
     def build_environment_encoder(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> nn.Module: ...
+        self, latent_shape: tuple[int, ...], dim: int
+    ) -> EnvironmentEncoder:
+        """V_m: noisy latents (B, *latent_shape) -> tokens (B, K, dim)."""
+        return EnvironmentEncoder(latent_shape, dim, self.args.environment_depth)
 
     def keys(self, values: Any) -> torch.Tensor | None:
         """(B,) int64 identity of each prompt below 2^52: equal keys are the same prompt. None:
@@ -206,17 +217,6 @@ class Modality(ABC):
     def preview(self, values: Any) -> Any:
         """User value -> (H, W) float array in [0, 1] or str, for contact sheets."""
         return values
-
-
-def _described(args: Any) -> dict[str, Any]:
-    """`dataclasses.asdict`, without the `LATER` fields that stand at their default."""
-    values = {}
-    for f in dataclasses.fields(args):
-        value = getattr(args, f.name)
-        if f.metadata == LATER and value == f.default:
-            continue
-        values[f.name] = _described(value) if dataclasses.is_dataclass(value) else value
-    return values
 
 
 def get_kind(kind: str) -> type[Modality]:

@@ -1,7 +1,6 @@
 """A model family: the modalities of a recipe and the networks that it describes."""
 
 import contextlib
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ import torch
 from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
-from medcodi.config import Recipe, fingerprint, unknown_key
+from medcodi.config import Recipe
+from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion import closed_form
+from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import build_objective
@@ -43,7 +44,7 @@ class ModelFamily:
                 raise ValueError(
                     f"group {group!r} mixes kinds: {[(n, self.modalities[n].kind) for n in names]}"
                 )
-            shared = [self.modalities[n].described("encoder", "autoencoder") for n in names]
+            shared = [self.modalities[n].arguments("encoder", "autoencoder") for n in names]
             if any(other != shared[0] for other in shared[1:]):
                 raise ValueError(
                     f"group {group!r} shares one encoder and one autoencoder, but {names} have "
@@ -141,36 +142,22 @@ class ModelFamily:
             self._latent_shapes_by_name(),
             name,
             diffusion.prompt_latents,
-            self.modality(name).linear_penalty,
+            self.modality(name).args.linear_penalty,
             self.objective,
         )
 
     def _latent_shapes_by_name(self) -> dict[str, tuple[int, ...]]:
         return {n: self.latent_shape(self.modality(n).group) for n in self.names}
 
-    def build_environment(self, name: str, dim: int | None = None) -> nn.Module:
-        """V_m of one modality, to tokens of width `dim` (never shared: each follows its own
-        generative process)."""
-        modality, diffusion = self.modality(name), self.recipe.diffusion
-        if dim is not None:
-            diffusion = dataclasses.replace(diffusion, environment_dim=dim)
-        return modality.build_environment_encoder(self.latent_shape(modality.group), diffusion)
+    def build_environment(self, name: str, dim: int | None = None) -> EnvironmentEncoder:
+        """V_m of one modality, to tokens of width `dim` (default: `diffusion.environment_dim`).
+        Never shared: each follows its own generative process."""
+        modality = self.modality(name)
+        dim = self.recipe.diffusion.environment_dim if dim is None else dim
+        return modality.build_environment_encoder(self.latent_shape(modality.group), dim)
 
     def build_environments(self) -> nn.ModuleDict:
         return nn.ModuleDict({name: self.build_environment(name) for name in self.names})
-
-    def fingerprint(self, *parts: str) -> str:
-        """Hash of what fixes some networks of the family: `parts` of the modalities' arguments
-        ("encoder", "autoencoder", "denoiser", "environment"), the shared space, the assets; with
-        "denoiser" also the diffusion."""
-        described = [
-            {name: m.described(*parts) for name, m in self.modalities.items()},
-            self.assets,
-            repr(self.recipe.shared_space),
-        ]
-        return fingerprint(
-            [*described, repr(self.recipe.diffusion) if "denoiser" in parts else None]
-        )
 
 
 def fit_assets(recipe: Recipe, dataset: PreparedDataset) -> dict[str, dict[str, Any]]:

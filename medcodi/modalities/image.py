@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +12,13 @@ from PIL import Image
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
-from medcodi.diffusion.closed_form import PENALTY
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.denoisers.patches import PatchDenoiser
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.image import ImageTower
-from medcodi.modalities.base import LATER, Modality, register
+from medcodi.modalities.base import Modality, ModalityArgs, register
 
 VIEWS = {
     "frontal": "PA",
@@ -39,9 +38,9 @@ class ImageEncoderArgs:
     heads: int = 4
     num_tokens: int = 16
     pooling: str = "grid"
-    resolution: int | None = field(default=None, metadata=LATER)
-    pixels: str = field(default="unit", metadata=LATER)
-    activation: str = field(default="gelu", metadata=LATER)
+    resolution: int | None = None
+    pixels: str = "unit"
+    activation: str = "gelu"
 
 
 @dataclass
@@ -80,28 +79,23 @@ class ImageDenoiserArgs:
     layers_per_block: int = 1
     attention_head_dim: int = 4
     norm_num_groups: int = 16
-    summary: bool = field(default=False, metadata=LATER)
-    transformer: PatchDenoiserArgs | None = field(default=None, metadata=LATER)
+    summary: bool = False
+    transformer: PatchDenoiserArgs | None = None
 
 
 @dataclass
-class ImageArgs:
+class ImageArgs(ModalityArgs):
+    PARTS: ClassVar[dict[str, str]] = ModalityArgs.PARTS | {
+        "environment_patch": "environment",
+        "view": "",
+    }
+
     kind: str = "image"
-    group: str = ""
     size: int = 64
-    gate: float = 22.0  # least PSNR in dB of the autoencoder before stage 2 may start
-    guidance_scale: float = 1.5
-    guidance_interval: list[float] | None = (
-        None  # noise levels [low, high] that are guided; None: all
-    )
+    gate: float = 22.0  # PSNR in dB
     encoder: ImageEncoderArgs = field(default_factory=ImageEncoderArgs)
     autoencoder: ImageAutoencoderArgs = field(default_factory=ImageAutoencoderArgs)
     denoiser: ImageDenoiserArgs = field(default_factory=ImageDenoiserArgs)
-    denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
-    denoiser_null_probability: float | None = field(
-        default=None, metadata=LATER
-    )  # None: diffusion.null_prompt_probability
-    environment_depth: int = 1
     environment_patch: int = 1
     view: str = ""  # DICOM View Position; default by name, see VIEWS
 
@@ -183,14 +177,10 @@ class ImageModality(Modality):
         )
 
     def build_environment_encoder(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
+        self, latent_shape: tuple[int, ...], dim: int
     ) -> EnvironmentEncoder:
-        return EnvironmentEncoder(
-            latent_shape,
-            diffusion.environment_dim,
-            self.args.environment_depth,
-            patch=self.args.environment_patch,
-        )
+        depth, patch = self.args.environment_depth, self.args.environment_patch
+        return EnvironmentEncoder(latent_shape, dim, depth, patch=patch)
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:
         if not isinstance(values, (list, tuple)):

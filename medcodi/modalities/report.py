@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import open_clip
 import torch
@@ -15,13 +15,11 @@ from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
 from medcodi.autoencoders.tokenizer import ReportTokenizer, load_fast_tokenizer
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.prepared import PreparedDataset
-from medcodi.diffusion.closed_form import PENALTY
-from medcodi.diffusion.denoisers.fc_unet import FCUNet
-from medcodi.diffusion.denoisers.vector import VectorDenoiser
-from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.slots import VectorDenoiserArgs
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.text import TextTower
-from medcodi.modalities.base import LATER, Modality, register
+from medcodi.modalities.base import Modality, ModalityArgs, register
 
 
 @dataclass
@@ -36,85 +34,22 @@ class ReportEncoderArgs:
     heads: int = 4
     num_tokens: int = 32
     pooling: str = "spans"
-    activation: str = field(default="gelu", metadata=LATER)
+    activation: str = "gelu"
 
 
 @dataclass
-class FCUNetArgs:
-    """The paper's U-Net of fully connected blocks; the defaults are its sizes."""
+class ReportArgs(ModalityArgs):
+    PARTS: ClassVar[dict[str, str]] = ModalityArgs.PARTS | {"autoencoder_tokenizers": "autoencoder"}
 
-    model_channels: int = 320
-    channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
-    attention: list[bool] = field(default_factory=lambda: [True, True, True, False])
-    num_blocks: int = 2
-    second_dim: int = 4
-    num_heads: int = 8
-    norm_num_groups: int = 32
-
-
-@dataclass
-class VectorDenoiserArgs:
-    """Transformer over latent slots; with `fc_unet` the paper's U-Net in its place."""
-
-    width: int = 128
-    depth: int = 5
-    num_heads: int = 4
-    summary: bool = field(default=False, metadata=LATER)
-    across: bool = field(
-        default=False, metadata=LATER
-    )  # first and last layer over all slots at once
-    fc_unet: FCUNetArgs | None = field(default=None, metadata=LATER)
-
-    def build(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> VectorDenoiser | FCUNet:
-        if self.fc_unet is not None:
-            if self != VectorDenoiserArgs(fc_unet=self.fc_unet):
-                raise ValueError(
-                    "a denoiser with fc_unet takes its sizes from there: leave the transformer's "
-                    "arguments out"
-                )
-            if diffusion.estimate:
-                raise ValueError(
-                    "diffusion.linear_denoiser and prompt_mean need the transformer over slots, "
-                    "not denoiser.fc_unet"
-                )
-            return FCUNet(latent_shape, diffusion.context_dim, **vars(self.fc_unet))
-        return VectorDenoiser(
-            latent_shape,
-            diffusion.context_dim,
-            self.width,
-            self.depth,
-            self.num_heads,
-            self.summary,
-            diffusion.estimate,
-            self.across,
-        )
-
-
-@dataclass
-class ReportArgs:
     kind: str = "report"
-    group: str = ""
     vocab_size: int = 800
-    gate: float = (
-        0.9  # least teacher-forced token accuracy of the autoencoder before stage 2 may start
-    )
-    guidance_scale: float = 1.5
-    guidance_interval: list[float] | None = (
-        None  # noise levels [low, high] that are guided; None: all
-    )
+    gate: float = 0.9  # teacher-forced token accuracy
     # folders or hub names of BERT's and GPT-2's tokenizer, for Optimus' encoder and decoder; None:
     # train one on the reports
-    autoencoder_tokenizers: list[str] | None = field(default=None, metadata=LATER)
+    autoencoder_tokenizers: list[str] | None = None
     encoder: ReportEncoderArgs = field(default_factory=ReportEncoderArgs)
     autoencoder: OptimusConfig = field(default_factory=OptimusConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
-    denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
-    denoiser_null_probability: float | None = field(
-        default=None, metadata=LATER
-    )  # None: diffusion.null_prompt_probability
-    environment_depth: int = 1
 
 
 ENCODER_ASSET = "encoder_tokenizer"
@@ -210,17 +145,8 @@ class ReportModality(Modality):
         of_encoder = self.tokenizer(length, ENCODER_ASSET) if ENCODER_ASSET in self.assets else None
         return OptimusVAE(self.args.autoencoder, self.tokenizer(length), of_encoder)
 
-    def build_denoiser(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> VectorDenoiser | FCUNet:
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> Denoiser:
         return self.args.denoiser.build(latent_shape, diffusion)
-
-    def build_environment_encoder(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> EnvironmentEncoder:
-        return EnvironmentEncoder(
-            latent_shape, diffusion.environment_dim, self.args.environment_depth
-        )
 
     def keys(self, values: list[str]) -> torch.Tensor:
         """Reports that repeat word for word are the same prompt."""

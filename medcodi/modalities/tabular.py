@@ -7,19 +7,18 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.tabular_vae import TabularVAE, TabularVAEConfig
-from medcodi.config import DiffusionConfig, SharedSpaceConfig, unknown_key
+from medcodi.config import DiffusionConfig, SharedSpaceConfig
+from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.table import TableSchema
-from medcodi.diffusion.closed_form import PENALTY
-from medcodi.diffusion.environment import EnvironmentEncoder
+from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.slots import VectorDenoiserArgs
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower
-from medcodi.modalities.base import LATER, Modality, register
-from medcodi.modalities.report import VectorDenoiserArgs
+from medcodi.modalities.base import Modality, ModalityArgs, register
 
 
 @dataclass
@@ -34,23 +33,13 @@ class TabularEncoderArgs:
 
 
 @dataclass
-class TabularArgs:
+class TabularArgs(ModalityArgs):
     kind: str = "tabular"
-    group: str = ""
-    # least mean share of discrete cells that the autoencoder returns before stage 2 may start
-    gate: float = 0.9
+    gate: float = 0.9  # mean share of discrete cells that come back
     guidance_scale: float = 1.0
-    guidance_interval: list[float] | None = (
-        None  # noise levels [low, high] that are guided; None: all
-    )
     encoder: TabularEncoderArgs = field(default_factory=TabularEncoderArgs)
     autoencoder: TabularVAEConfig = field(default_factory=TabularVAEConfig)
     denoiser: VectorDenoiserArgs = field(default_factory=VectorDenoiserArgs)
-    denoiser_penalty: float = field(default=PENALTY, metadata=LATER)  # of the linear denoiser
-    denoiser_null_probability: float | None = field(
-        default=None, metadata=LATER
-    )  # None: diffusion.null_prompt_probability
-    environment_depth: int = 1
 
 
 @register("tabular")
@@ -81,17 +70,8 @@ class TabularModality(Modality):
     def build_autoencoder(self) -> Autoencoder:
         return TabularVAE(self.args.autoencoder, self.schema)
 
-    def build_denoiser(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> nn.Module:
+    def build_denoiser(self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig) -> Denoiser:
         return self.args.denoiser.build(latent_shape, diffusion)
-
-    def build_environment_encoder(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> EnvironmentEncoder:
-        return EnvironmentEncoder(
-            latent_shape, diffusion.environment_dim, self.args.environment_depth
-        )
 
     def decode(
         self, autoencoder: Autoencoder, latents: torch.Tensor, generators: list[torch.Generator]

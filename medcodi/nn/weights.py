@@ -123,8 +123,8 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
         int, nn.Parameter
     ] = {}  # id of the parameter on the meta device -> the one that takes its places
     for name, tensor in state.items():
-        path, _, attribute = name.rpartition(".")
-        owner = owners[path]
+        owner_name, _, attribute = name.rpartition(".")
+        owner = owners[owner_name]
         old = owner._parameters.get(attribute)
         if old is None:
             owner._buffers[attribute] = tensor
@@ -139,7 +139,13 @@ def load_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"no {CONFIG} in {folder}")
-    return json.loads(path.read_text())
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not readable JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a mapping, got a {type(config).__name__}")
+    return config
 
 
 def weights_hash(folder: str | Path) -> str:

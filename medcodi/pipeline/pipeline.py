@@ -13,13 +13,14 @@ from diffusers import SchedulerMixin
 from torch import nn
 from tqdm.auto import tqdm
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.sampler import joint_sample
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.family import ModelFamily
 from medcodi.nn.blocks import compile_blocks
+from medcodi.nn.rows import spread
 from medcodi.nn.seeding import derive_generator
 from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.output import MedCoDiOutput
@@ -296,7 +297,7 @@ class MedCoDiPipeline:
             as_clean = with_latents and self.environments is not None
             if as_clean or self.family.recipe.diffusion.prompt_latents:
                 encoding.latents = self.autoencoders[modality.group].encode(batch)
-            encoding = encoding.map(lambda x, given=given: _spread(x, given))
+            encoding = encoding.map(lambda x, given=given: spread(x, given))
             encoding = encoding.map(lambda x: x if x.dtype == torch.bool else x.to(self.dtype))
             encoded.encodings[name] = encoding
             if as_clean:
@@ -359,7 +360,9 @@ class MedCoDiPipeline:
         for name in interval:
             if name not in outputs:
                 raise unknown_key(name, outputs, "guidance_interval (outputs of this call)")
-        merged = {name: self.family.modality(name).guidance_interval for name in outputs} | interval
+        merged = {
+            name: self.family.modality(name).args.guidance_interval for name in outputs
+        } | interval
         return {name: value for name, value in merged.items() if value is not None}
 
     def _check_weights(self, weights: dict[str, float] | None, prompts: dict[str, Any]) -> None:
@@ -395,10 +398,3 @@ class MedCoDiPipeline:
             ]
         device = generator.device if generator is not None else "cpu"
         return torch.randint(2**62, (count,), generator=generator, device=device).tolist()
-
-
-def _spread(compact: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """(R', ...) rows of the given ones -> (R, ...), zeros elsewhere."""
-    full = compact.new_zeros(len(given), *compact.shape[1:])
-    full[given] = compact
-    return full

@@ -10,7 +10,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 
 MULTISTEP: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "dpm++": (

@@ -19,7 +19,7 @@ import diffusers
 from torch import nn
 
 import medcodi
-from medcodi.config import recipe_from_dict, to_dict
+from medcodi.config_io import recipe_from_dict, to_dict
 from medcodi.modalities.family import ModelFamily
 from medcodi.nn.weights import checksum, load_module, save_module, weights_hash, without_values
 

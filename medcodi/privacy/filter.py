@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.config import fingerprint, unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.data.study import Study
 from medcodi.files import staged
+from medcodi.identity import fingerprint
 from medcodi.metrics.networks.fitting import FitSettings
 from medcodi.privacy.guard import Guard
 from medcodi.privacy.images import ImageGuard

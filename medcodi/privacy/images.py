@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from medcodi.config import build_dataclass
+from medcodi.config_io import build_dataclass
 from medcodi.metrics.networks.fitting import FitSettings
 from medcodi.metrics.networks.verifier import Verifier, patient_pairs
 from medcodi.nn.weights import load_config, load_module, save_module

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from medcodi.config import Recipe, load_recipe
+from medcodi.config import Recipe
+from medcodi.config_io import load_recipe
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.suite import run_suite
 from medcodi.export import assemble
@@ -54,12 +55,13 @@ def joint_sampling_seconds(
 def prepare(recipe: Recipe) -> None:
     """The recipe's phantom, unless it is there already."""
     folder = Path(recipe.data.prepared)
-    if recipe.data.source != "phantom":
+    if recipe.data.phantom is None:
         raise ValueError(
-            f"the quickstart runs on source 'phantom', the recipe says {recipe.data.source!r}"
+            f"the quickstart renders phantoms, but recipe {recipe.name!r} has no data.phantom, "
+            "such as {num_studies: 4000, size: 64, seed: 0}"
         )
     if not folder.exists():
-        prepare_phantom(folder, **recipe.data.source_args)
+        prepare_phantom(folder, **recipe.data.phantom)
 
 
 def run_quickstart(

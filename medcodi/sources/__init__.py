@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 
 SOURCES = {
     "folder": "medcodi.sources.folder:prepare_folder",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.column import COLUMN_TYPES
 from medcodi.sources import numbers
 from medcodi.sources.finding import EXAMPLES, ColumnCorrection, Country, settle

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from medcodi.config import build_dataclass, unknown_key
+from medcodi.config_io import build_dataclass, unknown_key
 from medcodi.data.notation import Notation
 from medcodi.data.storage import FieldSpec
 from medcodi.data.table import Column, TableSchema

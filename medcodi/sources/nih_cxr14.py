@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from medcodi.config import build_dataclass, unknown_key
+from medcodi.config_io import build_dataclass, unknown_key
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema

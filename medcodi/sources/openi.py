@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import build_dataclass, unknown_key
+from medcodi.config_io import build_dataclass, unknown_key
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema

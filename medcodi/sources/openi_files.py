@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.sources.archive.options import VIEW_NAMES
 from medcodi.sources.dicom.view import View, view_of_orientation, view_of_position
 from medcodi.sources.findings import FINDINGS, NO, NO_FINDING, YES, finding_cells

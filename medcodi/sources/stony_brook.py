@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from medcodi.config import build_dataclass, unknown_key
+from medcodi.config_io import build_dataclass, unknown_key
 from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study, split_of
 from medcodi.data.table import TableSchema

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from medcodi.config import build_dataclass, load_yaml, unknown_key
+from medcodi.config_io import build_dataclass, load_yaml, unknown_key
 from medcodi.sources.finding import ColumnCorrection
 from medcodi.sources.folder import prepare_rows
 from medcodi.sources.inference import Decision, infer_columns

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from medcodi.config import fingerprint
 from medcodi.data.cache import (
     SHARD_ROWS,
     ArrayCache,
@@ -30,33 +29,14 @@ from medcodi.data.cache import (
 from medcodi.data.prepared import PreparedDataset
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.base import Modality
+from medcodi.nn.rows import spread
+from medcodi.training.identity import cache_key
 from medcodi.training.loading import batches
 from medcodi.training.run import Run
 
 logger = logging.getLogger(__name__)
-FORMAT = 2  # of what a row holds
-POLL, PATIENCE = (
-    0.2,
-    6 * 3600.0,
-)  # seconds between two looks for a shard of another process, and in all
-
-
-def cache_key(run: Run, name: str) -> str:
-    """Hash of what makes the cache of a modality: weights, arguments and assets of its frozen
-    networks, prepared data."""
-    modality = run.family.modality(name)
-    assets = [run.family.assets.get(n) for n in run.family.groups[modality.group]]
-    return fingerprint(
-        [
-            FORMAT,
-            SHARD_ROWS,
-            run.hash(f"autoencoder/{modality.group}"),
-            run.hash("stage1"),
-            modality.described("encoder", "autoencoder"),
-            assets,
-            run.data_hash,
-        ]
-    )
+# seconds between two looks for a shard of another process, and in all
+POLL, PATIENCE = 0.2, 6 * 3600.0
 
 
 def open_cache(run: Run, split: str, name: str, device: torch.device | str = "cpu") -> ArrayCache:
@@ -228,9 +208,7 @@ class CachedStudies:
 
     def _rows(self, name: str, array: str, studies: np.ndarray) -> torch.Tensor:
         values, present = self.caches[name].gather(array, studies)
-        full = values.new_zeros(len(studies), *values.shape[1:])
-        full[torch.from_numpy(present)] = values
-        return full
+        return spread(values, torch.from_numpy(present))
 
     def __getitem__(self, indices: list[int]) -> CachedBatch:
         studies = self.studies[np.asarray(indices)]

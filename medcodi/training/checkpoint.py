@@ -1,11 +1,13 @@
-"""Checkpoints for exact resume: written to a temporary name, then renamed; read without pickled
-code."""
+"""Checkpoints for exact resume: whole folders, with checksums, read without pickled code."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import logging
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +15,12 @@ import torch
 from torch import nn
 
 from medcodi.files import staged
+from medcodi.identity import differences, fingerprint, plain
 
 logger = logging.getLogger(__name__)
 STATE, META = "state.pt", "meta.json"
+CHECKSUM = "checksum"  # in META, of everything else in it
+NAME = re.compile(r"step_(0|[1-9]\d*)")
 
 # what safetensors says when a write comes short
 WRITE_FAILED = ("No space left on device", "File too large", "quota exceeded")
@@ -44,8 +49,22 @@ def trainable_state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    found = [p for p in folder.glob("step_*") if p.is_dir()]
-    return sorted(found, key=lambda p: int(p.name.split("_")[1]))
+    found = [p for p in folder.glob("step_*") if p.is_dir() and NAME.fullmatch(p.name)]
+    return sorted(found, key=_step_of)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """CheckpointError for what is named like a checkpoint and is none."""
+    for path in sorted(folder.glob("step_*")):
+        if not (path.is_dir() and NAME.fullmatch(path.name)):
+            raise CheckpointError(
+                f"{path} is no checkpoint: expected folders step_NUMBER in {folder}. Rename or "
+                "remove it"
+            )
 
 
 def save_checkpoint(
@@ -60,8 +79,13 @@ def save_checkpoint(
             with open(temporary / STATE, "wb") as file:
                 hashed = _Hashed(file)
                 torch.save(state, hashed)
-            meta = {"step": step, "sha256": hashed.sha256.hexdigest(), **identity}
-            (temporary / META).write_text(json.dumps(meta))
+            meta = {
+                "step": step,
+                "sha256": hashed.sha256.hexdigest(),
+                "identity": plain(identity),
+            }
+            meta[CHECKSUM] = fingerprint(meta)
+            (temporary / META).write_text(json.dumps(meta, indent=1))
     except (OSError, RuntimeError) as error:
         failed = _failed_write(error)
         if failed is None:
@@ -104,52 +128,66 @@ def read_checkpoint(
     None) without one.
 
     Raises ValueError for a checkpoint of another `identity` (with what differs), CheckpointError
-    (with the file) for a damaged one.
+    (with the file) for a damaged one, and for a folder that is none.
     """
+    _refuse_strangers(folder)
     found = checkpoints(folder)
     if not found:
         return 0, None
-    meta, state = _read(found, identity)
-    parameters = trainable_state(module)
-    if set(parameters) != set(state["model"]):
-        raise ValueError(f"checkpoint {found[-1]} holds other parameters than this stage trains")
-    with torch.no_grad():
-        for name, value in state["model"].items():
-            parameters[name].copy_(value)
+    newest = found[-1]
+    before = f"resume from {found[-2].name}" if len(found) > 1 else "begin the stage anew"
+    with _damaged(newest / META, before):
+        meta = _read_meta(newest)
+    if meta["identity"]["fingerprint"] != identity["fingerprint"]:
+        here = plain(identity)
+        keys = [k for k in here if k != "fingerprint"]
+        different = [x for k in keys for x in differences(meta["identity"].get(k), here[k], k)]
+        raise ValueError(
+            f"checkpoint {newest} was made by another recipe ({'; '.join(different)}): change the "
+            f"recipe's name, restore the recipe, or remove the folder {newest.parents[1]}"
+        )
+    with _damaged(newest / STATE, before):
+        if _sha256(newest / STATE) != meta["sha256"]:
+            raise ValueError(f"its SHA-256 is not the one in {META}")
+        state = torch.load(newest / STATE, map_location="cpu", weights_only=True, mmap=True)
+    _put(state["model"], module, newest)
     logger.info("resuming %s at step %d", folder.parent, meta["step"])
     return meta["step"], state
 
 
-def _differences(there: Any, here: Any, name: str) -> list[str]:
-    """Where two nested mappings differ, with both values."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        keys = sorted(there.keys() | here.keys())
-        return [x for k in keys for x in _differences(there.get(k), here.get(k), f"{name}.{k}")]
-    return [] if there == here else [f"{name} is {there} there, {here} here"]
+def _read_meta(checkpoint: Path) -> dict[str, Any]:
+    """ValueError when it is not as it was written, or of another step."""
+    meta = json.loads((checkpoint / META).read_text())
+    if not isinstance(meta, dict):
+        raise ValueError(f"expected a mapping, got a {type(meta).__name__}")
+    if meta.pop(CHECKSUM, None) != fingerprint(meta):
+        raise ValueError("its checksum differs from what it holds")
+    if meta["step"] != _step_of(checkpoint):
+        raise ValueError(f"it is of step {meta['step']}")
+    return meta
 
 
-def _read(found: list[Path], identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    path = found[-1] / META
+def _put(weights: dict[str, torch.Tensor], module: nn.Module, checkpoint: Path) -> None:
+    parameters = trainable_state(module)
+    here = {name: tuple(value.shape) for name, value in parameters.items()}
+    there = {name: tuple(value.shape) for name, value in weights.items()}
+    if here != there:
+        different = sorted(set(here.items()) ^ set(there.items()))[:4]
+        raise ValueError(
+            f"checkpoint {checkpoint} holds other parameters than this stage trains, such as "
+            f"{different}"
+        )
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+
+
+@contextlib.contextmanager
+def _damaged(path: Path, before: str) -> Iterator[None]:
+    """CheckpointError that says what to do when `path` cannot be read."""
     try:
-        meta = json.loads(path.read_text())
-        digest = meta.get(
-            "sha256"
-        )  # absent, as the settings, in checkpoints that are older than the check
-        if meta["fingerprint"] != identity["fingerprint"]:
-            keys = [k for k in identity if k in meta and k != "fingerprint"]
-            different = "; ".join(x for k in keys for x in _differences(meta[k], identity[k], k))
-            raise ValueError(
-                f"checkpoint {found[-1]} was made by another recipe "
-                f"({different or meta['fingerprint']}): "
-                "change the recipe's name, restore the recipe, or remove the folder "
-                f"{found[-1].parents[1]}"
-            )
-        path = found[-1] / STATE
-        if digest and _sha256(path) != digest:
-            raise RuntimeError("its SHA-256 is not the one in meta.json")
-        return meta, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, KeyError, json.JSONDecodeError) as error:
-        before = f"resume from {found[-2].name}" if len(found) > 1 else "begin the stage anew"
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} is damaged ({error}): remove {found[-1]} to {before}"
+            f"{path} is damaged ({error}): remove {path.parent} to {before}"
         ) from error

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Sampler
 
 from medcodi.nn.seeding import derive_generator, derive_seed
+from medcodi.nn.transfer import upload
 
 
 class Draws:
@@ -32,9 +33,8 @@ class Draws:
         self.place = (seed, label, step)
         self.global_batch, self.device = global_batch, torch.device(device)
         self.generator = derive_generator(*self.place)
-        self._drawn: list[
-            tuple[Callable, tuple[int, ...], torch.Tensor]
-        ] = []  # of the global batch, as they were asked for
+        # of the global batch, as they were asked for
+        self._drawn: list[tuple[Callable, tuple[int, ...], torch.Tensor]] = []
         self._begin(rows)
 
     def _begin(self, rows: range) -> None:
@@ -58,12 +58,7 @@ class Draws:
             "the micro-batches of a step ask for different numbers"
         )
         self._asked += 1
-        kept = drawn[self.rows.start : self.rows.stop]
-        return (
-            kept.pin_memory().to(self.device, non_blocking=True)
-            if self.device.type == "cuda"
-            else kept
-        )
+        return upload(drawn[self.rows.start : self.rows.stop], self.device)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """(B, *shape) standard normal."""

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from medcodi.config import OptimConfig, unknown_key
+from medcodi.config import OptimConfig
+from medcodi.config_io import unknown_key
 
 OPTIMIZERS = ("adamw", "muon")
 MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv1D)  # whose weight Muon takes

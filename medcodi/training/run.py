@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
-from medcodi.config import Recipe, fingerprint
+from medcodi.config import Recipe
 from medcodi.data.cache import ArrayCache
 from medcodi.data.prepared import PreparedDataset, dataset_identity
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.encoders.shared_space import SharedSpace
 from medcodi.files import written
+from medcodi.identity import fingerprint
 from medcodi.modalities.family import ModelFamily, fit_assets, load_assets
 from medcodi.nn.weights import WEIGHTS, load_config, load_module, weights_hash
 

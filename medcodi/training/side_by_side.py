@@ -18,7 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
-from medcodi.config import Recipe, for_modality
+from medcodi.config import Recipe
+from medcodi.config_io import for_modality
 from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
 from medcodi.training.tasks import tasks_of, train_stage

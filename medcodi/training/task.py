@@ -32,18 +32,17 @@ class Task(nn.Module, ABC):
         """`len()` and `[list of indices] -> batch` of a split."""
 
     @abstractmethod
-    def dependencies(self) -> Any:
-        """JSON-like identity of all that this task builds on (recipe parts, hashes of frozen
-        weights)."""
+    def dependencies(self) -> dict[str, Any]:
+        """JSON-like identity of all that this task builds on: recipe parts, hashes of frozen
+        weights (training/identity.py)."""
 
     def begin(self) -> None:
         """Before the first step, resumed or not: what the data tell in closed form, and is thus in
         no checkpoint."""
 
-    def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
-        """Mean losses on the validation split with fixed draws: the same numbers for the same
-        weights."""
-        data = self.dataset("validation")
+    def validate(self, data: Any, config: StageConfig, seed: int) -> dict[str, float]:
+        """Mean losses on `data`, the dataset of the validation split, with fixed draws: the same
+        numbers for the same weights."""
         size = min(config.batch_size, len(data))
         totals: dict[str, float] = {}
         batches = min(config.validation_batches, len(data) // size) if size else 0

@@ -10,10 +10,13 @@ import multiprocessing
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,6 +25,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from medcodi.config import Recipe, StageConfig
+from medcodi.config_io import save_yaml, to_dict
+from medcodi.training.task import Task
 
 logger = logging.getLogger(__name__)
 PACKAGES = (
@@ -88,6 +95,74 @@ def _step_of(line: str) -> float:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def describe_run(recipe: Recipe, folder: Path, accelerator: Accelerator) -> None:
+    """Write config.yaml and environment.json of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_yaml(to_dict(recipe), folder / "config.yaml")
+    described = environment(accelerator.device, accelerator.num_processes)
+    (folder / "environment.json").write_text(json.dumps(described, indent=2))
+
+
+def is_due(step: int, every: int, num_steps: int) -> bool:
+    """Every so many steps and at the last one; 0: never."""
+    return bool(every) and (step % every == 0 or step == num_steps)
+
+
+class Monitor:
+    """What a stage tells while it trains: log lines, metrics.jsonl, validation and previews. Only
+    the main process (`enabled`) writes."""
+
+    def __init__(
+        self, folder: Path, label: str, config: StageConfig, first_step: int, enabled: bool
+    ) -> None:
+        self.config, self.previews, self.enabled = config, folder / "previews", enabled
+        self.metrics = MetricsFile(folder / "metrics.jsonl", first_step) if enabled else None
+        self.progress = ProgressLine(label, first_step, config.num_steps, enabled)
+        self.clock, self.clock_step = time.perf_counter(), first_step
+
+    def log(self, step: int, losses: Mapping[str, torch.Tensor], lr: float) -> None:
+        """After every step; writes every `log_every` steps."""
+        self.progress.advance(step)
+        if not is_due(step, self.config.log_every, self.config.num_steps):
+            return
+        sec_per_step = (time.perf_counter() - self.clock) / (step - self.clock_step)
+        row = {name: float(value) for name, value in losses.items()}
+        self.progress.log(step, row, sec_per_step)
+        self._write({"step": step, "split": "train", **row, "lr": lr, "sec_per_step": sec_per_step})
+
+    def is_watched(self, step: int) -> bool:
+        """Whether validation or a preview is due."""
+        config = self.config
+        every = (config.validate_every, config.preview_every)
+        return any(is_due(step, x, config.num_steps) for x in every)
+
+    def watch(self, step: int, averaged: Task, validation: Any, seed: int) -> None:
+        """Validation and preview of the task with its averaged weights, where they are due."""
+        config = self.config
+        if is_due(step, config.validate_every, config.num_steps):
+            row = averaged.validate(validation, config, seed)
+            self._write({"step": step, "split": "validation", **row})
+        if self.enabled and is_due(step, config.preview_every, config.num_steps):
+            self.previews.mkdir(parents=True, exist_ok=True)
+            averaged.preview(self.previews, step)
+
+    def restart_clock(self, step: int) -> None:
+        """Validation and previews are no part of the seconds of a step."""
+        if is_due(step, self.config.log_every, self.config.num_steps):
+            self.clock, self.clock_step = time.perf_counter(), step
+
+    def final(self, step: int, found: dict[str, Any]) -> None:
+        """What was measured after the last step."""
+        self._write({"step": step, "split": "final", **found})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.write(row)
+
+    def close(self) -> None:
+        self.progress.close()
 
 
 class ProgressLine:

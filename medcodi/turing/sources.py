@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.png import encode_image
 from medcodi.data.prepared import INDEX, PreparedDataset
 from medcodi.generation.formats.base import hash_prompts

@@ -1,47 +1,10 @@
 """The report VAE and its tokenizer on tiny real components."""
 
-import logging
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from medcodi.autoencoders.augmentation import mix_sentences
-from medcodi.autoencoders.base import cyclical_beta, kl_per_dimension, kl_with_free_bits
-from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE, length_groups
-from medcodi.autoencoders.sampling import nucleus_tokens
-from medcodi.autoencoders.tokenizer import ReportTokenizer
-
-REPORTS = [
-    "The heart is normal in size. The lungs are clear.",
-    "There is a small left pleural effusion.",
-    "There is a large right pleural effusion. The heart is enlarged.",
-    "No pneumothorax.",
-    "Right upper lobe consolidation. No pleural effusion or pneumothorax.",
-    "Mild pulmonary edema. The heart is mildly enlarged.",
-    "A nodule in the left lower lobe. The lungs are otherwise clear.",
-    "Left apical pneumothorax. Endotracheal tube is in place. The heart is normal in size.",
-]
-CONFIG = {
-    "num_slots": 4,
-    "slot_dim": 8,
-    "hidden_dim": 48,
-    "num_encoder_layers": 1,
-    "num_decoder_layers": 2,
-    "num_heads": 2,
-    "max_length": 40,
-}
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return ReportTokenizer.train(REPORTS, vocab_size=340)
-
-
-def build(tokenizer, **changes):
-    torch.manual_seed(0)
-    return OptimusVAE(OptimusConfig(**{**CONFIG, **changes}), tokenizer)
+from medcodi.autoencoders.optimus import OptimusVAE
+from tests.autoencoders.parts import REPORTS, build
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +51,7 @@ def test_dropout_is_off_while_encoding_and_decoding_and_modes_are_restored(token
 
 
 def test_kv_cache_equals_full_recomputation(trained):
-    """Greedy text with the cache, token for token that of the whole prefix run again at every
-    step."""
+    """Greedy text with the cache: token for token that of the whole prefix, run again."""
     latents = trained.encode(REPORTS) + 0.5 * torch.randn(
         8, 4, 8, generator=torch.Generator().manual_seed(2)
     )
@@ -133,17 +95,6 @@ def test_a_batch_of_eight_equals_one_by_one(trained, strategy):
     assert torch.allclose(trained.encode(REPORTS), singles, atol=1e-4)
 
 
-def test_nucleus_sampling_draws_from_the_nucleus():
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(4000, 4)
-    uniform = (torch.arange(4000) + 0.5) / 4000
-    tokens = nucleus_tokens(
-        logits, 0.7, uniform
-    )  # the nucleus is tokens 0 and 1, in the ratio 5 to 3
-    shares = torch.bincount(tokens, minlength=4) / 4000
-    assert torch.allclose(shares, torch.tensor([0.625, 0.375, 0.0, 0.0]), atol=1e-3)
-    assert (nucleus_tokens(logits, 1e-6, uniform) == 0).all()
-
-
 def test_losses_are_reproducible_and_do_not_depend_on_length_groups(tokenizer, monkeypatch):
     vae = build(tokenizer, word_dropout=0.3).train()
     reports = REPORTS * 4
@@ -160,16 +111,6 @@ def test_losses_are_reproducible_and_do_not_depend_on_length_groups(tokenizer, m
         assert torch.allclose(value, ungrouped[name], rtol=1e-4), name
 
 
-def test_length_groups_partition_the_rows():
-    mask = (
-        torch.arange(12)[None]
-        < torch.randint(2, 13, (50,), generator=torch.Generator().manual_seed(0))[:, None]
-    )
-    groups = length_groups(mask, 4)
-    assert sorted(torch.cat([rows for rows, _ in groups]).tolist()) == list(range(50))
-    assert all(mask[rows].sum(1).max() == width for rows, width in groups)
-
-
 def test_the_latent_reaches_the_text_by_both_ways(tokenizer):
     """Memory alone and embedding alone each have a gradient."""
     vae = build(tokenizer).train()
@@ -178,46 +119,6 @@ def test_the_latent_reaches_the_text_by_both_ways(tokenizer):
         assert layer.weight.grad.abs().sum() > 0
     missing = [name for name, parameter in vae.named_parameters() if parameter.grad is None]
     assert not missing
-
-
-def test_truncation_is_counted_and_warned_of_once(tokenizer, caplog):
-    vae = build(tokenizer, max_length=8)
-    with caplog.at_level(logging.WARNING):
-        vae.encode([REPORTS[0], "No.", REPORTS[2]])
-    assert vae.truncated == 2
-    assert sum("max_length" in record.message for record in caplog.records) == 1
-
-
-@settings(max_examples=60, deadline=None)
-@given(text=st.text(max_size=60))
-def test_any_text_round_trips(tokenizer, text):
-    text = text.encode("utf-8", "ignore").decode()  # lone surrogates are no text
-    token_ids, mask = ReportTokenizer(tokenizer.backend, max_length=400)([text, "No pneumothorax."])
-    assert tokenizer.decode(token_ids) == [text, "No pneumothorax."]
-    assert mask.sum(1)[0] >= 2
-
-
-def test_special_tokens_written_in_a_text_are_text(tokenizer):
-    assert tokenizer.decode(tokenizer(["see [PAD] [EOS] here"])[0]) == ["see [PAD] [EOS] here"]
-
-
-def test_tokenizer_file_round_trips(tokenizer, tmp_path):
-    file = tokenizer.save(tmp_path)
-    assert file.name == "tokenizer.json"
-    for again in (ReportTokenizer.load(file), ReportTokenizer.load(tmp_path)):
-        assert torch.equal(again(REPORTS)[0], tokenizer(REPORTS)[0])
-    tokenizer.backend.save_pretrained(tmp_path / "folder")
-    assert torch.equal(ReportTokenizer.load(tmp_path / "folder")(REPORTS)[0], tokenizer(REPORTS)[0])
-    with pytest.raises(ValueError, match="no tokenizer at"):
-        ReportTokenizer.load(tmp_path / "nowhere")
-
-
-def test_mixing_exchanges_whole_sentences_and_keeps_the_rest():
-    known = {part.strip(". ") for report in REPORTS for part in report.split(". ")}
-    mixed = mix_sentences(REPORTS, 0.5, torch.Generator().manual_seed(0))
-    assert mixed != REPORTS and len(mixed) == 8
-    assert all(part.strip(". ") in known for report in mixed for part in report.split(". "))
-    assert mix_sentences(REPORTS, 0.0) == REPORTS
 
 
 def test_wrong_arguments_are_named(trained):
@@ -232,19 +133,3 @@ def test_wrong_arguments_are_named(trained):
         trained.encode("No pneumothorax.")
     with pytest.raises(ValueError, match="must be finite"):
         trained.set_latent_statistics(torch.tensor(0.0), torch.tensor(float("nan")))
-
-
-def test_kl_is_that_of_torch_and_free_bits_are_free():
-    mean, logvar = torch.randn(5, 3, 2), torch.randn(5, 3, 2)
-    normal = torch.distributions.Normal
-    expected = torch.distributions.kl_divergence(
-        normal(mean, (0.5 * logvar).exp()), normal(0.0, 1.0)
-    )
-    assert torch.allclose(kl_per_dimension(mean, logvar), expected, atol=1e-5)
-    assert kl_with_free_bits(torch.zeros(5, 3, 2), torch.zeros(5, 3, 2), 0.5) == pytest.approx(3.0)
-
-
-def test_cyclical_beta():
-    """Fu et al. 2019: zero, ramp, plateau, again; the end of training is at the full weight."""
-    values = [cyclical_beta(p, 0.2, num_cycles=2) for p in (0.0, 0.2, 0.3125, 0.4, 0.5, 0.9, 1.0)]
-    assert values == pytest.approx([0.0, 0.0, 0.1, 0.2, 0.0, 0.2, 0.2])

@@ -14,7 +14,8 @@ from medcodi.bench.memory import (
     training_step,
     without_memory,
 )
-from medcodi.config import StageConfig, for_modality, load_recipe
+from medcodi.config import StageConfig
+from medcodi.config_io import for_modality, load_recipe
 from medcodi.modalities.family import ModelFamily, seeded
 from medcodi.training.run import Run
 from medcodi.training.speed import speed_up

@@ -18,9 +18,8 @@ from medcodi.autoencoders.base import Autoencoder, kl_per_dimension, reparametri
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.data.storage import FieldSpec
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
-from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.encoders.base import PromptEncoder
-from medcodi.modalities.base import Modality, register
+from medcodi.modalities.base import Modality, ModalityArgs, register
 from medcodi.nn.attention import TransformerBlock
 
 SLOTS, SLOT_DIM, WIDTH, PATCH = 4, 4, 32, 8
@@ -76,12 +75,10 @@ class SignalTower(nn.Module):
 
 
 @dataclass
-class SignalArgs:
+class SignalArgs(ModalityArgs):
     kind: str = "signal"
-    group: str = ""
     length: int = 64
     gate: float = -1e9
-    guidance_scale: float = 1.5
 
 
 @register("signal")
@@ -113,11 +110,6 @@ class SignalModality(Modality):
             num_heads=4,
             estimate=diffusion.estimate,
         )
-
-    def build_environment_encoder(
-        self, latent_shape: tuple[int, ...], diffusion: DiffusionConfig
-    ) -> nn.Module:
-        return EnvironmentEncoder(latent_shape, diffusion.environment_dim, 1)
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:
         values = values if isinstance(values, (list, tuple)) else [values]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from medcodi.data.collate import collate
+from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.encoders.base import MAX_PROMPT_TOKENS
 from medcodi.modalities import REGISTRY
 from medcodi.training.run import Run
@@ -203,6 +204,7 @@ def test_prompt_encoder(run, modality, values):
 def test_denoiser(run, modality):
     diffusion, shape = run.recipe.diffusion, run.family.latent_shape(modality.group)
     denoiser = modality.build_denoiser(shape, diffusion).eval()
+    assert isinstance(denoiser, Denoiser)
     with torch.no_grad():
         for parameter in denoiser.parameters():  # as if trained: some outputs start at zero
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -244,7 +246,7 @@ def test_denoiser(run, modality):
 
 def test_environment_encoder(run, modality):
     diffusion, shape = run.recipe.diffusion, run.family.latent_shape(modality.group)
-    environment = modality.build_environment_encoder(shape, diffusion).eval()
+    environment = modality.build_environment_encoder(shape, diffusion.environment_dim).eval()
     latents = torch.randn(2, *shape)
     with torch.no_grad():
         clean, noisy = (environment(latents, torch.full((2,), level)) for level in (0.0, 1.0))
@@ -262,6 +264,15 @@ def test_bad_values_are_named(modality):
         value, match = bad[modality.kind]
         with pytest.raises(ValueError, match=match):
             modality.collate([value])
+
+
+def test_every_network_argument_says_which_network_it_is_for(modality):
+    """Arguments named after a part are of that part, so that others need not train again."""
+    parts = ("encoder", "autoencoder", "denoiser", "environment")
+    for name in vars(modality.args):
+        for part in parts:
+            assert not name.startswith(part) or modality.args.PARTS.get(name) == part, name
+    assert "guidance_scale" not in modality.arguments(*parts)
 
 
 def test_unknown_argument_is_named(modality):

@@ -5,23 +5,24 @@ import pytest
 import torch
 from torch import nn
 
-from medcodi.diffusion.environment import EnvironmentEncoder
-from medcodi.nn.attention import Attention
 from tests.networks import (
     CONTEXT,
     ENVIRONMENT,
     SHAPES,
     denoiser,
-    encoding,
-    environments,
-    generator,
     normal,
     wake,
 )
 
 KINDS = sorted(SHAPES)
+
+
 STEPS = torch.tensor([5.0, 800.0])
+
+
 CONTEXTS, MASK = normal(2, 5, CONTEXT, seed=3), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+
+
 CODES, CODE_MASK = (
     normal(2, 4, ENVIRONMENT, seed=4),
     torch.tensor([[True, False, True, True], [False] * 4]),
@@ -122,52 +123,3 @@ def test_the_coupled_forward_changes_nothing_that_it_was_given(kind):
             handle.remove()
         assert torch.equal(net(*inputs), first)
     assert all(torch.equal(a, b) for a, b in zip(inputs, before, strict=True))
-
-
-# environment encoders
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_environment_codes_depend_on_every_latent_and_on_the_noise_level(kind):
-    encoder = environments()[kind]
-    latents = normal(2, *SHAPES[kind]).requires_grad_(True)
-    codes = encoder(latents, torch.tensor([0.0, 1.0]))
-    assert codes.shape == (2, encoder.num_tokens, ENVIRONMENT)
-    codes[:, 0].square().sum().backward()
-    assert (latents.grad.abs().flatten(2).sum(2 if kind == "slots" else 1) > 0).all()
-    same = latents.detach()[:1].expand(2, *SHAPES[kind])
-    clean, noisy = encoder(same, torch.tensor([0.0, 1.0]))
-    assert not torch.allclose(clean, noisy, atol=1e-3)
-
-
-def test_patches_make_fewer_tokens_and_must_divide_the_grid():
-    assert EnvironmentEncoder((2, 4, 4), 8, patch=2).num_tokens == 4
-    with pytest.raises(ValueError, match="4x4 is not divisible by patch 3"):
-        EnvironmentEncoder((2, 4, 4), 8, patch=3)
-
-
-# the attention underneath
-
-
-def test_a_sink_adds_nothing_where_nothing_may_be_attended_to():
-    torch.manual_seed(0)
-    attention = Attention(8, 2, context_dim=6, sink=True)
-    hidden, context = normal(2, 3, 8), normal(2, 4, 6, seed=1)
-    out = attention(hidden, context, torch.tensor([[False] * 4, [True, True, False, False]]))
-    assert not out[0].any() and out[1].abs().sum() > 0
-    assert torch.allclose(out[1:], attention(hidden[1:], context[1:, :2]), atol=1e-6)
-    one, twice = (attention(hidden, context[:, :1].expand(-1, n, -1)) for n in (1, 2))
-    assert not torch.allclose(
-        one, twice, atol=1e-3
-    )  # a key can also be left alone: the sink takes the rest
-    with pytest.raises(ValueError, match="width 8 is not divisible by 3 heads"):
-        Attention(8, 3)
-
-
-def test_encodings_move_and_slice_together():
-    rows = encoding(4)[torch.tensor([2, 0])]
-    assert (
-        torch.equal(rows.embeds, encoding(4).embeds[[2, 0]])
-        and rows.tokens.shape[0] == rows.mask.shape[0] == 2
-    )
-    assert rows.to("meta").tokens.is_meta and generator().device.type == "cpu"

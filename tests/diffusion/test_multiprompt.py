@@ -66,9 +66,6 @@ def test_single_prompt_mode_draws_one_available_prompt_uniformly():
     assert share[1] == 0 and torch.allclose(share[[0, 2, 3]], torch.full((3,), 1 / 3), atol=0.01)
 
 
-# fusion
-
-
 def keep(*rows: list[int]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.bool)
 
@@ -223,3 +220,13 @@ def test_half_precision(kind):
     assert context.dtype == torch.bfloat16
     exact, whole = fusion(kind)(prompts, kept)
     assert torch.equal(mask, whole) and torch.allclose(context.float(), exact, atol=0.05)
+
+
+def test_the_summary_adds_up_the_kept_prompts_and_is_null_without_any():
+    fused, prompts = fusion(), {n: encoding(3, i) for i, n in enumerate("pq")}
+    kept = torch.tensor([[True, False], [True, True], [False, False]])
+    context, mask = fused(prompts, kept)
+    each = {n: fused.summaries[n](prompts[n].embeds) for n in "pq"}
+    expected = torch.stack([each["p"][0], each["p"][1] + each["q"][1], fused.null[0, 0]])
+    torch.testing.assert_close(context[:, 0], expected)
+    assert mask[:, 0].all() and not mask[2, 1:].any()

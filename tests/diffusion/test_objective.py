@@ -4,10 +4,16 @@ objective adds."""
 import pytest
 import torch
 
+from medcodi.config import DiffusionConfig
+from medcodi.diffusion.objective import build_objective
 from tests.networks import normal, objective
 
 TYPES = ("epsilon", "v_prediction", "flow")
+
+
 CLEAN, NOISE = normal(5, 2, 4, 4, seed=1).double(), normal(5, 2, 4, 4, seed=2).double()
+
+
 TIMESTEPS = torch.tensor([0.0, 1.0, 333.0, 700.0, 999.0])
 
 
@@ -198,3 +204,21 @@ def test_min_snr_weights_bound_the_error_of_the_sample():
 def test_user_errors_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         objective(**changes)
+
+
+def test_shift_moves_timesteps_and_the_scheduler_alike():
+    uniform = torch.tensor([0.25, 0.5, 0.75])
+    config = DiffusionConfig(prediction_type="flow", shift=3.0)
+    torch.testing.assert_close(
+        build_objective(config).timesteps(uniform), 1000 * 3 * uniform / (1 + 2 * uniform)
+    )
+    assert build_objective(config).scheduler().config.shift == 3.0
+    torch.testing.assert_close(
+        build_objective(DiffusionConfig(prediction_type="flow")).timesteps(uniform), 1000 * uniform
+    )
+
+
+@pytest.mark.parametrize(("kind", "shift"), [("flow", 0.0), ("epsilon", 2.0)])
+def test_shift_is_refused_where_it_means_nothing(kind, shift):
+    with pytest.raises(ValueError, match="shift must be positive"):
+        build_objective(DiffusionConfig(prediction_type=kind, shift=shift))

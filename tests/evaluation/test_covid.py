@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medcodi.config import load_recipe, load_yaml, to_dict
+from medcodi.config_io import load_recipe, load_yaml, to_dict
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.suite import run_suite
 from medcodi.export import assemble

@@ -6,7 +6,8 @@ import copy
 import pytest
 import torch
 
-from medcodi.config import EvaluationConfig, build_dataclass
+from medcodi.config import EvaluationConfig
+from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.credit import TRAINED, UNCOUPLED, VARIANTS, ZEROED, credit_rows, markdown
 from medcodi.evaluation.credit import switched as switch

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from medcodi.config import EvaluationConfig, build_dataclass
+from medcodi.config import EvaluationConfig
+from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.follow import pair_figures, parse_route, route_figures
 

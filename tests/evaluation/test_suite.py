@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medcodi.config import EvaluationConfig, build_dataclass
+from medcodi.config import EvaluationConfig
+from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext, EvaluationTable, Result, Row
 from medcodi.evaluation.labels import ColumnLabels, ReportLabels, TruthLabels
 from medcodi.evaluation.report import cell_text, row_cells

@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("lightgbm", reason="the extra `eval` is not installed")
 
-from medcodi.config import EvaluationConfig, Recipe, build_dataclass
+from medcodi.config import EvaluationConfig, Recipe
+from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.records import fit_settings
 from medcodi.evaluation.suite import run_suite

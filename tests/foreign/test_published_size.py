@@ -6,7 +6,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from tests.foreign import layouts
-from tests.test_paper_scale import NEVER_RUNS, PUBLISHED_VIEW
+from tests.paper import NEVER_RUNS, PUBLISHED_VIEW
 
 
 def count(state: layouts.State) -> float:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from medcodi.cli.app import app
-from medcodi.config import save_yaml, to_dict
+from medcodi.config_io import save_yaml, to_dict
 from medcodi.foreign import start_stage
 from medcodi.foreign.importing import _write as write_part
 from medcodi.foreign.ledger import Ledger

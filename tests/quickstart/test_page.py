@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from medcodi.config import EvaluationConfig, build_dataclass
+from medcodi.config import EvaluationConfig
+from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.follow import ROUTES
 from medcodi.evaluation.suite import run_suite

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from medcodi.cli.app import app
-from medcodi.config import STAGES, load_recipe, load_yaml, save_yaml
+from medcodi.config import STAGES
+from medcodi.config_io import load_recipe, load_yaml, save_yaml
 from medcodi.data.prepared import PreparedDataset
 from medcodi.export import assemble
 from medcodi.pipeline import MedCoDiPipeline

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medcodi.config import load_yaml
+from medcodi.config_io import load_yaml
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.sources import SOURCES, get_source

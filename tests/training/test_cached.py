@@ -8,22 +8,27 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from medcodi.config import recipe_from_dict, to_dict
+from medcodi.config_io import recipe_from_dict, to_dict
 from medcodi.data.cache import ArrayCache
 from medcodi.data.prepared import INDEX
-from medcodi.nn.weights import WEIGHTS
+from medcodi.nn.weights import WEIGHTS, load_module
 from medcodi.training import cached, run
-from medcodi.training.cached import cache_key, open_cache
+from medcodi.training.cached import open_cache
+from medcodi.training.identity import cache_key
 from medcodi.training.parallel.topology import start
 from medcodi.training.run import Run
 from medcodi.training.task import to_device
 from medcodi.training.tasks.stage2 import Stage2Task
 from medcodi.training.tasks.stage3 import Stage3Task
 from tests.tiny import copy_run
+from tests.training.parts import LATER
 from tests.training.processes import in_processes
 
 WITHOUT = ("stage2", "stage3", "pipeline", "cache")
+
+
 NAME = "report"
 
 
@@ -250,3 +255,30 @@ def test_all_shards_are_read_by_somebody(recipe, small_shards):
         assert noticed == [damaged % 3]
         path.unlink()
         path.write_bytes(content)
+
+
+def test_stale_cache_is_computed_again(tiny_run, tmp_path, caplog):
+    recipe = copy_run(tiny_run, tmp_path, without=LATER, stage2={"modality": "tabular"})
+    path = recipe.run_dir / "autoencoder" / "tabular" / "export" / WEIGHTS
+    weights = load_file(path)
+    weights["latent_mean"] += 1.0
+    save_file(weights, path)
+    cache = recipe.run_dir / "cache" / "train"
+    metas = {
+        name: json.loads((cache / name / "meta.json").read_text()) for name in recipe.modalities
+    }
+    with caplog.at_level(logging.WARNING):
+        data = Stage2Task(Run(recipe), "tabular").dataset("train")
+    assert caplog.text.count("computing it again") == 1
+    for name in recipe.modalities:
+        changed = json.loads((cache / name / "meta.json").read_text())["key"] != metas[name]["key"]
+        assert changed == (name == "tabular")
+    run = Run(recipe)
+    present = data.caches["tabular"].present.nonzero()[0]
+    values = run.family.modality("tabular").collate(
+        [s.values["tabular"] for s in run.data("train", ["tabular"]).batch(present[:4])]
+    )
+    autoencoder = load_module(run.family.build_autoencoder("tabular"), path.parent)
+    torch.testing.assert_close(
+        data[[0, 1, 2, 3]].latents["tabular"], autoencoder.encode(values), rtol=1e-4, atol=1e-4
+    )

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from medcodi.training.checkpoint import CheckpointError, checkpoints, save_checkpoint
-from medcodi.training.loop import TrainingInterrupted
+from medcodi.training.interrupt import TrainingInterrupted
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
-from tests.training.test_loop import Hooked, fit_stage2, losses, stage2_recipe
+from tests.training.parts import Hooked, fit_stage2, losses, stage2_recipe
 
 
 def test_rotation_keeps_the_newest(tiny_run, tmp_path):
@@ -33,18 +33,55 @@ def stopped(tiny_run, tmp_path):
     return recipe, checkpoints(recipe.run_dir / "stage2" / "tabular" / "checkpoints")
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "missing", "meta"])
+DAMAGE = {
+    "a flipped bit": ("state.pt", lambda data: data[:999] + bytes([data[999] ^ 1]) + data[1000:]),
+    "cut short": ("state.pt", lambda data: data[: len(data) // 2]),
+    "a flipped bit of the step": (
+        "meta.json",
+        lambda data: data.replace(b'"step": 4', b'"step": 5'),
+    ),
+    "a flipped bit of a key": ("meta.json", lambda data: data.replace(b'"step"', b'"stdp"')),
+    "no text": ("meta.json", lambda data: b"\xff" + data),
+    "no JSON": ("meta.json", lambda data: data[: len(data) // 2]),
+    "a list": ("meta.json", lambda data: b"[" + data + b"]"),
+    "nothing": ("meta.json", lambda data: b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_checkpoint_is_named(stopped, damage):
     recipe, (_, newest) = stopped
-    path = newest / ("meta.json" if damage == "meta" else "state.pt")
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(data[: len(data) // 2] if damage in ("cut", "meta") else data)
+    name, change = DAMAGE[damage]
+    before = (newest / name).read_bytes()
+    (newest / name).write_bytes(change(before))
+    assert (newest / name).read_bytes() != before
+    match = rf"step_4/{name} is damaged .*remove .*step_4 to resume from step_2"
+    with pytest.raises(CheckpointError, match=match):
+        train_stage(recipe, "stage2")
+
+
+@pytest.mark.parametrize("name", ["state.pt", "meta.json"])
+def test_a_checkpoint_without_one_of_its_files_is_named(stopped, name):
+    recipe, (_, newest) = stopped
+    (newest / name).unlink()
+    with pytest.raises(CheckpointError, match=f"step_4/{name} is damaged"):
+        train_stage(recipe, "stage2")
+
+
+def test_a_checkpoint_in_the_folder_of_another_step_is_named(stopped):
+    """The step decides the learning rate and the data order: it is not trusted."""
+    recipe, (_, newest) = stopped
+    newest.rename(newest.with_name("step_5"))
+    with pytest.raises(CheckpointError, match=r"step_5/meta.json is damaged \(it is of step 4\)"):
+        train_stage(recipe, "stage2")
+
+
+@pytest.mark.parametrize("name", ["step_abc", "step_04", "step_", "step_-1"])
+def test_a_folder_that_is_named_like_a_checkpoint_is_named(stopped, name):
+    recipe, (_, newest) = stopped
+    newest.with_name(name).mkdir()
     with pytest.raises(
-        CheckpointError, match=rf"step_4/{path.name} is damaged .*step_4 to resume from step_2"
+        CheckpointError, match=f"{name} is no checkpoint: expected folders step_NUMBER"
     ):
         train_stage(recipe, "stage2")
 
@@ -68,15 +105,6 @@ def test_digest_is_that_of_the_file(stopped):
     for path in stopped[1]:
         digest = hashlib.sha256((path / "state.pt").read_bytes()).hexdigest()
         assert json.loads((path / "meta.json").read_text())["sha256"] == digest
-
-
-def test_checkpoint_from_before_the_check_still_resumes(stopped):
-    recipe, (_, newest) = stopped
-    meta = json.loads((newest / "meta.json").read_text())
-    del meta["sha256"]
-    (newest / "meta.json").write_text(json.dumps(meta))
-    train_stage(recipe, "stage2")
-    assert [step for step, _ in losses(recipe, "stage2/tabular")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_unfinished_checkpoint_is_not_resumed(stopped):

@@ -5,17 +5,14 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from medcodi.config import DataConfig, StageConfig, for_modality
+from medcodi.config import StageConfig
 from medcodi.nn.blocks import blocks
-from medcodi.training.draws import Draws, StepSampler
-from medcodi.training.loading import batches
-from medcodi.training.loop import run_identity
 from medcodi.training.run import Run
 from medcodi.training.speed import TooLittleMemoryError, memory_advice
 from medcodi.training.tasks import train_stage
 from medcodi.training.tasks.stage1 import Stage1Task
 from medcodi.training.tasks.stage2 import Stage2Task
-from tests.training.test_loop import (
+from tests.training.parts import (
     Hooked,
     assert_same_weights,
     exported,
@@ -99,41 +96,6 @@ def test_checkpointing_recomputes_the_blocks(tiny_run, tmp_path):
     assert counts == {False: 1, True: 2}
 
 
-def test_options_keep_the_fingerprint(tiny_run):
-    task = Stage2Task(Run(tiny_run), "tabular")
-    config = for_modality(tiny_run.stage2, "tabular")
-    key = run_identity(task, config, 0)["fingerprint"]
-    config.channels_last = config.compile = config.gradient_checkpointing = True
-    assert run_identity(task, config, 0)["fingerprint"] == key
-    config.mixed_precision = "bf16"
-    assert run_identity(task, config, 0)["fingerprint"] != key
-
-
-@pytest.mark.parametrize(
-    "settings", [{"prefetch": 2}, {"prefetch": 9}, {"num_workers": 1, "prefetch": 1}]
-)
-def test_reading_ahead_yields_the_same_batches(settings):
-    class Rows:
-        def __getitem__(self, indices):
-            return torch.tensor(indices)
-
-    found = []
-    for config in (DataConfig(), DataConfig(**settings)):
-        sampler = StepSampler(7, 0, 4, [range(2), range(2, 4)], 1, 4)
-        found.append([x.tolist() for x in batches(Rows(), sampler, config, torch.device("cpu"))])
-    assert found[0] == found[1] and len(found[0]) == 6
-
-
-def test_an_error_while_reading_ahead_is_raised():
-    class Broken:
-        def __getitem__(self, indices):
-            raise OSError("row 3 cannot be read")
-
-    sampler = StepSampler(7, 0, 4, [range(4)], 0, 4)
-    with pytest.raises(OSError, match="row 3 cannot be read"):
-        next(batches(Broken(), sampler, DataConfig(prefetch=2), torch.device("cpu")))
-
-
 def test_too_little_memory_names_three_settings(tiny_run, tmp_path):
     recipe = stage2_recipe(tiny_run, tmp_path, gradient_accumulation_steps=2)
     task = Hooked(Run(recipe), "tabular", 3, lambda: torch.empty(1 << 58))
@@ -167,30 +129,3 @@ def test_advice_says_what_accumulation_changes(error):
         memory_advice(Stage1Task, StageConfig(), 1),
     ):
         raise error
-
-
-def test_micro_batches_of_a_step_share_its_draws(monkeypatch):
-    """The numbers of Draws made anew for every micro-batch, each drawn once."""
-    drawn, rand, randn = [], torch.rand, torch.randn
-    monkeypatch.setattr(torch, "rand", lambda *a, **k: drawn.append(a) or rand(*a, **k))
-    monkeypatch.setattr(torch, "randn", lambda *a, **k: drawn.append(a) or randn(*a, **k))
-    micro_batches = [range(2), range(4, 6), range(2, 4)]
-
-    def ask(draws):
-        return [
-            draws.uniform(),
-            draws.normal(3),
-            draws.uniform(2),
-            torch.randint(9, (4,), generator=draws.local_generator),
-        ]
-
-    anew = [ask(Draws(1, "stage2/a", 7, 6, rows)) for rows in micro_batches]
-    assert len(drawn) == 9
-    drawn.clear()
-    step = Draws(1, "stage2/a", 7, 6, micro_batches[0])
-    shared = [ask(step.of(rows)) for rows in micro_batches]
-    assert len(drawn) == 3
-    for before, now in zip(anew, shared, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
-    with pytest.raises(AssertionError, match="ask for different numbers"):
-        step.of(range(2)).normal(3)

@@ -16,6 +16,7 @@ from medcodi.training.checkpoint import checkpoints
 from medcodi.training.tasks import train_stage
 from medcodi.training.tracking import read_metrics
 from tests.tiny import copy_run, tiny_recipe, write_recipe
+from tests.training.parts import assert_close
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -62,23 +63,6 @@ def train_in_one_and_in_two(tiny_run, tmp_path, stage, without, label, settings)
             (load_file(recipe.run_dir / label / "export" / WEIGHTS), [row["loss"] for row in rows])
         )
     return found
-
-
-def assert_close(one, two, single=1e-5):
-    """Losses and weights. Adam turns the rounding of a gradient near zero (as of a bias of keys,
-    which attention does not see) into a part of a step, for single numbers: `single` bounds those,
-    1e-6 the mean."""
-    torch.testing.assert_close(torch.tensor(one[1]), torch.tensor(two[1]), rtol=1e-5, atol=1e-5)
-    assert one[0].keys() == two[0].keys()
-    for key in one[0]:
-        if key.endswith("in_proj_bias"):  # query, key, value
-            for weights, _ in (one, two):
-                weights[key].chunk(3)[1].zero_()
-        torch.testing.assert_close(
-            one[0][key], two[0][key], rtol=1e-5, atol=single, msg=f"{key} differs"
-        )
-    differences = torch.cat([(one[0][key] - two[0][key]).float().flatten() for key in one[0]])
-    assert differences.abs().mean() < 1e-6
 
 
 def test_stage2(tiny_run, tmp_path):

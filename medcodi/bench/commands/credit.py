@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from medcodi.config import load_recipe
+from medcodi.config_io import load_recipe
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.credit import credit_rows, markdown
 from medcodi.evaluation.follow import ROUTES, SETTINGS

@@ -22,7 +22,7 @@ import torch
 
 import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.bench.memory import joint_sampling, stand_in_assets, training_step
-from medcodi.config import for_modality, load_recipe
+from medcodi.config_io import for_modality, load_recipe
 from medcodi.modalities.family import ModelFamily
 from medcodi.recipes import find_recipe
 from medcodi.report.markdown import markdown_table

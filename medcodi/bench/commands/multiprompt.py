@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 import medcodi.modalities  # noqa: F401  registers the kinds
-from medcodi.config import Recipe, load_recipe
+from medcodi.config import Recipe
+from medcodi.config_io import load_recipe
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.table import choose_tables
 from medcodi.export import assemble

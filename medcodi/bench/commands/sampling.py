@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medcodi.config import load_recipe
+from medcodi.config_io import load_recipe
 from medcodi.data.study import Study
 from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.generation import sample_seed

@@ -31,7 +31,8 @@ import medcodi.modalities  # noqa: F401  registers the kinds
 from medcodi.bench.loading import loading
 from medcodi.bench.speed_generation import measure_reports, measure_sampling
 from medcodi.bench.speed_training import Table, measure_training, training_options
-from medcodi.config import Recipe, load_recipe
+from medcodi.config import Recipe
+from medcodi.config_io import load_recipe
 from medcodi.data.storage import STORAGES
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import save_module

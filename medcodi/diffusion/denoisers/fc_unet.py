@@ -8,6 +8,7 @@ L context tokens.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from diffusers import Transformer2DModel
@@ -76,6 +77,44 @@ class FCStage(nn.Module):
         return hidden
 
 
+@dataclass
+class _Parts:
+    """Makes the parts of one U-Net, all of the same S, T and groups."""
+
+    model_channels: int
+    second_dim: int
+    context_dim: int
+    num_heads: int
+    groups: int
+
+    @property
+    def time_dim(self) -> int:
+        return 4 * self.model_channels
+
+    def stage(self, before: int, after: int, attends: bool, resampled: bool = False) -> FCStage:
+        shapes = (before, self.second_dim), (after, self.second_dim)
+        return FCStage(
+            FCResBlock(*shapes, self.time_dim, self.groups),
+            self.transformer(after) if attends else None,
+            self.resample(after) if resampled else None,
+        )
+
+    def transformer(self, channels: int) -> Transformer2DModel:
+        built = Transformer2DModel(
+            self.num_heads,
+            channels // self.num_heads,
+            channels,
+            cross_attention_dim=self.context_dim,
+            norm_num_groups=self.groups,
+        )
+        nn.init.zeros_(built.proj_out.weight)
+        nn.init.zeros_(built.proj_out.bias)
+        return built
+
+    def resample(self, channels: int) -> nn.Linear:
+        return nn.Linear(channels * self.second_dim, channels * self.second_dim)
+
+
 class FCUNet(Denoiser):
     """Noisy latents (B, N, Z), timesteps (B,), context (B, L, D) -> prediction (B, N, Z)."""
 
@@ -97,64 +136,34 @@ class FCUNet(Denoiser):
                 f"attention has {len(attention)} entries, channel_mult has {len(channel_mult)}"
             )
         self.latent_shape, self.second_dim = tuple(latent_shape), second_dim
-        latent_dim, time_dim = latent_shape[0] * latent_shape[1], 4 * model_channels
-        shape = lambda channels: (channels, second_dim)
+        latent_dim = latent_shape[0] * latent_shape[1]
+        parts = _Parts(model_channels, second_dim, context_dim, num_heads, norm_num_groups)
+        widths = [mult * model_channels for mult in channel_mult]
 
-        def block(before: int, after: int) -> FCResBlock:
-            return FCResBlock(shape(before), shape(after), time_dim, norm_num_groups)
-
-        def transformer(channels: int) -> Transformer2DModel:
-            built = Transformer2DModel(
-                num_heads,
-                channels // num_heads,
-                channels,
-                cross_attention_dim=context_dim,
-                norm_num_groups=norm_num_groups,
-            )
-            nn.init.zeros_(built.proj_out.weight)
-            nn.init.zeros_(built.proj_out.bias)
-            return built
-
-        def resample(channels: int) -> nn.Linear:
-            return nn.Linear(channels * second_dim, channels * second_dim)
-
-        self.time = TimestepEmbedding(time_dim, num_frequencies=model_channels)
+        self.time = TimestepEmbedding(parts.time_dim, num_frequencies=model_channels)
         self.input = nn.Linear(latent_dim, model_channels * second_dim)
-        channels, skips, levels = model_channels, [model_channels], len(channel_mult)
+        channels, skips = model_channels, [model_channels]
         down: list[FCStage] = []
-        for level, mult in enumerate(channel_mult):
+        for level, width in enumerate(widths):
             for _ in range(num_blocks):
-                down.append(
-                    FCStage(
-                        block(channels, mult * model_channels),
-                        transformer(mult * model_channels) if attention[level] else None,
-                        None,
-                    )
-                )
-                channels = mult * model_channels
+                down.append(parts.stage(channels, width, attention[level]))
+                channels = width
                 skips.append(channels)
-            if level < levels - 1:
-                down.append(FCStage(None, None, resample(channels)))
+            if level < len(widths) - 1:
+                down.append(FCStage(None, None, parts.resample(channels)))
                 skips.append(channels)
         self.down = nn.ModuleList(down)
         self.middle = nn.ModuleList(
-            [
-                FCStage(block(channels, channels), transformer(channels), None),
-                FCStage(block(channels, channels), None, None),
-            ]
+            [parts.stage(channels, channels, True), parts.stage(channels, channels, False)]
         )
         up: list[FCStage] = []
-        for level in reversed(range(levels)):
+        for level in reversed(range(len(widths))):
             for index in range(num_blocks + 1):
-                after = channel_mult[level] * model_channels
+                resampled = level > 0 and index == num_blocks
                 up.append(
-                    FCStage(
-                        block(channels + skips.pop(), after),
-                        transformer(after) if attention[level] else None,
-                        resample(after) if level and index == num_blocks else None,
-                    )
+                    parts.stage(channels + skips.pop(), widths[level], attention[level], resampled)
                 )
-                channels = after
+                channels = widths[level]
         self.up = nn.ModuleList(up)
         self.norm = nn.GroupNorm(norm_num_groups, channels)
         self.output = nn.Linear(channels * second_dim, latent_dim)

@@ -3,7 +3,7 @@ of the phantom."""
 
 from typing import Any
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import (
     ROUTES,

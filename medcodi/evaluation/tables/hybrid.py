@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.evaluation.charts import roc_curves

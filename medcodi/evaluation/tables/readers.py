@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.config import fingerprint
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
+from medcodi.identity import fingerprint
 from medcodi.metrics.statistics import Estimate, auc, spread
 from medcodi.turing.report import read_scores, report
 from medcodi.turing.tasks import TASKS

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from medcodi.config import unknown_key
+from medcodi.config_io import unknown_key
 from medcodi.generation.formats.base import Facts, GeneratedStudy, StudyFormat
 
 __all__ = ["FORMATS", "Facts", "GeneratedStudy", "StudyFormat", "get_format"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medcodi.config import build_dataclass
+from medcodi.config_io import build_dataclass
 from medcodi.data.prepared import INDEX
 from medcodi.data.progress import tracked
 from medcodi.data.writer import PreparedWriter

@@ -21,6 +21,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import nn
 
 from medcodi.config import StageConfig
+from medcodi.training.draws import micro_batch_rows
 
 if TYPE_CHECKING:
     from medcodi.training.ema import EMA
@@ -128,6 +129,17 @@ class Topology:
         self.accelerator, self.config = accelerator, config
         self.optimizer: Any = None
         self.model: Any = None
+
+    @functools.cached_property
+    def micro_rows(self) -> list[range]:
+        """Positions in the global batch of each micro-batch of this process. ValueError when the
+        batch does not divide."""
+        return micro_batch_rows(
+            self.config.batch_size,
+            self.config.gradient_accumulation_steps,
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+        )
 
     def prepare(
         self, task: "Task", make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]

@@ -1,6 +1,7 @@
 """The stages as tasks, and how a stage of a recipe is trained."""
 
-from medcodi.config import STAGES, Recipe, for_modality
+from medcodi.config import STAGES, Recipe
+from medcodi.config_io import for_modality
 from medcodi.training.loop import fit
 from medcodi.training.run import Run
 from medcodi.training.task import Task

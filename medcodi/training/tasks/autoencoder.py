@@ -9,6 +9,7 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.modalities.family import seeded
 from medcodi.modalities.sheet import contact_sheet
 from medcodi.nn.weights import save_module
+from medcodi.training import identity
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
 from medcodi.training.task import Task
@@ -55,11 +56,8 @@ class AutoencoderTask(Task):
         with seeded(run.recipe.seed):
             self.autoencoder = self.modality.build_autoencoder()
 
-    def dependencies(self) -> Any:
-        return [
-            self.modality.described("autoencoder"),
-            self.run.family.assets.get(self.modality.name),
-        ]
+    def dependencies(self) -> dict[str, Any]:
+        return identity.of_autoencoder(self.run, self.group)
 
     def dataset(self, split: str) -> GroupRows:
         names = self.run.family.groups[self.group]

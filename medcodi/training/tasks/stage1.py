@@ -12,6 +12,7 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.modalities.family import seeded
 from medcodi.nn.seeding import derive_seed
 from medcodi.nn.weights import save_module
+from medcodi.training import identity
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
@@ -86,8 +87,8 @@ class Stage1Task(Task):
         with seeded(run.recipe.seed):
             self.space = run.family.build_shared_space()
 
-    def dependencies(self) -> Any:
-        return self.run.family.fingerprint("encoder")
+    def dependencies(self) -> dict[str, Any]:
+        return identity.of_stage1(self.run)
 
     def dataset(self, split: str) -> Studies:
         return Studies(self.run.data(split, self.names), self.run, self.pairs)
@@ -127,9 +128,8 @@ class Stage1Task(Task):
             "logit_scale": self.space.scale.detach(),
         }
 
-    def validate(self, config: StageConfig, seed: int) -> dict[str, float]:
+    def validate(self, data: Studies, config: StageConfig, seed: int) -> dict[str, float]:
         """Median rank (0 to 1, chance 0.5) of the true partner among validation rows, per pair."""
-        data = self.dataset("validation")
         batch = to_device(data[list(range(min(len(data), 256)))], self.device)
         embedded = self.embed(batch)
         ranks = {}
@@ -147,7 +147,8 @@ class Stage1Task(Task):
         return ranks
 
     def finalize(self) -> dict[str, Any]:
-        return {"validation": self.validate(self.run.recipe.stage1, self.run.recipe.seed)}
+        recipe, data = self.run.recipe, self.dataset("validation")
+        return {"validation": self.validate(data, recipe.stage1, recipe.seed)}
 
     def export(self, folder: Any, config: dict[str, Any]) -> None:
         save_module(self.space, folder, config)

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from medcodi.config import for_modality
+from medcodi.config_io import for_modality
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.sampler import joint_sample
 from medcodi.modalities.family import seeded
 from medcodi.modalities.sheet import contact_sheet
 from medcodi.nn.weights import save_module
-from medcodi.training.cached import CachedBatch, CachedStudies, cache_key
+from medcodi.training import identity
+from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
@@ -38,7 +39,7 @@ class Stage2Task(Task):
         modality = run.family.modality(name)
         self.run, self.name, self.label = run, name, f"stage2/{name}"
         self.objective, self.config = run.family.objective, run.recipe.diffusion
-        own = modality.null_prompt_probability
+        own = modality.args.null_prompt_probability
         self.find_unused_parameters = self.config.prompt_mean  # the mean is trained alone at first
         self.null_probability = self.config.null_prompt_probability if own is None else own
         run.check_reconstruction(modality.group)
@@ -64,9 +65,8 @@ class Stage2Task(Task):
                 torch.stack([batch.present[n] for n in names], dim=1),
             )
 
-    def dependencies(self) -> Any:
-        keys = {n: cache_key(self.run, n) for n in self.run.family.names}
-        return [self.run.family.fingerprint("denoiser", "environment"), keys]
+    def dependencies(self) -> dict[str, Any]:
+        return identity.of_stage2(self.run, self.name)
 
     def dataset(self, split: str) -> CachedStudies:
         return CachedStudies(
@@ -120,10 +120,9 @@ class Stage2Task(Task):
         contact_sheet(rows, ["real (decoded)", "generated"]).save(folder / f"step_{step}.png")
 
     def finalize(self) -> dict[str, Any]:
-        stage = self.run.recipe.stage2
-        found: dict[str, Any] = {"validation": self.validate(stage, self.run.recipe.seed)}
+        stage, data = self.run.recipe.stage2, self.dataset("validation")
+        found: dict[str, Any] = {"validation": self.validate(data, stage, self.run.recipe.seed)}
         if for_modality(stage, self.name).paired_validation:
-            data = self.dataset("validation")
             found["paired"] = paired_losses(
                 self.diffusion, self.name, data, stage.batch_size, self.device
             )

@@ -23,6 +23,7 @@ from medcodi.diffusion.objective import NoisySample, expand_as
 from medcodi.encoders.contrastive import gather_rows, infonce
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import save_module
+from medcodi.training import identity
 from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
@@ -113,9 +114,8 @@ class Stage3Task(Task):
             batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
             yield {n: (latents, batch.present[n]) for n, latents in batch.latents.items()}
 
-    def dependencies(self) -> Any:
-        parts = self.run.family.fingerprint("denoiser", "environment")
-        return [parts, {n: self.run.hash(f"stage2/{n}") for n in self.names}]
+    def dependencies(self) -> dict[str, Any]:
+        return identity.of_stage3(self.run)
 
     def dataset(self, split: str) -> CachedStudies:
         return CachedStudies(self.run, split, self.names, self.names, least=2, device=self.device)
@@ -206,10 +206,9 @@ class Stage3Task(Task):
         )
 
     def finalize(self) -> dict[str, Any]:
-        stage = self.run.recipe.stage3
-        found: dict[str, Any] = {"validation": self.validate(stage, self.run.recipe.seed)}
+        stage, data = self.run.recipe.stage3, self.dataset("validation")
+        found: dict[str, Any] = {"validation": self.validate(data, stage, self.run.recipe.seed)}
         if stage.paired_validation:
-            data = self.dataset("validation")
             found["paired"] = paired_partners(self.joint, data, stage.batch_size, self.device)
             for name, row in found["paired"].items():
                 logger.info("%s, %s with its partners\n%s", self.label, name, table(row))

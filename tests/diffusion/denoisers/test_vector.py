@@ -89,3 +89,16 @@ def test_across_sees_every_slot_in_its_first_layer():
     latents = torch.randn(1, 3, 5, requires_grad=True)
     network.input(latents)[0, 0].sum().backward()
     assert (latents.grad[0] != 0).all()
+
+
+def test_the_summary_reaches_the_vector_denoiser_without_attention():
+    torch.manual_seed(0)
+    denoiser = VectorDenoiser((4, 3), 12, width=16, depth=3, num_heads=2, summary=True)
+    for parameter in denoiser.parameters():  # zero-initialised ends would hide everything
+        torch.nn.init.normal_(parameter, std=0.2)
+    for block in denoiser.blocks:
+        torch.nn.init.zeros_(block.context_attention.to_out.weight)
+    mask = torch.ones(3, 2, dtype=torch.bool)
+    arguments = torch.randn(3, 4, 3), torch.full((3,), 500.0)
+    one, other = (denoiser(*arguments, torch.full((3, 2, 12), value), mask) for value in (0.0, 1.0))
+    assert (one - other).abs().max() > 1e-3

@@ -1,0 +1,43 @@
+"""The tokenizer of reports."""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medcodi.autoencoders.tokenizer import ReportTokenizer
+from tests.autoencoders.parts import REPORTS, build
+
+
+def test_truncation_is_counted_and_warned_of_once(tokenizer, caplog):
+    vae = build(tokenizer, max_length=8)
+    with caplog.at_level(logging.WARNING):
+        vae.encode([REPORTS[0], "No.", REPORTS[2]])
+    assert vae.truncated == 2
+    assert sum("max_length" in record.message for record in caplog.records) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=60))
+def test_any_text_round_trips(tokenizer, text):
+    text = text.encode("utf-8", "ignore").decode()  # lone surrogates are no text
+    token_ids, mask = ReportTokenizer(tokenizer.backend, max_length=400)([text, "No pneumothorax."])
+    assert tokenizer.decode(token_ids) == [text, "No pneumothorax."]
+    assert mask.sum(1)[0] >= 2
+
+
+def test_special_tokens_written_in_a_text_are_text(tokenizer):
+    assert tokenizer.decode(tokenizer(["see [PAD] [EOS] here"])[0]) == ["see [PAD] [EOS] here"]
+
+
+def test_tokenizer_file_round_trips(tokenizer, tmp_path):
+    file = tokenizer.save(tmp_path)
+    assert file.name == "tokenizer.json"
+    for again in (ReportTokenizer.load(file), ReportTokenizer.load(tmp_path)):
+        assert torch.equal(again(REPORTS)[0], tokenizer(REPORTS)[0])
+    tokenizer.backend.save_pretrained(tmp_path / "folder")
+    assert torch.equal(ReportTokenizer.load(tmp_path / "folder")(REPORTS)[0], tokenizer(REPORTS)[0])
+    with pytest.raises(ValueError, match="no tokenizer at"):
+        ReportTokenizer.load(tmp_path / "nowhere")

@@ -1,0 +1,19 @@
+"""The tasks of a stage, and settings that do not fit it."""
+
+import pytest
+
+from medcodi.training.tasks import train_stage
+from tests.tiny import copy_run
+
+
+@pytest.mark.parametrize(
+    "settings", [{"modality": "frontal"}, {"per_modality": {"frontal": {"num_steps": 1}}}]
+)
+@pytest.mark.parametrize("stage", ["stage1", "stage3"])
+def test_stage_without_parts_refuses_settings_of_one(tiny_run, tmp_path, stage, settings):
+    recipe = copy_run(tiny_run, tmp_path, without=("pipeline",), **{stage: settings})
+    (key,) = settings
+    with pytest.raises(
+        ValueError, match=rf"{stage} trains all modalities together.*leave out {stage}\.{key}"
+    ):
+        train_stage(recipe, stage)
