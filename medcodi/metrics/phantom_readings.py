@@ -13,6 +13,7 @@ import numpy as np
 from medcodi.metrics.networks.phantom_reader import LABELS, SITES, PhantomReader, label_table
 from medcodi.phantom import read_report
 from medcodi.phantom.anatomy import HEART_GRADES
+from medcodi.phantom.reading import UNSPECIFIED
 
 Reading = dict[str, np.ndarray]  # what is read from N outputs: name -> (N,) float
 
@@ -74,14 +75,15 @@ def image_reading(reader: PhantomReader, images: np.ndarray) -> Reading:
 
 def report_reading(texts: Sequence[str]) -> Reading:
     """Reports -> 0/1 findings (not mentioned counts as absent), sides, and `ctr` as the grade of
-    the heart, 0 to 3."""
+    the heart, 0 to 3; a heart that is enlarged without a grade counts as mild."""
     stated = [read_report(text) for text in texts]
     read = {
         k: np.array([s[k] not in (None, "none", False) for s in stated], float)
         for k in REPORT_FINDINGS
     }
-    grades = [name for _, name in HEART_GRADES]
-    read["ctr"] = np.array([grades.index(s["heart"] or "normal") for s in stated], float)
+    grades = {name: grade for grade, (_, name) in enumerate(HEART_GRADES)}
+    grades |= {None: grades["normal"], UNSPECIFIED: grades["mild"]}
+    read["ctr"] = np.array([grades[s["heart"]] for s in stated], float)
     read["effusion_side"] = read["effusion_left"] - read["effusion_right"]
     read["consolidation_side"] = np.array([_consolidation_side(s["consolidation"]) for s in stated])
     return read

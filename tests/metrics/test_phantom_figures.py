@@ -144,6 +144,11 @@ def test_not_mentioned_counts_as_absent():
     assert all(read[key][0] == 0 for key in phantom_readings.REPORT_FINDINGS)
 
 
+def test_a_heart_that_is_enlarged_without_a_grade_counts_as_mild():
+    texts = ["The heart is enlarged.", "There is mild cardiomegaly.", "Heart size is normal.", "-"]
+    assert phantom_readings.report_reading(texts)["ctr"].tolist() == [1, 1, 0, 0]
+
+
 def test_table_columns_follow_the_risk(held_out, truth):
     rows = [s.values["tabular"] for s in held_out]
     real = figures(phantom_metrics.TABLE_METRICS, truth, phantom_readings.table_reading(rows))
