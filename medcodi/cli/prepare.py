@@ -153,6 +153,13 @@ def prepare_dicom(
     sections: Annotated[
         str, typer.Option(help="concept names of a structured report to take; empty: all")
     ] = "",
+    text_sections: Annotated[
+        str,
+        typer.Option(
+            help="sections that may stand for a report, in this order: impression, conclusion, "
+            "findings, last paragraph; empty: the whole text"
+        ),
+    ] = "",
     names: Names = NAMES,
     private: Private = None,
     key: Key = None,
@@ -164,7 +171,12 @@ def prepare_dicom(
 ) -> None:
     """Any tree of DICOM files: greyscale chest radiographs and structured or text reports, by
     StudyInstanceUID."""
-    lists = {"modalities": modalities, "body_parts": body_parts, "sections": sections}
+    lists = {
+        "modalities": modalities,
+        "body_parts": body_parts,
+        "sections": sections,
+        "text_sections": text_sections,
+    }
     options = {
         **_fields(names),
         "size": size,

@@ -5,30 +5,38 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+
+def words(text: str) -> list[str]:
+    """The words of a line: a list that is easier to read."""
+    return text.split()
+
+
 CONTENT = ("impression", "conclusion", "findings")
 KINDS = {  # word of a heading -> the section it opens
     "impression": "impression",
     "impressions": "impression",
     **dict.fromkeys(
-        "conclusion conclusions summary opinion interpretation assessment".split(), "conclusion"
+        words("conclusion conclusions summary opinion interpretation assessment"), "conclusion"
     ),
-    **dict.fromkeys("findings finding narrative observations discussion".split(), "findings"),
+    **dict.fromkeys(words("findings finding narrative observations discussion"), "findings"),
     **dict.fromkeys(
-        "indication indications history hx pmh hpi reason clinical complaint symptoms request"
-        " question".split(),
+        words(
+            "indication indications history hx pmh hpi reason clinical complaint symptoms "
+            "request question"
+        ),
         "indication",
     ),
-    **dict.fromkeys("comparison comparisons".split(), "comparison"),
+    **dict.fromkeys(words("comparison comparisons"), "comparison"),
     **dict.fromkeys(
-        "technique procedure examination exam study type views view protocol".split(), "technique"
+        words("technique procedure examination exam study type views view protocol"), "technique"
     ),
-    **dict.fromkeys("recommendation recommendations advice".split(), "recommendation"),
-    **dict.fromkeys("provisional preliminary wet".split(), "preliminary"),
+    **dict.fromkeys(words("recommendation recommendations advice"), "recommendation"),
+    **dict.fromkeys(words("provisional preliminary wet"), "preliminary"),
     **dict.fromkeys(
-        "notification notifications addendum communication accession signed dictated".split(),
+        words("notification notifications addendum communication accession signed dictated"),
         "other",
     ),
-    **dict.fromkeys("chest report result results".split(), "weak findings"),
+    **dict.fromkeys(words("chest report result results"), "weak findings"),
 }
 ORDER = (  # which word of a heading counts
     "preliminary",
@@ -42,20 +50,23 @@ ORDER = (  # which word of a heading counts
 )
 # Words of headings within the findings: what they head stays part of the section, with its heading.
 PARTS = frozenset(
-    "lung lungs pleura pleural heart cardiac cardiovascular cardiomediastinum cardiomediastinal"
-    " mediastinum mediastinal hila hilar bone bones osseous skeletal musculoskeletal soft tissue"
-    " tissues line lines tube tubes device devices support airway airways trachea diaphragm"
-    " abdomen upper other additional miscellaneous vessels vasculature airspace parenchyma wall"
-    " spine rib ribs hardware catheter catheters thorax left right bilateral effusion effusions"
-    " pneumothorax pneumothoraces ptx consolidation edema oedema atelectasis pneumonia pna nodule"
-    " nodules mass masses lesion lesions fracture fractures cardiomegaly opacity opacities"
-    " infiltrate infiltrates emphysema fibrosis hernia thickening congestion".split()
+    words(
+        "lung lungs pleura pleural heart cardiac cardiovascular cardiomediastinum "
+        "cardiomediastinal mediastinum mediastinal hila hilar bone bones osseous skeletal "
+        "musculoskeletal soft tissue tissues line lines tube tubes device devices support "
+        "airway airways trachea diaphragm abdomen upper other additional miscellaneous "
+        "vessels vasculature airspace parenchyma wall spine rib ribs hardware catheter "
+        "catheters thorax left right bilateral effusion effusions pneumothorax "
+        "pneumothoraces ptx consolidation edema oedema atelectasis pneumonia pna nodule "
+        "nodules mass masses lesion lesions fracture fractures cardiomegaly opacity "
+        "opacities infiltrate infiltrates emphysema fibrosis hernia thickening congestion"
+    )
 )
 SIMILAR = 0.85  # a misspelling, as IMPRESION
 MARKUP = r"[ \t>*#_]*"  # of Markdown
 LINE = re.compile(  # at the start of a line: with a colon; some words without one too
-    rf"^{MARKUP}(?:([A-Z](?:[A-Z0-9 /&,()'_-]|\.(?! )){{1,60}}?|[A-Z][a-z]+(?: (?:and )?[A-Za-z]+){{0,3}})"
-    rf"[ \t*_]*:[*_]*(?!\d)"
+    rf"^{MARKUP}(?:([A-Z](?:[A-Z0-9 /&,()'_-]|\.(?! )){{1,60}}?"
+    rf"|[A-Z][a-z]+(?: (?:and )?[A-Za-z]+){{0,3}})[ \t*_]*:[*_]*(?!\d)"
     rf"|((?:IMPRESSION|CONCLUSION|FINDING|Impression|Conclusion|Finding)[Ss]?)[ \t*_]*"
     rf"(?:$|[.-](?=\s))|((?:INDICATION|COMPARISON|TECHNIQUE|HISTORY|CLINICAL HISTORY)[Ss]?)"
     rf"[ \t*_]*$)",
@@ -63,9 +74,11 @@ LINE = re.compile(  # at the start of a line: with a colon; some words without o
 )
 INLINE = re.compile(  # names of sections wherever they stand, with a colon
     r"(?<![\w/])((?:end of |clinical |relevant |patient |past medical |brief |final |revised |"
-    r"type of |other |overall |prior |previous |pertinent )?(?:findings?(?: and |/| & )impressions?|"
+    r"type of |other |overall |prior |previous |pertinent )?"
+    r"(?:findings?(?: and |/| & )impressions?|"
     r"impressions?(?: and |/| & )(?:recommendations?|findings?|plan)|findings?|impressions?|"
-    r"conclusions?|opinion|interpretation|indications?(?: for (?:exam|examination|study))?|"
+    r"conclusions?|opinion|interpretation|summary|assessment|discussion|report|"
+    r"indications?(?: for (?:exam|examination|study))?|"
     r"(?:history|indications?)(?: and |/| & )(?:indications?|history)|history|hx|info|information|"
     r"data|details|statement|question|reason for (?:the |this )?(?:exam|examination|study|visit|"
     r"test|request|order)|comparisons?|stud(?:y|ies)|exams?|examinations?|technique|procedure(?: "

@@ -13,35 +13,42 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from medcodi.data.headings import CONTENT, Heading, find_headings
+from medcodi.data.headings import CONTENT, Heading, find_headings, words
 
 SECTIONS = ("impression", "conclusion", "findings", "last paragraph")
 # What a report may hold by words that are no finding: who asked, with what, and since when.
 FILLERS = frozenset(
-    "none nil null nan na n a not no available unavailable reported report pending dictated yet "
-    "removed redacted deidentified de identified blank empty unknown unspecified provided given "
-    "text applicable recorded documented entered to be follow follows tbd tba placeholder "
-    "impression impressions conclusion dictation transcription awaiting await cancelled canceled "
-    "performed done obtained review patient refused images image interpretation generate "
-    "chest pa ap lateral lat frontal portable view views two one single x ray rays xray radiograph "
-    "radiographs radiography film films cxr exam examination study upright erect supine semi "
-    "semiupright semierect and of the at hours hrs hour am pm date time dated was were is are has "
-    "been will signed electronically dictated transcribed verified approved interpreted by "
-    "projection projections posteroanterior postero anteroposterior antero anterior "
-    "posterior bedside mobile final dr mr ms md there this for with".split()
+    words(
+        "none nil null nan na not no available unavailable reported report pending "
+        "dictated yet removed redacted deidentified de identified blank empty unknown "
+        "unspecified provided given text applicable recorded documented entered to be "
+        "follow follows tbd tba placeholder impression impressions conclusion dictation "
+        "transcription awaiting await cancelled canceled performed done obtained review "
+        "patient refused images image interpretation generate chest pa ap lateral lat "
+        "frontal portable view views two one single x ray rays xray radiograph "
+        "radiographs radiography film films cxr exam examination study upright erect "
+        "supine semi semiupright semierect and of the at hours hrs hour am pm date time "
+        "dated was were is are has been will signed electronically dictated transcribed "
+        "verified approved interpreted by projection projections posteroanterior postero "
+        "anteroposterior antero anterior posterior bedside mobile final dr mr ms md there "
+        "this for with"
+    )
 )
 # A section of these words alone, at least one of POINTERS among them, points to another one.
-POINTERS = frozenset("see above below refer same per as ditto idem".split())
+POINTERS = frozenset(words("see above below refer same per as ditto idem"))
 POINTED = POINTERS | frozenset(
-    "findings finding section sections the in of report body for details detail described stated "
-    "noted detailed discussed mentioned please to full complete further text this is are and "
-    "impression conclusion narrative dictated listed outlined given dictation reported comment "
-    "comments description note no change changes unchanged interval significant".split()
+    words(
+        "findings finding section sections the in of report body for details detail "
+        "described stated noted detailed discussed mentioned please to full complete "
+        "further text this is are and impression conclusion narrative dictated listed "
+        "outlined given dictation reported comment comments description note no change "
+        "changes unchanged interval significant"
+    )
 )
-SAYS_NOTHING = FILLERS | POINTED
+SAYS_NOTHING = FILLERS | POINTED | {"n", "a"}
 OPENING, MARKED = 100, frozenset("[<_")  # characters that are looked at first, quickly
 MARKS = re.compile(  # of removed names, of bullets, of a signature
-    r"\[\*\*[^\n]{0,200}?\*\*\]|\[[^\]\n]{0,60}\]|<[^<>\n]{1,60}>|\bx{2,}\b|"
+    r"\bn[/.]?a\b|\[\*\*[^\n]{0,200}?\*\*\]|\[[^\]\n]{0,60}\]|<[^<>\n]{1,60}>|\bx{2,}\b|"
     r"\b(?:electronically )?(?:signed|dictated|transcribed|verified|approved|interpreted|reported)"
     r"(?: and \w+){0,2} by\b[^.\n]*",
     re.IGNORECASE,
@@ -124,7 +131,8 @@ def has_content(text: str) -> bool:
     """Does `text` say anything? Not so: blanks, punctuation, numbers, marks of removed names,
     "None.", "n/a", "Report to follow.", "Chest, two views."; nor what only points elsewhere."""
     opening = text[:OPENING].lower()
-    if MARKED.isdisjoint(opening) and not SAYS_NOTHING.issuperset(WORD.findall(opening)):
+    plain = MARKED.isdisjoint(opening) and " by " not in opening
+    if plain and not SAYS_NOTHING.issuperset(WORD.findall(opening)):
         return True
     words = words_of(text)
     return not (FILLERS.issuperset(words) or _points(words))

@@ -57,8 +57,8 @@ def load_corpus(name_or_path: str | Path) -> Corpus:
     path = shipped if shipped.is_file() else Path(name_or_path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"corpus {str(name_or_path)!r}: expected one of {', '.join(corpora())} or the path of a "
-            "YAML file"
+            f"corpus {str(name_or_path)!r}: expected one of {', '.join(corpora())} or the path of "
+            "a YAML file"
         )
     try:
         return build_dataclass(Corpus, load_yaml(path), "the corpus")

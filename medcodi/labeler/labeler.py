@@ -32,7 +32,7 @@ from medcodi.labeler.vocabulary import Vocabulary, load_vocabulary
 
 CACHED_SENTENCES = 200_000
 MAX_PARTS = 3  # how often a sentence that tells the sides apart is parted
-SAYS_NOW = frozenset("no not without clear normal".split())  # beside the history, of today
+SAYS_NOW = frozenset(["no", "not", "without", "clear", "normal"])  # beside the history, of today
 STRENGTH = (NEGATIVE, UNCERTAIN, POSITIVE)  # the later one holds when a report says both
 
 

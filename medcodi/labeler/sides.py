@@ -25,13 +25,13 @@ PLACE = (
 PLACES = re.compile(
     rf"{PLACE}(?P<join>{JOIN})(?P<b>(?:{WORD} ){{1,3}}?)(?:one )?(?P<place>{PLACE})"
 )
-ITEMS = re.compile(
-    rf"(?:: )?(?P<items>(?:(?:on )?(?:the )?(?:{WORD} )*(?:on )?(?:the )?{SIDE} (?:side )?(?:{WORD} )*(?:, |and )*){{2,}})(?=\.)"
-)
+ITEM = rf"(?:on )?(?:the )?(?:{WORD} )*(?:on )?(?:the )?{SIDE} (?:side )?(?:{WORD} )*(?:, |and )*"
+ITEMS = re.compile(rf"(?:: )?(?P<items>(?:{ITEM}){{2,}})(?=\.)")
 CLAUSE = re.compile(
-    rf"(?P<first>[^,]*?)(?P<join>{JOIN})(?:the |on the )?(?P<side>{SIDE}) (?:one |side |sided one )?"
-    r"(?P<rest>(?:has|is|was|persists?|remains?|unchanged|stable|resolved|not|no longer|none|larger|"
-    r"smaller|increased|decreased|improved|cleared|gone|absent)\b)"
+    rf"(?P<first>[^,]*?)(?P<join>{JOIN})(?:the |on the )?(?P<side>{SIDE}) "
+    r"(?:one |side |sided one )?"
+    r"(?P<rest>(?:has|is|was|persists?|remains?|unchanged|stable|resolved|not|no longer|none|"
+    r"larger|smaller|increased|decreased|improved|cleared|gone|absent)\b)"
 )
 
 

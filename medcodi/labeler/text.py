@@ -6,7 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from medcodi.data.headings import CONTENT
+from medcodi.data.headings import CONTENT, words
 from medcodi.data.sections import has_content, split_sections
 from medcodi.labeler.shorthand import write_out
 
@@ -24,7 +24,9 @@ SPACES = re.compile(r" {2,}")
 SHORT = tuple(
     f"{before}{word}"
     for before in " \n"
-    for word in "dr mr mrs ms vs g e approx resp st incl cf neg pos poss prob bilat sm mod lt rt w".split()
+    for word in words(
+        "dr mr mrs ms vs g e approx resp st incl cf neg pos poss prob bilat sm mod lt rt w"
+    )
 )
 TOKEN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[,:;()]")
 HEADED = re.compile(r":|^\s*(?:FINDING|IMPRESSION|Finding|Impression|CONCLUSION)", re.MULTILINE)
@@ -47,9 +49,9 @@ class TextCleaner:
         kept_sections: Sequence[str],
     ) -> None:
         self._rewrites: dict[str, list[tuple[list[str], list[str]]]] = defaultdict(list)
-        for key, words in sorted(rewrites.items(), key=lambda item: -len(item[0].split())):
-            old = key.lower().split()
-            self._rewrites[old[0]].append((old, (words or "").lower().split()))
+        for variant, new in sorted(rewrites.items(), key=lambda item: -len(item[0].split())):
+            old = variant.lower().split()
+            self._rewrites[old[0]].append((old, (new or "").lower().split()))
         self._known = {
             **{name.lower(): "indication" for name in skipped_sections},
             **{name.lower(): "findings" for name in kept_sections},

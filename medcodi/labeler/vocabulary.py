@@ -6,7 +6,7 @@ appended to the other's lists, mappings merged, single values replaced. The keys
 `observations`:
 
     extends: chexpert
-    sets: {NAME: [words]}           named sets of words, `<NAME>` in phrases (language: `phrases.py`)
+    sets: {NAME: [words]}           sets of words, `<NAME>` in phrases (language: `phrases.py`)
     gap_stops: [words]              words that a gap `...` never steps over
     rewrites: {variant: words}      spellings and abbreviations -> the words that phrases use
     sections: {skip: [headings], keep: [headings]}      beside those that `data/headings.py` knows
@@ -19,7 +19,7 @@ appended to the other's lists, mappings merged, single values replaced. The keys
                     subject: true|false, phrases: [...]}}
       pseudo: [phrases]             look like cues and are none
     no_finding: {observation: NAME, ignore: [names]}
-    implications: [{mentions: [phrases], observation: NAME}]      affirmed or hedged, they hedge NAME
+    implications: [{mentions: [phrases], observation: NAME}]   affirmed or hedged, they hedge it
 
 `mentions` speak of the observation, whatever their status; `absent` say themselves that it is not
 there ("heart size is normal"), `uncertain` that it is not certain ("blunting due to scarring"); a

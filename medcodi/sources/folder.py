@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medcodi.data.sections import has_content, read_report
 from medcodi.data.study import Study
 from medcodi.data.writer import PreparedWriter
 from medcodi.sources.images import read_grey, safe_path, to_square
 from medcodi.sources.inference import settle_numbers
-from medcodi.sources.mapping import ColumnMapping, FolderMapping, TableMapping, parse_mapping
+from medcodi.sources.mapping import (
+    ColumnMapping,
+    FolderMapping,
+    ReportMapping,
+    TableMapping,
+    parse_mapping,
+)
 from medcodi.sources.reading import read_table
 
 logger = logging.getLogger(__name__)
@@ -42,9 +49,10 @@ def prepare_folder(
 
     Returns counts: `rows`, `studies`, `images`, `image_rejects`, `blank_paths`, `blank_reports`,
     table `cells` = `cells_used` + `cells_missing` + `cell_rejects`, `value_rejects` (cells and
-    report texts) and `rejects` (lines of rejects.csv). With one
-    image per row, rows = images + image_rejects + blank_paths. Raises FileNotFoundError for the
-    folder, ValueError for a csv that cannot be read or lacks a column.
+    report texts), `rejects` (lines of rejects.csv) and, where there are any, of reports by what
+    they lack or the section they come from. With one image per row, rows = images + image_rejects +
+    blank_paths. Raises FileNotFoundError for the folder, ValueError for a csv that cannot be read
+    or lacks a column.
     """
     source = Path(source_dir)
     mapping = mapping if isinstance(mapping, FolderMapping) else parse_mapping(mapping)
@@ -166,7 +174,7 @@ class _StudyMaker:
         for name, found in candidates.items():
             values[name] = self._first_readable(study_id, name, found)
         for name, report in self.mapping.reports.items():
-            values[name] = self._report(f"{study_id}/{name}", [row[report.column] for row in rows])
+            values[name] = self._report(f"{study_id}/{name}", report, rows)
         for name, table in self.mapping.tables.items():
             values[name] = self._table_row(f"{study_id}/{name}", table, rows)
         return Study(study_id, patient, values)
@@ -212,8 +220,11 @@ class _StudyMaker:
             )
         return to_square(1.0 - image if mark in TRUE else image, size)
 
-    def _report(self, item: str, texts: list[str]) -> str | None:
-        distinct = list(dict.fromkeys(text for text in texts if text))
+    def _report(self, item: str, report: ReportMapping, rows: list[Row]) -> str | None:
+        raw = dict.fromkeys(row[report.column] for row in rows if row[report.column])
+        distinct = list(
+            dict.fromkeys(words for text in raw if (words := self._words(report, text)))
+        )
         for other in distinct[1:]:
             self._reject_value(
                 item,
@@ -223,6 +234,17 @@ class _StudyMaker:
             self.counts["blank_reports"] += 1
             return None
         return distinct[0]
+
+    def _words(self, report: ReportMapping, text: str) -> str:
+        """What of `text` stands for the report; "" where it has no content."""
+        if report.sections:
+            found = read_report(text).choose(report.sections)
+            self.counts.update([*found.notes, f"report from {found.section or 'no section'}"])
+            return found.text
+        if has_content(text):
+            return text
+        self.counts["report without content"] += 1
+        return ""
 
     def _table_row(self, item: str, table: TableMapping, rows: list[Row]) -> dict[str, Any]:
         """One table row; the writer lists it when nothing is left in it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from medcodi.config_io import build_dataclass, unknown_key
 from medcodi.data.notation import Notation
+from medcodi.data.sections import SECTIONS
 from medcodi.data.storage import FieldSpec
 from medcodi.data.table import Column, TableSchema
 
@@ -28,7 +29,16 @@ class ImageMapping:
 
 @dataclass
 class ReportMapping:
+    """`sections`: those that may stand for the report, in this order (data/sections.py; none: the
+    whole text)."""
+
     column: str
+    sections: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for section in self.sections:
+            if section not in SECTIONS:
+                raise unknown_key(section, SECTIONS, "sections")
 
 
 @dataclass(kw_only=True)

@@ -58,6 +58,8 @@ class OpeniOptions(DicomOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.text_sections:
+            raise ValueError("options.text_sections: the source openi takes options.texts instead")
         if self.texts not in TEXTS:
             raise unknown_key(self.texts, TEXTS, "options.texts")
         for what, name in (("MeSH terms", self.mesh), ("findings", self.findings)):
@@ -139,7 +141,7 @@ class OpeniArchive(HintedArchive):
 
     def depends_on(self) -> Any:
         texts = [
-            (uid, report.text(self.options.texts), report.terms)
+            (uid, report.text(self.options.texts).text, report.terms)
             for uid, report in self.reports.items()
         ]
         digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
@@ -166,11 +168,13 @@ class OpeniAssembly(Assembly):
             self.writer.reject(REPORTS, reason)
         for uid, report in self.archive.reports.items():
             files = self.state.files(keyed_hash(self.archive.key, "study", uid))
+            text = report.text(options.texts)
+            self.counts.update(text.notes)
             for number, (values, flags) in enumerate(self.choose(files), start=1):
-                text = report.text(options.texts)
-                if text:
-                    values[options.text] = text
-                    flags["reports"] += number == 1
+                if text.text:
+                    values[options.text] = text.text
+                    if number == 1:
+                        flags.update(["reports", f"report from {text.section}"])
                 if options.mesh and report.terms:
                     values[options.mesh] = {
                         term: MENTIONS[term in report.terms] for term in self.archive.terms

@@ -11,15 +11,16 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from medcodi.config_io import unknown_key
+from medcodi.data.sections import Report, ReportText
 from medcodi.sources.archive.options import VIEW_NAMES
 from medcodi.sources.dicom.view import View, view_of_orientation, view_of_position
 from medcodi.sources.findings import FINDINGS, NO, NO_FINDING, YES, finding_cells
 from medcodi.sources.reading import read_table
 
 TEXTS = {
-    "impression": ("IMPRESSION",),
-    "findings": ("FINDINGS",),
-    "both": ("FINDINGS", "IMPRESSION"),
+    "impression": ("impression",),
+    "findings": ("findings",),
+    "both": ("findings", "impression"),
 }
 REPORTS, HEADERS, DERIVED = (
     "NLMCXR_reports.tgz",
@@ -32,15 +33,21 @@ VIEW_COLUMNS = ["imageid", "View Position", "Patient Orientation"]
 
 @dataclass
 class OpeniReport:
-    """`sections`: label -> text in one line, the blank ones left out; `images`: ids; `terms`: main
-    MeSH terms."""
+    """`report`: its sections, by their labels in lower case; `images`: ids; `terms`: main MeSH
+    terms."""
 
-    sections: dict[str, str]
+    report: Report
     images: list[str] = field(default_factory=list)
     terms: list[str] = field(default_factory=list)
 
-    def text(self, texts: str) -> str:
-        return " ".join(self.sections[label] for label in TEXTS[texts] if label in self.sections)
+    def text(self, texts: str) -> ReportText:
+        """The sections of `texts` that say something, as one text. An impression that points to
+        the findings gives these."""
+        chosen = [self.report.choose([kind]) for kind in TEXTS[texts]]
+        words = dict.fromkeys(one.text for one in chosen if one.text)
+        notes = tuple(note for one in chosen for note in one.notes)
+        names = dict.fromkeys(one.section for one in chosen if one.text)
+        return ReportText(" ".join(words), " and ".join(names), notes)
 
 
 def installed_data() -> Path:
@@ -77,12 +84,12 @@ def _parse(root: ElementTree.Element) -> tuple[str, OpeniReport]:
     uid = root.find("uId")
     if uid is None or not uid.get("id"):
         raise ValueError("no uId")
-    sections = {
-        node.get("Label"): " ".join((node.text or "").split()) for node in root.iter("AbstractText")
-    }
+    report = Report()
+    for node in root.iter("AbstractText"):
+        report.add((node.get("Label") or "").lower(), node.text or "")
     terms = {(node.text or "").split("/")[0].strip() for node in root.findall(".//MeSH/major")}
     return uid.get("id"), OpeniReport(
-        {label: text for label, text in sections.items() if text},
+        report,
         [node.get("id", "") for node in root.iter("parentImage")],
         sorted(terms - {""}),
     )

@@ -58,6 +58,8 @@ class StonyBrookOptions(DicomOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.text_sections:
+            raise ValueError("options.text_sections: the source stony_brook has no reports")
         if self.variables not in VARIABLES:
             raise unknown_key(self.variables, VARIABLES, "options.variables")
         if not 0 <= self.max_missing <= 1:

@@ -15,7 +15,6 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.sources import get_source
 from medcodi.sources.archive.hinted import HintedArchive
-from medcodi.sources.mimic_cxr.impression import SECTIONS, find_impression
 from medcodi.sources.mimic_cxr.prepare import MimicArchive, MimicOptions
 from tests.sources.dicom_files import image, save
 from tests.sources.mimic_tree import SIZE, STUDIES, dicom_id, folder, pixels, text, write_tree
@@ -243,98 +242,6 @@ def test_wrong_tables(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image in the published layout"):
         prepare(tmp_path / "empty", tmp_path / "out")
-
-
-BODY = " FINDINGS:\n\n Heart size: normal.\n Lungs: clear.\n\n{}"
-LINE = "_" * 70
-
-
-@pytest.mark.parametrize(
-    ("report", "text", "section"),
-    [
-        (
-            BODY.format(" IMPRESSION:\n\n 1.  One\n thing.\n 2.  Dr. ___.\n"),
-            "1. One thing. 2. Dr. ___.",
-            "impression",
-        ),
-        (
-            BODY.format(" IMPRESSION:  A.\n\n NOTIFICATION:  By telephone at 3:15 PM.\n"),
-            "A.",
-            "impression",
-        ),
-        (BODY.format(" IMPRESSION:  A.\n\n RECOMMENDATION(S):  B.\n"), "A.", "impression"),
-        (BODY.format(" Impression: A at 3:15 PM.\n"), "A at 3:15 PM.", "impression"),
-        (BODY.format(" IMPRESSSION: A.\n"), "A.", "impression"),
-        (BODY.format(" CONCLUSION: A.\n"), "A.", "conclusion"),
-        (BODY.format(" CONCLUSIONS: A.\n IMPRESSION: B.\n"), "B.", "impression"),
-        (BODY.format(" IMPRESSION: A.\n IMPRESSION: B.\n"), "B.", "impression"),
-        (BODY.format(" IMPRESSION: A.\n\n IMPRESSION:\n"), "A.", "impression"),
-        (" FINDINGS AND IMPRESSION:  A.\n", "A.", "impression"),
-        (
-            f" FINAL ADDENDUM\n ADDENDUM: Left is right.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n",
-            "A.",
-            "impression",
-        ),
-        (
-            f" FINAL ADDENDUM\n REVISED IMPRESSION: B.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n",
-            "B.",
-            "impression",
-        ),
-        (
-            f" WET READ: ___ ___ 8:15 PM\n  Nothing.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n",
-            "A.",
-            "impression",
-        ),
-        (BODY.format(" IMPRESSION\n\n A.\n"), "A.", "impression"),
-        (BODY.format(" Impression\n A.\n"), "A.", "impression"),
-        (BODY.format(" CONCLUSION -  A.\n"), "A.", "conclusion"),
-        (BODY.format(" IMPRESSION.  A.\n"), "A.", "impression"),
-        (
-            f"PROVISIONAL FINDINGS IMPRESSION (PFI): B.\n{LINE}\n FINAL REPORT\n IMPRESSION: A.\n",
-            "A.",
-            "impression",
-        ),
-        (
-            " FINAL REPORT\n CHEST, TWO VIEWS\n\n HISTORY: A.\n\n Big.\n\n No\n mass.\n",
-            "No mass.",
-            "last paragraph",
-        ),
-        ("Big heart.\r\n\r\nNo pneumonia.\r\n", "No pneumonia.", "last paragraph"),
-    ],
-)
-def test_impressions(report, text, section):
-    found = find_impression(report)
-    assert (found.text, found.section) == (text, section)
-
-
-@pytest.mark.parametrize(
-    "report",
-    [
-        "",
-        " \n\n ",
-        BODY.format(""),
-        " WET READ: A.\n",
-        "FINAL REPORT\n\n EXAMINATION: CHEST\n",
-        f"PROVISIONAL FINDINGS IMPRESSION (PFI): A.\n{LINE}\n FINAL REPORT\n FINDINGS: B.\n",
-    ],
-)
-def test_reports_without_an_impression(report):
-    assert find_impression(report) is None
-
-
-def test_findings_when_asked_for():
-    assert find_impression(BODY.format(""), SECTIONS).text == "Heart size: normal. Lungs: clear."
-    assert (
-        find_impression(BODY.format(" IMPRESSION: A."), ("findings", "impression")).section
-        == "findings"
-    )
-
-
-def test_long_lines_take_no_time():
-    """Headings and paragraphs over a hostile text: linear, far below the limit of a test."""
-    assert find_impression(
-        "A" * 500_000 + " \n" * 100_000 + "IMPRESSION: B. " + "IMPRESSION " * 20_000
-    ).text.startswith("B.")
 
 
 def test_a_worker_imports_little(source):

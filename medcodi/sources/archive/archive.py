@@ -2,6 +2,7 @@
 what differs in them."""
 
 import csv
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from medcodi.data.greys import Greys
 from medcodi.data.png import EncodedImage
 from medcodi.data.prepared import REJECTS, SUSPECTS
+from medcodi.data.sections import ReportText, has_content, read_report
 from medcodi.data.storage import STORAGES, FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
@@ -83,7 +85,8 @@ class Archive:
         """JSON-like: beside the files, what the prepared folder is made of; when it changes, the
         folder is written again."""
         options = self.options
-        return [options.front, options.side, options.text, options.multiple, options.header]
+        names = [options.front, options.side, options.text]
+        return [*names, options.multiple, options.header, options.text_sections]
 
     def assembly(self, writer: PreparedWriter, private: Path, state: State) -> "Assembly":
         return Assembly(self, writer, private, state)
@@ -159,6 +162,14 @@ class Assembly:
             elif name in found and not several:
                 what = "another report" if record.kind == "words" else "another image of this view"
                 self.reject(path, f"the study has {what}, which comes first")
+            elif record.kind == "words" and not (words := self.words(record)).text:
+                self.counts.update(words.notes)
+                self.reject(path, "the report has no content, or none in the wanted sections")
+            elif record.kind == "words":
+                section = [f"report from {words.section}"] if words.section else []
+                said = [*record.flags, *words.notes, *section]
+                one = dataclasses.replace(record, text=words.text, flags=said)
+                found.setdefault(name, []).append((path, one))
             else:
                 found.setdefault(name, []).append((path, record))
             instances.add(record.instance)
@@ -221,6 +232,12 @@ class Assembly:
         greys = Greys.from_dict(record.greys) if record.greys else None
         mark = bytes.fromhex(record.mark)
         return EncodedImage(self.state.png(path), greys, mark, record.suspect)
+
+    def words(self, record: Record) -> ReportText:
+        """The text of a report: its whole text, or that of the wanted sections."""
+        if wanted := self.archive.options.text_sections:
+            return read_report(record.text).choose(wanted)
+        return ReportText(record.text if has_content(record.text) else "", "")
 
     def reject(self, path: bytes, reason: str, detail: str = "") -> None:
         item = f"file-{keyed_hash(self.archive.key, 'path', path)[:16]}"

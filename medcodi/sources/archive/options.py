@@ -5,7 +5,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from medcodi.config_io import unknown_key
 from medcodi.data.greys import GreyLimits
+from medcodi.data.sections import SECTIONS
 
 MODALITIES = [
     "CR",
@@ -53,9 +55,10 @@ class DicomOptions:
     `multiple`: of several images of one view the "first" by rank is taken, or "all": each further
     one makes a further study, with the same report. `header`: name of a table field for projection
     (AP, PA), sex and age of the header, "" for none. `sections`: concept names of a structured
-    report whose texts are taken (none: all). Limits: `max_file_mib`, `max_megapixels` (Rows x
-    Columns, checked before decoding), `max_memory_gib` of one worker beyond its start, `timeout` in
-    seconds for one file.
+    report whose texts are taken (none: all). `text_sections`: sections that may stand for a report,
+    in this order (data/sections.py; none: the whole text). Limits: `max_file_mib`, `max_megapixels`
+    (Rows x Columns, checked before decoding), `max_memory_gib` of one worker beyond its start,
+    `timeout` in seconds for one file.
     """
 
     front: str
@@ -72,6 +75,7 @@ class DicomOptions:
     multiple: str = "first"
     header: str = ""
     sections: list[str] = field(default_factory=list)
+    text_sections: list[str] = field(default_factory=list)
     max_file_mib: int = 512
     max_megapixels: float = 64.0
     max_memory_gib: float = 4.0
@@ -93,6 +97,9 @@ class DicomOptions:
             _check_one_of(f"options.views[{text!r}]", view, VIEW_NAMES)
         for name in ("modalities", "body_parts", "sections"):
             setattr(self, name, [value.strip().upper() for value in getattr(self, name)])
+        for section in self.text_sections:
+            if section not in SECTIONS:
+                raise unknown_key(section, SECTIONS, "options.text_sections")
 
     def for_workers(self) -> "DicomOptions":
         """Without what a subclass adds: its module, and all that it imports, stays out of the

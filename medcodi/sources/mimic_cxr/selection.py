@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medcodi.data.sections import ReportText, read_report
 from medcodi.sources.archive.walk import Found
 from medcodi.sources.dicom.view import Seen, View
-from medcodi.sources.mimic_cxr.impression import Impression, find_impression
 from medcodi.sources.mimic_cxr.layout import ImageFile, image_files, report_files
 
 FRONT, SIDE = View.FRONT.value, View.SIDE.value
@@ -32,7 +32,7 @@ class StudyFiles:
     patient: str
     images: dict[str, list[ImageFile]] = field(default_factory=dict)
     report: bytes | None = None
-    impression: Impression | None = None
+    impression: ReportText | None = None
 
     def has(self, view: str) -> bool:
         return bool(self.images.get(view) or self.images.get(""))
@@ -104,7 +104,9 @@ def select_studies(
         studies.setdefault(name, StudyFiles(path.split(b"/")[-2][1:].decode())).report = path
     for study in studies.values():
         if study.report is not None:
-            study.impression = read_impression(reports / study.report.decode(), sections)
+            found = read_text(reports / study.report.decode(), sections)
+            study.impression = found if found.text else None
+            counts.update(found.notes)
     rule = _rule(select, studies)
     taken = {name: study for name, study in studies.items() if rule(study)}
     return Selection(
@@ -119,16 +121,14 @@ def _view(file: ImageFile, known: dict[str, Seen] | None) -> str:
     return seen.view.value
 
 
-def read_impression(path: Path, sections: tuple[str, ...]) -> Impression | None:
-    """The impression of a report file; None for one that is too long or no text (bytes that are not
-    UTF-8 are no reason)."""
+def read_text(path: Path, sections: tuple[str, ...]) -> ReportText:
+    """The first of `sections` of a report file that says something; without text for a file that
+    is too long or no text (bytes that are not UTF-8 are no reason)."""
     with open(path, "rb") as file:
-        text = file.read(MAX_REPORT_BYTES + 1)
-    return (
-        None
-        if len(text) > MAX_REPORT_BYTES
-        else find_impression(text.decode("utf-8", "replace"), sections)
-    )
+        content = file.read(MAX_REPORT_BYTES + 1)
+    if len(content) > MAX_REPORT_BYTES:
+        return ReportText("", "", ("report that is too long",))
+    return read_report(content.decode("utf-8", "replace")).choose(sections)
 
 
 def _rule(select: str, studies: dict[str, StudyFiles]) -> Callable[[StudyFiles], bool]:
