@@ -117,6 +117,10 @@ class Labeler:
         mentions = itertools.chain.from_iterable(self._sentences(text))
         return [mention for mention in mentions if mention.status is not None]
 
+    def has_content(self, text: str) -> bool:
+        """Does the report say anything of findings? One that does not has no labels."""
+        return bool(self._cleaner.findings(text))
+
     def _sentences(self, text: str) -> list[tuple[Mention, ...]]:
         """The mentions of every sentence that speaks of findings, those of history too."""
         findings = self._cleaner.findings(text)

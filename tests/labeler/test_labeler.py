@@ -452,7 +452,7 @@ def test_counts_and_warnings_name_what_is_odd(tmp_path, caplog):
     assert (
         "repeat an id (a)" in caplog.text
         and "have no id" in caplog.text
-        and "1 of 3 reports have no text" in caplog.text
+        and "1 of 3 reports have no text, or none with content" in caplog.text
     )
 
 
@@ -475,6 +475,39 @@ def test_a_bad_file_is_refused_and_nothing_is_written(tmp_path, content, message
     with pytest.raises(ValueError, match=message):
         label_file(tmp_path / "in.csv", tmp_path / "out.csv", "chexpert")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_every_row_that_does_not_fit_is_listed(tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n1,a\n2,a,b\n3,a\n4\n")
+    with pytest.raises(ValueError, match=r"row 3: expected 2 cells, got 3.*row 3: 3; row 5: 1"):
+        label_file(tmp_path / "in.csv", tmp_path / "out.csv", "chexpert")
+
+
+def test_a_long_cell_is_read(tmp_path):
+    """Longer than the limit of the csv module, 131,072 characters."""
+    text = "The lungs are clear. " * 8000 + "Rib fracture."
+    (tmp_path / "in.csv").write_text(f'id,text\n1,"{text}"\n2,No effusion.\n')
+    counts = label_file(tmp_path / "in.csv", tmp_path / "out.csv", "chexpert")
+    assert counts["reports"] == 2 and counts["observations"]["Fracture"]["positive"] == 1
+
+
+def test_reports_without_content_are_blank_and_counted(tmp_path):
+    texts = [".", "___", "XXXX XXXX.", "None.", "", "n/a", "IMPRESSION: ___", "Normal."]
+    rows = pd.DataFrame({"id": range(len(texts)), "text": texts})
+    rows.to_csv(tmp_path / "in.csv", index=False)
+    counts = label_file(tmp_path / "in.csv", tmp_path / "out.csv", "chexpert")
+    assert counts["without_text"] == 7
+    assert counts["observations"]["No Finding"]["positive"] == 1
+
+
+@pytest.mark.parametrize("output", ["folder", "file/labels.csv"])
+def test_an_output_that_cannot_be_is_an_os_error(tmp_path, output):
+    """`medcodi` shows one as one line."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "in.csv").write_text("id,text\n1,No effusion.\n")
+    with pytest.raises(OSError):
+        label_file(tmp_path / "in.csv", tmp_path / output, "chexpert")
 
 
 def test_the_input_is_never_overwritten(tmp_path):
