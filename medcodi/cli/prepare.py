@@ -33,6 +33,13 @@ TextSections = Annotated[
     str, typer.Option(help="what may stand for a report, in this order; findings is a further one")
 ]
 OfficialSplit = Annotated[bool, typer.Option(help="the published split instead of one by hash")]
+WhichSections = Annotated[
+    str,
+    typer.Option(
+        help="sections that may stand for a report, in this order: impression, conclusion, "
+        "findings, last paragraph; empty: the whole text"
+    ),
+]
 Views = Annotated[
     list[str] | None,
     typer.Option("--view", help='"TEXT=AP": a text of the table of views settles it; repeatable'),
@@ -153,13 +160,7 @@ def prepare_dicom(
     sections: Annotated[
         str, typer.Option(help="concept names of a structured report to take; empty: all")
     ] = "",
-    text_sections: Annotated[
-        str,
-        typer.Option(
-            help="sections that may stand for a report, in this order: impression, conclusion, "
-            "findings, last paragraph; empty: the whole text"
-        ),
-    ] = "",
+    text_sections: WhichSections = "",
     names: Names = NAMES,
     private: Private = None,
     key: Key = None,

@@ -3,6 +3,8 @@
 Legend: N studies of a split.
 """
 
+import csv
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from medcodi.data.prepared import PreparedDataset
+from medcodi.data.prepared import SUSPECTS, PreparedDataset
 from medcodi.data.storage import STORAGES
 from medcodi.data.study import SPLITS, Study
 from medcodi.files import jsonable
@@ -38,7 +40,19 @@ def describe(folder: str | Path) -> dict[str, Rows]:
             tables[f"missing in {spec.name}"] = _missing_cells(splits, spec.name)
         if spec.storage == TEXT:
             tables[f"words of {spec.name}"] = _lengths(splits, spec.name)
+    for name, figures in index.get("greys", {}).items():
+        if figures["images"]:
+            tables[f"greys of {name}"] = _greys(figures)
     return {**tables, **_notes(index["notes"])}
+
+
+def _greys(figures: dict[str, Any]) -> Rows:
+    """Quantiles of the figures of the images of a field, and how many are suspects."""
+    quantiles = figures["quantiles"]
+    head = list(next(iter(quantiles.values())))
+    title = f"{figures['images']} images, {figures['suspects']} suspects"
+    rows = [[name, *(f"{values[key]:.3g}" for key in head)] for name, values in quantiles.items()]
+    return [[title, *head], *rows]
 
 
 def _notes(notes: dict[str, Any]) -> dict[str, Rows]:
@@ -124,17 +138,66 @@ def _lengths(splits: dict[str, PreparedDataset], name: str) -> Rows:
     return rows
 
 
-def write_page(folder: str | Path, path: str | Path, num_samples: int = 8) -> Path:
-    """One HTML file with the tables of `describe` and the first `num_samples` studies of the
-    training split (of the next one, where it has none)."""
-    samples = [(split, PreparedDataset.load(folder, split)) for split in SPLITS]
-    split, sample = next((pair for pair in samples if len(pair[1])), samples[0])
+def write_page(
+    folder: str | Path, path: str | Path, num_samples: int = 8, num_suspects: int = 48
+) -> Path:
+    """One HTML file with the tables of `describe`, the mean histogram of the greys, a contact sheet
+    of the first `num_suspects` suspects, and the first `num_samples` studies of the training split
+    (of the next one, where it has none)."""
+    splits = {split: PreparedDataset.load(folder, split) for split in SPLITS}
+    split = next((name for name, dataset in splits.items() if len(dataset)), SPLITS[0])
+    sample = splits[split]
     studies = [_study(study) for study in sample.batch(range(min(num_samples, len(sample))))]
     page = render(
-        "prepared.html", title=str(folder), tables=describe(folder), split=split, studies=studies
+        "prepared.html",
+        title=str(folder),
+        tables=describe(folder),
+        histograms=_histograms(sample.index.get("greys", {})),
+        suspects=_suspects(Path(folder), splits, num_suspects),
+        split=split,
+        studies=studies,
     )
     Path(path).write_text(page, encoding="utf-8")
     return Path(path)
+
+
+def _histograms(greys: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
+    """name -> bars of the mean histogram: place, height (1: the highest) and share in percent."""
+    found = {}
+    for name, figures in greys.items():
+        if figures["images"]:
+            shares = figures["histogram"]
+            top = max(shares) or 1.0
+            found[name] = [
+                {"x": place, "height": share / top, "percent": share / 10}
+                for place, share in enumerate(shares)
+            ]
+    return found
+
+
+def _suspects(
+    folder: Path, splits: dict[str, PreparedDataset], number: int
+) -> list[dict[str, str]]:
+    """The first suspects of suspects.csv with their pictures and reasons."""
+    path = folder / SUSPECTS
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(itertools.islice(csv.DictReader(file), number))
+    wanted = {row["study_id"] for row in rows}
+    places = {
+        study: (dataset, at)
+        for dataset in splits.values()
+        for at, study in enumerate(dataset.study_ids)
+        if study in wanted
+    }
+    found = []
+    for row in rows:
+        dataset, at = places[row["study_id"]]
+        url = png_url(dataset[at].values[row["name"]], SHOWN_SIDE)
+        told = f"{row['study_id']} {row['name']}: {row['reasons']}"
+        found.append({"url": url, "told": told})
+    return found
 
 
 def _study(study: Study) -> dict[str, Any]:

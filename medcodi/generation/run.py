@@ -222,11 +222,17 @@ class GenerationRun:
         rows = [i // self.request.num_samples for i in indices]
         draw = lambda chosen, seeds: self.draw([rows[j] for j in chosen], seeds)
         drawn = draw_accepted(draw, [self.seeds[i] for i in indices], self.privacy)
+        given = self.prompts.take(rows)
         return [
             GeneratedStudy(
-                self.stem(index), one.seed, self.prompt_hashes[row], *one.sample, one.refused
+                self.stem(index),
+                one.seed,
+                self.prompt_hashes[row],
+                *one.sample,
+                one.refused,
+                {name: values[at] for name, values in given.items()},
             )
-            for index, row, one in zip(indices, rows, drawn, strict=True)
+            for at, (index, row, one) in enumerate(zip(indices, rows, drawn, strict=True))
         ]
 
     def draw(

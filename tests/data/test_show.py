@@ -15,6 +15,7 @@ from medcodi.data.storage import FieldSpec
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.writer import PreparedWriter
 
+RAMP = np.linspace(0.1, 0.9, 256).reshape(16, 16)
 CHROMIUM = shutil.which("chromium")
 
 
@@ -40,7 +41,7 @@ def test_the_page_shows_images_and_escapes_texts(tmp_path):
     with PreparedWriter(
         tmp_path / "p", [FieldSpec("a", "image"), FieldSpec("b", "text")], validation=0, test=0
     ) as writer:
-        writer.add(Study("s", "p", {"a": [[0.0, 1.0]], "b": "<script>x</script>"}))
+        writer.add(Study("s", "p", {"a": RAMP, "b": "<script>x</script>"}))
     page = write_page(tmp_path / "p", tmp_path / "page.html").read_text()
     assert page.count("data:image/png;base64,") == 1
     assert "<script>" not in page and "&lt;script&gt;" in page
@@ -70,6 +71,24 @@ def test_views_spacings_and_decisions_of_the_source(tmp_path):
     assert (
         "test: first studies" in page and "data:image/png;base64," in page
     )  # the training split has none
+
+
+def test_greys_and_suspects_are_shown(tmp_path):
+    rng = np.random.default_rng(0)
+    dark = np.zeros((16, 16))
+    dark[4:12, 4:12] = 0.01 * rng.random((8, 8))
+    with PreparedWriter(tmp_path / "p", [FieldSpec("a", "image")], validation=0, test=0) as writer:
+        for number in range(3):
+            writer.add(Study(f"s{number}", f"p{number}", {"a": rng.random((16, 16))}))
+        writer.add(Study("dark", "p9", {"a": dark}))
+    head, *rows = describe(tmp_path / "p")["greys of a"]
+    assert head == ["4 images, 1 suspects", "least", "5 %", "median", "95 %", "most"]
+    assert {row[0] for row in rows} == {"black", "white", "low", "high", "entropy"}
+    page = write_page(tmp_path / "p", tmp_path / "page.html").read_text()
+    assert page.count("<rect") == 32 and "dark a: " in page
+    assert page.count("data:image/png;base64,") == 5  # four studies and the suspect again
+    (line,) = (tmp_path / "p" / "suspects.csv").read_text().splitlines()[1:]
+    assert line.startswith("dark,a,") and "98 % of the greys" in line
 
 
 def test_the_command(tiny_prepared, tmp_path):

@@ -7,12 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
 import pytest
 
 from medcodi.generation.formats import GeneratedStudy
+from medcodi.generation.formats.dicom import view_position
 from tests.generation.studies import (
     FACTS,
     make_format,
@@ -265,6 +267,16 @@ def test_dcmtk_reads_the_same_text(folder, values):
 def test_what_dicom_has_no_form_for_stays_a_file(folder, values):
     row = (folder / "sample_00000" / "sample_00000_tabular.csv").read_text().splitlines()
     assert row[0].split(",") == list(values[0]["tabular"]) and len(row) == 2
+
+
+def test_the_view_position_is_that_of_the_sample():
+    front = SimpleNamespace(view="PA")
+    study = GeneratedStudy("s", 1, "none", {"row": {"projection": "AP"}}, {})
+    assert view_position(study, front) == "AP"
+    assert view_position(study, SimpleNamespace(view="LL")) == "LL"
+    for row, expected in (({"projection": None}, "PA"), ({"projection": "AP"}, "AP"), ({}, "PA")):
+        given = GeneratedStudy("s", 1, "none", {"text": "projection"}, {}, given={"row": row})
+        assert view_position(given, front) == expected
 
 
 def test_a_view_that_the_recipe_does_not_know_is_not_guessed(values, tmp_path):

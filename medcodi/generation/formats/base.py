@@ -35,7 +35,8 @@ class Facts:
 @dataclass
 class GeneratedStudy:
     """One sample: `stored` and `shown` hold it by modality name, as stored value and as user values
-    of one row; `refused` says why a privacy filter had it drawn again."""
+    of one row; `refused` says why a privacy filter had it drawn again; `given`: the prompts, as
+    stored values."""
 
     stem: str
     seed: int
@@ -43,6 +44,7 @@ class GeneratedStudy:
     stored: dict[str, Any]
     shown: dict[str, Any]
     refused: Sequence[str] = ()
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -33,6 +33,17 @@ BITS = 12
 # Where columns and rows run to, by View Position, as films hang: a frontal with the patient's left
 # on the right side of the picture, a lateral with the face to the left (LL) or to the right (RL).
 ORIENTATION = {"PA": ["L", "F"], "AP": ["L", "F"], "LL": ["P", "F"], "RL": ["A", "F"]}
+PROJECTION, FRONTS = "projection", ("AP", "PA")  # column of a table, and what it says of a front
+
+
+def view_position(study: GeneratedStudy, modality: Modality) -> str:
+    """View Position of an image of this study: that of the modality; of a frontal one, AP or PA as
+    a table of the study, generated or given, says in its column `projection`."""
+    if modality.view in FRONTS:
+        for row in (*study.stored.values(), *study.given.values()):
+            if isinstance(row, dict) and row.get(PROJECTION) in FRONTS:
+                return row[PROJECTION]
+    return modality.view
 
 
 class DicomFormat(StudyFormat):
@@ -131,9 +142,10 @@ class DicomFormat(StudyFormat):
         ds.DerivationDescription, ds.ImageComments = self.derivation(study), NOT_CLINICAL
         ds.BurnedInAnnotation = ds.RecognizableVisualFeatures = "NO"
         ds.LossyImageCompression = "00"
-        ds.PatientOrientation = ORIENTATION.get(modality.view, "")
-        if modality.view:
-            ds.BodyPartExamined, ds.ViewPosition = "CHEST", modality.view
+        view = view_position(study, modality)
+        ds.PatientOrientation = ORIENTATION.get(view, "")
+        if view:
+            ds.BodyPartExamined, ds.ViewPosition = "CHEST", view
         ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
         ds.Rows, ds.Columns = value.shape
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, BITS, BITS - 1, 0

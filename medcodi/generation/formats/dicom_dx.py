@@ -11,7 +11,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from medcodi.generation.formats.base import Facts, GeneratedStudy
-from medcodi.generation.formats.dicom import ORIENTATION, PICTURE, DicomFormat, code
+from medcodi.generation.formats.dicom import (
+    ORIENTATION,
+    PICTURE,
+    DicomFormat,
+    code,
+    view_position,
+)
 from medcodi.modalities.base import Modality
 
 # PS3.16 CID 4010 DX View
@@ -56,7 +62,7 @@ class DXFormat(DicomFormat):
         ds.PresentationLUTShape = "IDENTITY"
         ds.DetectorType = ds.PositionerType = ""
         ds.ImagerPixelSpacing = [self.facts.pixel_spacing] * 2
-        meaning = VIEW_CODES[modality.view]
+        meaning = VIEW_CODES[view_position(study, modality)]
         view = code(meaning[0], "SCT", meaning[1])
         view.ViewModifierCodeSequence = []
         ds.ViewCodeSequence = [view]

@@ -17,6 +17,9 @@ from medcodi.data.greys import Greys
 from medcodi.sources.archive.options import DicomOptions, RejectedError
 from medcodi.sources.dicom.policy import choose_greys
 from medcodi.sources.images import fit_square
+from medcodi.sources.letters import LONGEST, text_note
+
+OVERLAYS = range(0x6000, 0x6020, 2)  # groups of overlay planes, PS3.3 C.9.2
 
 
 @dataclass
@@ -43,7 +46,14 @@ def prepared_image(ds: pydicom.Dataset, options: DicomOptions, aspect: float) ->
         pixels = np.round(greys.table * white).astype(np.uint16)[pixels]
     white, slope, first = np.float32(white), np.float32(slope), np.float32(first)
     image = fit_square(pixels, options.size, aspect, lambda means: means / white * slope + first)
-    return PreparedImage(image, chosen.greys, chosen.notes, chosen.flags)
+    step = max(1, -(-max(pixels.shape) // LONGEST))
+    seen = pixels[::step, ::step] / white * slope + first
+    notes, flags = chosen.notes, chosen.flags
+    if options.suspects != "accept":
+        notes = notes + text_note(seen)
+    if any(tag.group in OVERLAYS for tag in ds.keys()):  # noqa: SIM118
+        flags = [*flags, "overlay not drawn"]
+    return PreparedImage(image, chosen.greys, notes, flags)
 
 
 def decode(ds: pydicom.Dataset) -> np.ndarray:
