@@ -46,9 +46,9 @@ def exported(recipe, label):
 
 
 def losses(recipe, label):
-    return [
-        (row["step"], row["loss"]) for row in read_metrics(recipe.run_dir / label / "metrics.jsonl")
-    ]
+    """(step, loss) of training and validation."""
+    rows = read_metrics(recipe.run_dir / label / "metrics.jsonl")
+    return [(row["step"], row["loss"]) for row in rows if "loss" in row]
 
 
 def assert_same_weights(a, b):

@@ -14,7 +14,8 @@ def test_run_folder_tells_what_was_run(tiny_run):
     described = json.loads((folder / "environment.json").read_text())
     assert {"python", "packages", "git_commit", "device", "num_processes"} <= described.keys()
     assert (folder / "config.yaml").is_file()
-    rows = read_metrics(folder / "metrics.jsonl")
+    *rows, last = read_metrics(folder / "metrics.jsonl")
+    assert last["split"] == "final"
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert all({"loss", "lr", "sec_per_step", "split"} <= row.keys() for row in rows)
 
