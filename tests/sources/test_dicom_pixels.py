@@ -1,5 +1,6 @@
 """From stored values to the prepared image: greys, geometry, transfer syntaxes."""
 
+import base64
 import io
 
 import numpy as np
@@ -273,6 +274,37 @@ def test_lossless_compression_keeps_all_bits(tmp_path, syntax):
     ds.compress(syntax)
     back = open_dicom(save(ds, tmp_path / "a.dcm"), 1 << 20)
     np.testing.assert_array_equal(decode(back), pixels)
+
+
+JPEG_LS = {  # (bits stored, signed) -> lossless streams of 8 x 8 ramps, made with CharLS 2.4
+    (12, True): (
+        "/9j/9wALDAAIAAgBAREA/9oACAEBAAAAAAAAAAAf/SD/f17eXd1AACgQkB/Pj08EIg52dHJwbmxAEGNTQzMjEwfx"
+        "BUCCCEIQAAAoLy4tLCsqPhBCkoJyYlJD0QMjIiEgfvjw/9k=",
+        "/9j/9wALEAAIAAgBAREA//gADQH//wASAEMBFABA/9oACAEBAAAAAA/9IGP8+z3ebvdUEJBSAn6fL1eJBIHXa6XK"
+        "4W62SAQMtXRzcnFwT8gVACAIAgEAgEAEEN7c2tjW1J8QI0tDOzMrIvSA2NiYWBfXl4D/2Q==",
+    ),
+    (10, True): (
+        "/9j/9wALEAAIAAgBAREA//gADQH//wASAEMBFABA/9oACAEBAAAAAH/oPwdh2GYvFYrQSEEHoehqMRaEVBIpEpKO"
+        "jIqD1AoqKiIqIhocwCAEAQBAIBAIAUEjRo0aREhq/I0SJEjRIxfkaJEhRIUW/9k=",
+    ),
+    (8, False): ("/9j/9wALCAAIAAgBAREA/9oACAEBAAAAAJ3df3AACEZtoQAANKqZ9V0ff51/nHnnH8D/2Q==",),
+    (7, False): ("/9j/9wALBwAIAAgBAREA/9oACAEBAAAAAJt+8AAIlWQAAX6e/nv5r+x/W/j/2Q==",),
+}
+
+
+@pytest.mark.parametrize(
+    "bits, signed, stream", [(*key, one) for key, streams in JPEG_LS.items() for one in streams]
+)
+def test_jpeg_ls_in_sixteen_allocated_bits(bits, signed, stream):
+    """Fewer bits stored than allocated, also coded in 8 bits, and two's complement coded in 12 or
+    in 16."""
+    low = -(2 ** (bits - 1)) if signed else 0
+    values = np.linspace(low, low + 2**bits - 1, 64).round().astype(np.int64).reshape(8, 8)
+    ds = image(values.astype(np.int16 if signed else np.uint16), bits=bits)
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+    ds.PixelData = pydicom.encaps.encapsulate([base64.b64decode(stream)])
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    np.testing.assert_array_equal(decode(reread(ds)), values % 2**bits)
 
 
 def test_a_grey_jpeg_of_eight_bits(tmp_path):
