@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medcodi.config import load_recipe, load_yaml
+from medcodi.config_io import load_recipe, load_yaml
 from medcodi.sources.findings import public_schema
 from medcodi.sources.mapping import parse_mapping
 
