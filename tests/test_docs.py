@@ -1,4 +1,5 @@
-"""README and docs/ are true: links lead somewhere, paths exist, commands and code run."""
+"""README and docs/ are true: links lead somewhere, paths exist, every command is one, and those
+that need no data of a reader's own run."""
 
 import ast
 import re
@@ -6,14 +7,18 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from medcodi.cli.app import app
+from medcodi.labeler.files import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PATH = re.compile(r"`((?:medcodi|configs|train|eval|scripts|tests|docs)/[\w./-]*)`")
+SCRIPTS = {"eval/run.py": "evaluate", "scripts/generate_dataset.py": "generate"}
+LAUNCHERS = ("accelerate", "torchrun")
 
 
 def name_of(page: Path) -> str:
@@ -21,7 +26,16 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text(), re.DOTALL | re.M)
+    return [re.sub(rf"^{indent}", "", text, flags=re.M) for indent, text in found]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each command of a page's bash blocks; settings of the environment left out."""
+    lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+    lines = [re.sub(r"(^|\s)#.*", "", line) for line in lines]
+    split = [shlex.split(part) for line in lines for part in line.split("; ")]
+    return [[w for i, w in enumerate(words) if i or "=" not in w] for words in split if words]
 
 
 def anchors(page: Path) -> set[str]:
@@ -45,13 +59,56 @@ def test_links_and_paths_exist(page):
             assert (ROOT / path).exists(), path
 
 
-def test_make_targets_exist():
-    targets = re.findall(r"^make (\w+)", "\n".join(blocks(README, "bash")), re.MULTILINE)
-    assert {"quickstart", "test"} <= set(targets)
-    makefile = (ROOT / "Makefile").read_text()
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+def medcodi_words(words: list[str]) -> list[str] | None:
+    """The arguments of `medcodi` that a command stands for; None for another program."""
+    if words[0] == "medcodi":
+        return words[1:]
+    if words[0] not in (*LAUNCHERS, "python"):
+        return None
+    for i, word in enumerate(words):
+        if word == "medcodi.train":
+            return ["train", *words[i + 1 :]]
+        if word.startswith("train/"):
+            return ["train", Path(word).stem, *words[i + 1 :]]
+        if word in SCRIPTS:
+            return [SCRIPTS[word], *words[i + 1 :]]
+    return None
+
+
+def parse(arguments: list[str]) -> None:
+    """Read the options of a command of medcodi, without running it; typer's error where it has no
+    such option or lacks one that it needs."""
+    command, context = typer.main.get_command(app), None
+    while hasattr(command, "commands"):
+        assert arguments and arguments[0] in command.commands, arguments
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    if "--help" not in arguments:
+        command.make_context(command.name, list(arguments), parent=context)
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.parent.name != "results" and commands(p)], ids=name_of
+)
+def test_every_command_is_one(page):
+    """Its program, its options and the files of the repository that it names exist."""
+    targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for words in commands(page):
+        for word in words:
+            if re.match(r"(configs|train|eval|scripts|tests)/", word):
+                assert (ROOT / word).exists(), word
+        arguments = medcodi_words(words)
+        if arguments is not None:
+            parse(arguments)
+        elif words[0] == "make":
+            assert words[1] in targets, words
+        else:
+            assert words[0] in ("pip", "python", "git", "cd"), words
+
+
+def test_the_tests_of_ci_are_those_of_the_readme():
+    assert {"quickstart", "test"} <= {w[1] for w in commands(README) if w[0] == "make"}
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert ci.index("make check") < ci.index("make test")
 
 
 def test_python_example_runs_on_a_pipeline(tiny_run, tmp_path, monkeypatch):
@@ -64,17 +121,50 @@ def test_python_example_runs_on_a_pipeline(tiny_run, tmp_path, monkeypatch):
     assert (tmp_path / "frontal.png").is_file()
 
 
-def test_generate_command_runs_on_a_pipeline(tiny_run, tmp_path):
-    (line,) = [b for b in blocks(README, "bash") if "medcodi generate" in b]
-    words = shlex.split(line.replace("\\\n", " "), comments=True)[1:]
-    words = [
-        str(tiny_run.run_dir / "pipeline") if w == "runs/phantom_tiny/pipeline" else w
-        for w in words
-    ]
-    words = [str(tmp_path / "samples") if w == "samples" else w for w in words]
-    result = CliRunner().invoke(app, [*words, "--num-inference-steps", "2"])
-    assert result.exit_code == 0, result.output
+def run_page(name: str, command: str, replaced: dict[str, str]) -> list[str]:
+    """Run the commands of a page that begin with `command`; their outputs."""
+    told = []
+    for words in commands(ROOT / name):
+        if words[: len(command.split())] == command.split() and "--help" not in words:
+            arguments = [replaced.get(word, word) for word in words[1:]]
+            result = CliRunner().invoke(app, arguments)
+            assert result.exit_code == 0, (words, result.output, result.exception)
+            told.append(result.output)
+    return told
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/generate.md"])
+def test_generate_commands_run_on_a_pipeline(tiny_run, tmp_path, monkeypatch, page):
+    monkeypatch.chdir(tmp_path)
+    replaced = {
+        "runs/phantom_tiny/pipeline": str(tiny_run.run_dir / "pipeline"),
+        "runs/phantom_tiny/prepared": tiny_run.data.prepared,
+    }
+    told = run_page(page, "medcodi generate", replaced)
+    assert "4 samples of frontal, tabular in samples" in told[0]
     assert (tmp_path / "samples" / "manifest.json").is_file()
+
+
+def test_train_and_evaluate_commands_run_on_a_finished_run(tiny_run, tmp_path, monkeypatch):
+    """The first command of the pages, on a tiny recipe; what they print is what the pages show."""
+    from tests.tiny import write_recipe
+
+    monkeypatch.chdir(tmp_path)
+    recipe = str(write_recipe(tiny_run, tmp_path / "tiny.yaml"))
+    run_page(
+        "docs/guide/train.md",
+        "medcodi train stage2 --config phantom_tiny",
+        {"phantom_tiny": recipe},
+    )
+    told = run_page("docs/guide/evaluate.md", "medcodi evaluate", {"phantom_tiny": recipe})
+    assert '"T1": {"status": "done"' in told[0]
+
+
+def test_label_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports.csv").write_text(",".join(COLUMNS) + "\n1,No pneumothorax.\n")
+    told = run_page("docs/guide/label-reports.md", "medcodi label reports.csv", {})
+    assert told and "Pneumothorax" in told[0]
 
 
 def test_says_that_it_is_not_for_clinical_use():
