@@ -15,6 +15,7 @@ from medcodi.sources.archive.work import Job, full_path, guarded, open_file, rea
 from medcodi.sources.dicom.policy import judged
 from medcodi.sources.dicom.view import view_of_position
 from medcodi.sources.images import fit_square, read_grey, with_look
+from medcodi.sources.letters import text_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def _read_plain(job: HintedJob, path: bytes) -> Record:
     try:
         image = with_look(read_grey(Path(full_path(job, path))), options.look)
         notes = judged(greys := Greys.of_image(image), options.grey_limits, options.suspects)
+        notes += text_note(image) if options.suspects != "accept" else []
     except RejectedError as error:
         error.said, error.view = hint.said, view.value
         raise
