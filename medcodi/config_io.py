@@ -130,8 +130,11 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     """Recipe from a plain dict, strictly; checks the names used across sections."""
     recipe = build_dataclass(Recipe, values, where)
     names = set(recipe.modalities)
-    if not names:
-        raise ValueError(f"{where}: a recipe needs a modality")
+    if len(names) < 2:
+        raise ValueError(
+            f"{where}: a recipe needs at least two modalities, got {sorted(names)}; a table alone "
+            "is what medcodi.tabular.TabularSynthesizer is for"
+        )
     for pair in recipe.shared_space.bridging_pairs:
         _check_names(pair, names, f"{where}.shared_space.bridging_pairs")
         if len(pair) != 2 or pair[0] == pair[1]:

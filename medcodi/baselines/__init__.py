@@ -1,0 +1,1 @@
+"""Systems that medcodi is compared with, one file a system."""

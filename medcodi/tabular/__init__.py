@@ -1,0 +1,16 @@
+"""A table alone, as users of table synthesizers expect it: fit, sample, impute, save, load.
+
+    synthesizer = TabularSynthesizer(constraints=[{"less_equal": ["first", "last"]}])
+    synthesizer.fit(frame)
+    synthesizer.sample(1000, given={"sex": "F"}, seed=0)
+
+synthesizer   the class
+states        a column as states of a finite set
+network       p(hidden columns | visible columns) of any subset, by one network
+constraints   what holds in every row
+"""
+
+from medcodi.tabular.constraints import Constraint
+from medcodi.tabular.synthesizer import TabularSynthesizer
+
+__all__ = ["Constraint", "TabularSynthesizer"]

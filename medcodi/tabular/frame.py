@@ -1,0 +1,151 @@
+"""A user's DataFrame as columns of a schema, and back: what is modelled, what is made anew, what is
+left out.
+
+Legend: N rows.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from medcodi.data.table import Column
+from medcodi.sources.finding import ColumnCorrection
+from medcodi.sources.inference import Decision, infer_columns
+from medcodi.sources.mapping import DATETIME, EPOCH, ColumnMapping
+from medcodi.sources.reading import frame_of_texts
+from medcodi.sources.tables import MISSING, refuse_ambiguous
+
+MODELLED, CONSTANT, IDENTIFIER, EMPTY, LEFT_OUT = range(5)
+TEXT = "text"  # a column of strings comes back as strings, whatever they say
+ROLES = {"constant": CONSTANT, "identifier": IDENTIFIER, "empty": EMPTY}
+
+
+@dataclass
+class UserColumn:
+    """One column of the frame. `role`: modelled (by `column`), a constant `value`, an identifier
+    whose numbers go on after `value`, empty, or left out. `dtype` is the type that comes back."""
+
+    name: str
+    role: int
+    dtype: str
+    column: Column | None = None
+    value: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return vars(self) | {"column": None if self.column is None else self.column.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "UserColumn":
+        column = None if values["column"] is None else Column(**values["column"])
+        return cls(**values | {"column": column})
+
+    def restore(self, stored: Sequence[Any], first: int) -> pd.Series | None:
+        """Stored values (N,) of a modelled column -> the column of a user's frame; None where the
+        column is left out. Identifiers are numbered from `first`."""
+        num = len(stored)
+        if self.role == LEFT_OUT:
+            return None
+        if self.role == EMPTY:
+            return pd.Series([None] * num, dtype=object)
+        if self.role == CONSTANT:
+            return _typed(pd.Series([self.value] * num, dtype=object), self.dtype)
+        if self.role == IDENTIFIER:
+            numbers = range(first + 1, first + num + 1)
+            if self.value:
+                return _typed(pd.Series([str(int(self.value) + n) for n in numbers]), self.dtype)
+            return pd.Series([f"SYN-{n:06d}" for n in numbers], dtype=object)
+        missing = [v is None or v != v for v in stored]
+        show = self.column.text if self.dtype == TEXT else self.column.show
+        shown = [None if m else show(v) for v, m in zip(stored, missing, strict=True)]
+        return _typed(pd.Series(shown, dtype=object), self.dtype)
+
+
+def read_frame(
+    frame: pd.DataFrame, corrections: dict[str, ColumnCorrection]
+) -> tuple[list[UserColumn], pd.DataFrame, list[Decision]]:
+    """The columns, the stored values of the modelled ones (N, F), NaN or None missing, and the
+    decisions about them.
+
+    Raises ValueError for no frame, fewer than two rows, two columns of one name, a column with two
+    readings, and an infinite number.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"expected a DataFrame, got {type(frame).__name__}")
+    names = [str(name) for name in frame.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several columns are named {', '.join(map(repr, twice))}")
+    if len(frame) < 2:
+        raise ValueError(f"expected two rows or more, got {len(frame)}")
+    for name in corrections:
+        if name not in names:
+            raise ValueError(f"columns names {name!r}, the frame has: {', '.join(names)}")
+    texts = frame_of_texts({name: frame.iloc[:, i] for i, name in enumerate(names)})
+    texts = texts.map(str.strip)
+    texts.attrs |= {"separator": "", "stripped": {}}
+    decisions = infer_columns(texts, list(MISSING), corrections)
+    refuse_ambiguous(decisions, "the frame")
+    columns, stored = [], {}
+    for i, decision in enumerate(decisions):
+        dtype = str(frame.dtypes.iloc[i])
+        if dtype in ("object", "str", "string"):
+            dtype = TEXT if all(isinstance(v, str) for v in frame.iloc[:, i].dropna()) else dtype
+        cells = texts[decision.column].tolist()
+        column = _as_column(decision, dtype, cells)
+        columns.append(column)
+        if column.role == MODELLED:
+            stored[column.name] = _stored(decision, column, cells)
+    if not stored:
+        raise ValueError("no column is left to be modelled")
+    return columns, pd.DataFrame(stored), decisions
+
+
+def _as_column(decision: Decision, dtype: str, cells: list[str]) -> UserColumn:
+    kind, absent = decision.kind, {"", *MISSING}
+    known = [cell for cell in cells if cell not in absent]
+    if kind == "constant" and len(known) < len(cells):  # its missing cells are modelled
+        decision.mapping = ColumnMapping(
+            column=decision.column, type="categorical", categories=sorted(set(known))
+        )
+    if decision.mapping is not None:
+        if decision.mapping.type == DATETIME:  # all dates on one axis, so that they compare
+            decision.mapping = dataclasses.replace(decision.mapping, origin=EPOCH)
+        return UserColumn(decision.column, MODELLED, dtype, decision.mapping.schema_column)
+    value = known[0] if kind == "constant" else ""
+    if kind == "identifier" and known and all(cell.lstrip("-").isdigit() for cell in known):
+        value = str(max(map(int, known)))
+    return UserColumn(decision.column, ROLES.get(kind, LEFT_OUT), dtype, None, value)
+
+
+def _stored(decision: Decision, column: UserColumn, cells: list[str]) -> list[Any]:
+    mapping = decision.mapping
+    mapping.missing = [*mapping.missing, *MISSING]
+    found: dict[str, Any] = {}
+    for cell in set(cells):
+        try:
+            found[cell] = mapping.parse(cell)
+        except ValueError as error:
+            raise ValueError(
+                f"column {column.name!r}: {error}. List it under its `missing`, or mend it"
+            ) from None
+    return [found[cell] for cell in cells]
+
+
+def _typed(series: pd.Series, dtype: str) -> pd.Series:
+    """The column in the type that it had; whole numbers with missing ones as pandas' Int64."""
+    if dtype.startswith("datetime64"):
+        return pd.to_datetime(series.str.replace("Z", "+00:00"), errors="coerce").astype(dtype)
+    if dtype == "bool":
+        has_none = series.isna().any()
+        flags = series.map({"True": True, "False": False, "1": True, "0": False, None: None})
+        return flags.astype("boolean" if has_none else bool)
+    if dtype == "category":
+        return series.astype("category")
+    if dtype.lower().startswith(("int", "uint")):
+        numbers = pd.to_numeric(series)
+        return numbers.astype("Int64" if numbers.isna().any() else dtype)
+    if dtype.lower().startswith("float"):
+        return pd.to_numeric(series).astype(dtype)
+    return series

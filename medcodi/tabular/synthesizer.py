@@ -1,0 +1,256 @@
+"""TabularSynthesizer: a table alone, without a shared space or other modalities.
+
+The reader, the schema and the notations are those of `prepare table` and of the kind of modality
+that holds table rows, so that values come back in the form and the type of the input.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from medcodi.config_io import build_dataclass, unknown_key
+from medcodi.files import staged
+from medcodi.sources.finding import ColumnCorrection
+from medcodi.tabular.constraints import Constraint, build_constraints
+from medcodi.tabular.frame import MODELLED, UserColumn, read_frame
+from medcodi.tabular.network import ConditionalNetwork, NetworkConfig, train_network
+from medcodi.tabular.sampling import GivenRows, RowSampler
+from medcodi.tabular.states import MISSING, ColumnStates
+
+logger = logging.getLogger(__name__)
+
+ON_BROKEN = ("refuse", "drop", "repair")
+VERSION = 1
+
+
+class TabularSynthesizer:
+    """fit(frame), sample(n), sample(n, given=...), impute(frame), save, load.
+
+    Args:
+        columns: corrections of columns, as under `columns:` of `medcodi prepare table`.
+        constraints: what holds in every row (medcodi.tabular.constraints), one dict each.
+        on_broken: what is done with rows of the data that break a constraint: refuse, drop, repair.
+        network: sizes and training (NetworkConfig), as a dict or as it is.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Any] | None = None,
+        constraints: Sequence[dict[str, Any]] = (),
+        on_broken: str = "refuse",
+        network: NetworkConfig | dict[str, Any] | None = None,
+        progress: bool = True,
+    ) -> None:
+        if on_broken not in ON_BROKEN:
+            raise unknown_key(on_broken, ON_BROKEN, "on_broken")
+        self.corrections = {
+            name: build_dataclass(ColumnCorrection, rules, f"columns.{name}")
+            for name, rules in (columns or {}).items()
+        }
+        self.given_constraints, self.on_broken = list(constraints), on_broken
+        if not isinstance(network, NetworkConfig):
+            network = build_dataclass(NetworkConfig, network, "network")
+        self.config, self.progress = network, progress
+        self.report: dict[str, Any] = {}
+        self.columns: list[UserColumn] = []
+        self.states: list[ColumnStates] = []
+        self.constraints: list[Constraint] = []
+        self.network: ConditionalNetwork | None = None
+
+    def fit(self, frame: pd.DataFrame, seed: int = 0) -> "TabularSynthesizer":
+        """Learn the table. `report` then tells what each column is taken for and how many rows
+        break a constraint. Raises ValueError for a frame that cannot be read without a guess, and
+        for rows that break a constraint where `on_broken` is refuse."""
+        self.columns, stored, decisions = read_frame(frame, self.corrections)
+        self.report = {"columns": {d.column: d.told() for d in decisions}}
+        modelled = [c for c in self.columns if c.role == MODELLED]
+        numeric = {c.name for c in modelled if not c.column.is_discrete}
+        self.constraints = build_constraints(self.given_constraints, stored, numeric)
+        stored = self._lawful(stored, np.random.default_rng(seed))
+        self.states, table = [], []
+        for user in modelled:
+            raw = _raw(user, stored[user.name])
+            if not user.column.is_discrete:
+                user.column.fit(raw[~np.isnan(raw)])
+            self.states.append(ColumnStates.fit(user.column, raw))
+            table.append(self.states[-1].encode(raw))
+        states = np.stack(table, axis=1)  # (N, F)
+        self.may_miss = (states == MISSING).any(axis=0)
+        sizes = [column.size for column in self.states]
+        self.network = train_network(states, sizes, self.config, seed, self.progress)
+        return self
+
+    def sample(
+        self,
+        n: int | None = None,
+        given: Mapping[str, Any] | pd.DataFrame | None = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """`n` new rows. `given`: values of some columns, one for all rows (a dict) or one a row (a
+        frame, whose length is n then); they are kept to the value. Missing values in it are
+        generated.
+
+        Raises ValueError for an unknown column, a category that the data did not have, and given
+        values that break a constraint.
+        """
+        self._check_fitted()
+        if isinstance(given, pd.DataFrame):
+            if n not in (None, len(given)):
+                raise ValueError(f"given has {len(given)} rows, n is {n}")
+            n, rows = len(given), given
+        else:
+            if n is None:
+                raise ValueError("sample needs n, the number of rows, or a frame of given values")
+            rows = pd.DataFrame({k: [v] for k, v in (given or {}).items()})
+            rows = rows.loc[rows.index.repeat(n)] if len(rows) else pd.DataFrame(index=range(n))
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        rows = self._given(rows.reset_index(drop=True))
+        return self._restored(self._sampler(self.may_miss).complete(rows, seed))
+
+    def impute(self, frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+        """`frame` with its missing cells drawn given the others; what is there is not touched."""
+        self._check_fitted()
+        left_out = {column.name for column in self.columns if column.role != MODELLED}
+        rows = frame[[name for name in frame.columns if name not in left_out]].reset_index(
+            drop=True
+        )
+        sampler = self._sampler(np.zeros(len(self.states), bool))
+        filled = self._restored(sampler.complete(self._given(rows), seed))
+        result = frame.copy()
+        for name in rows.columns:
+            gaps = frame[name].isna().to_numpy()
+            if gaps.any():
+                cells = frame[name].astype(object).to_numpy().copy()
+                cells[gaps] = filled[name].astype(object).to_numpy()[gaps]
+                result[name] = pd.Series(cells, index=frame.index).infer_objects()
+        return result
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Write config.json and weights.safetensors."""
+        self._check_fitted()
+        config = {
+            "version": VERSION,
+            "network": asdict(self.config),
+            "columns": [column.to_dict() for column in self.columns],
+            "states": [column.to_dict() for column in self.states],
+            "may_miss": self.may_miss.tolist(),
+            "constraints": [asdict(constraint) for constraint in self.constraints],
+            "report": self.report,
+        }
+        with staged(folder, overwrite) as partial:
+            text = json.dumps(config, indent=1, ensure_ascii=False)
+            (partial / "config.json").write_text(text, encoding="utf-8")
+            save_file(self.network.state_dict(), str(partial / "weights.safetensors"))
+
+    @classmethod
+    def load(cls, folder: str | Path, progress: bool = True) -> "TabularSynthesizer":
+        """Raises FileNotFoundError for a folder without files, ValueError for another format."""
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if config["version"] != VERSION:
+                raise ValueError(f"format version {config['version']}, expected {VERSION}")
+            loaded = cls(network=config["network"], progress=progress)
+            loaded.columns = [UserColumn.from_dict(values) for values in config["columns"]]
+            loaded.states = [ColumnStates.from_dict(values) for values in config["states"]]
+            loaded.may_miss = np.array(config["may_miss"], bool)
+            loaded.constraints = [Constraint(**values) for values in config["constraints"]]
+            loaded.report = config["report"]
+            sizes = [column.size for column in loaded.states]
+            loaded.network = ConditionalNetwork(sizes, loaded.config).eval()
+            loaded.network.load_state_dict(load_file(str(folder / "weights.safetensors")))
+        except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{folder} is no saved TabularSynthesizer: {error}") from None
+        return loaded
+
+    def _check_fitted(self) -> None:
+        if self.network is None:
+            raise ValueError("the synthesizer is not fitted: call fit first, or load")
+
+    def _lawful(self, stored: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+        """The rows of the data that keep the constraints, as `on_broken` says."""
+        broken = {c.name: c.broken(stored) for c in self.constraints}
+        counts = {name: int(rows.sum()) for name, rows in broken.items() if rows.any()}
+        self.report["rows that break a constraint"] = counts
+        if not counts:
+            return stored
+        told = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        bad = np.any(list(broken.values()), axis=0)
+        if bad.all():
+            raise ValueError(
+                f"no row keeps all constraints, they contradict each other or the data ({told})"
+            )
+        if self.on_broken == "refuse":
+            raise ValueError(
+                f"of {len(stored)} rows some break a constraint ({told}): mend them, or set "
+                "on_broken to drop or repair"
+            )
+        logger.warning("rows that break a constraint, %s: %s", self.on_broken, told)
+        if self.on_broken == "repair":
+            stored = stored.copy()
+            nothing = pd.DataFrame(False, index=stored.index, columns=stored.columns)
+            for constraint in self.constraints:
+                constraint.repair(stored, nothing, rng)
+            bad = np.any([c.broken(stored) for c in self.constraints], axis=0)
+        return stored[~bad].reset_index(drop=True)
+
+    def _sampler(self, may_miss: np.ndarray) -> RowSampler:
+        return RowSampler(self.network, self.states, self.constraints, may_miss, self.progress)
+
+    def _given(self, rows: pd.DataFrame) -> GivenRows:
+        """What a user gives of each row."""
+        users = {c.name: c for c in self.columns if c.role == MODELLED}
+        for name in rows.columns:
+            if name not in users:
+                raise unknown_key(str(name), users, "the given columns")
+        num, stored = len(rows), {}
+        states = np.zeros((num, len(users)), np.int64)
+        known = np.zeros((num, len(users)), bool)
+        for j, (name, user) in enumerate(users.items()):
+            cells = rows[name].tolist() if name in rows else [None] * num
+            values = [_read(user, cell) for cell in cells]
+            stored[name] = pd.Series(values, dtype=object if user.column.is_discrete else float)
+            known[:, j] = stored[name].notna()
+            states[:, j] = self.states[j].encode(_raw(user, stored[name]))
+        return GivenRows(pd.DataFrame(stored, index=range(num)), states, known)
+
+    def _restored(self, stored: pd.DataFrame) -> pd.DataFrame:
+        """Stored values -> a user's frame, columns in the order of the data."""
+        columns = {}
+        for user in self.columns:
+            cells = stored[user.name] if user.role == MODELLED else [None] * len(stored)
+            series = user.restore(list(cells), 0)
+            if series is not None:
+                columns[user.name] = series
+        return pd.DataFrame(columns)
+
+
+def _read(user: UserColumn, cell: Any) -> Any:
+    if (
+        cell is None
+        or cell is pd.NA
+        or cell is pd.NaT
+        or (isinstance(cell, float) and cell != cell)
+    ):
+        return None
+    try:
+        return user.column.read(cell)
+    except ValueError as error:
+        raise ValueError(f"given column {user.name!r}: {error}") from None
+
+
+def _raw(user: UserColumn, values: pd.Series) -> np.ndarray:
+    """Stored values (N,) -> numbers, or the indices of categories; NaN missing."""
+    if not user.column.is_discrete:
+        return values.to_numpy(float)
+    codes = pd.Categorical(values, user.column.categories).codes.astype(float)
+    codes[codes < 0] = np.nan
+    return codes

@@ -1,0 +1,179 @@
+"""TabularSynthesizer: types come back, the given stays, constraints hold, bad input is named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medcodi.tabular import TabularSynthesizer
+
+ROWS = 400
+NETWORK = {"steps": 250, "hidden_dim": 48, "num_layers": 1, "batch_size": 128, "lr": 8e-3}
+CONSTRAINTS = [
+    {"less_equal": ["visit", "last"]},
+    {"only_if": {"column": "packs", "when": {"smoker": [True]}}},
+    {"sum": {"total": "total", "parts": ["left", "right"]}},
+]
+
+
+def table(seed=0, rows=ROWS):
+    rng = np.random.default_rng(seed)
+    sex, smoker = rng.choice(["F", "M"], rows), rng.random(rows) < 0.4
+    age = rng.normal(65, 16, rows).clip(18, 99).round().astype(int)
+    visit = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 300, rows), "D")
+    frame = pd.DataFrame(
+        {
+            "id": [f"P{i:05d}" for i in range(rows)],
+            "sex": sex,
+            "age": np.where(age > 89, ">89", age.astype(str)),
+            "height": (165 + 14 * (sex == "M") + rng.normal(0, 5, rows)).round(1),
+            "visit": visit,
+            "last": visit + pd.to_timedelta(rng.integers(0, 60, rows), "D"),
+            "seen": visit.strftime("%d.%m.%Y"),
+            "smoker": smoker,
+            "packs": np.where(smoker, rng.integers(1, 30, rows), np.nan),
+            "left": rng.integers(0, 20, rows),
+            "right": rng.integers(0, 20, rows),
+            "site": "A",
+            "note": [f"seen again, number {i % 300}" for i in range(rows)],
+        }
+    )
+    return frame.assign(total=frame["left"] + frame["right"])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    synthesizer = TabularSynthesizer(constraints=CONSTRAINTS, network=NETWORK, progress=False)
+    return synthesizer.fit(table())
+
+
+def test_types_and_forms_come_back(fitted):
+    real, made = table(), fitted.sample(300, seed=1)
+    assert list(made) == [name for name in real if name != "note"]
+    assert (made.dtypes == real[list(made)].dtypes).all()
+    assert made["id"].is_unique and not set(made["id"]) & set(real["id"])
+    assert set(made["site"]) == {"A"} and set(made["sex"]) == {"F", "M"}
+    assert made["seen"].str.fullmatch(r"\d\d\.\d\d\.20\d\d").all()
+    assert made["age"].str.fullmatch(r">89|\d+").all() and (made["age"] == ">89").any()
+    assert made["visit"].between(real["visit"].min(), real["visit"].max()).all()
+    assert "text" in fitted.report["columns"]["note"]
+    assert made.groupby("sex")["height"].mean().diff().iloc[1] > 7
+
+
+def test_constraints_hold_in_every_row(fitted):
+    made = fitted.sample(3000, seed=2)
+    assert (made["visit"] <= made["last"]).all() and made["packs"][~made["smoker"]].isna().all()
+    assert (made["total"] == made["left"] + made["right"]).all()
+
+
+def test_seeds(fitted):
+    assert fitted.sample(50, seed=3).equals(fitted.sample(50, seed=3))
+    assert not fitted.sample(50, seed=3).equals(fitted.sample(50, seed=4))
+
+
+def test_what_is_given_is_kept(fitted):
+    one = fitted.sample(40, given={"sex": "F", "age": ">89", "visit": pd.Timestamp("2020-02-03")})
+    assert set(one["sex"]) == {"F"} and set(one["age"]) == {">89"}
+    assert set(one["visit"]) == {pd.Timestamp("2020-02-03")} and (one["last"] >= one["visit"]).all()
+    given = pd.DataFrame({"height": np.linspace(150, 190, 60), "smoker": [True, False] * 30})
+    rows = fitted.sample(given=given)
+    assert np.allclose(rows["height"], given["height"]) and rows["smoker"].equals(given["smoker"])
+    tall = fitted.sample(200, given={"height": 190.0})["sex"]
+    assert (tall == "M").mean() > 0.8
+
+
+def test_missing_cells_are_filled_and_others_stay(fitted):
+    frame = table(seed=5, rows=60)
+    frame.loc[:20, "height"], frame.loc[10:30, "sex"] = np.nan, None
+    full = fitted.impute(frame)
+    assert full[["height", "sex"]].notna().all().all()
+    for name in frame:
+        there = frame[name].notna()
+        assert full[name][there].equals(frame[name][there])
+
+
+def test_saved_and_loaded_it_samples_the_same(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = TabularSynthesizer.load(tmp_path / "model", progress=False)
+    assert loaded.sample(30, seed=7).equals(fitted.sample(30, seed=7))
+    with pytest.raises(FileNotFoundError):
+        TabularSynthesizer.load(tmp_path / "none")
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="no saved TabularSynthesizer"):
+        TabularSynthesizer.load(tmp_path / "model")
+
+
+def test_missing_has_its_own_mechanism():
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], 600)
+    lost = rng.random(600) < np.where(group == "a", 0.5, 0.05)
+    frame = pd.DataFrame({"group": group, "x": np.where(lost, np.nan, rng.normal(0, 1, 600))})
+    made = TabularSynthesizer(network=NETWORK, progress=False).fit(frame).sample(1500)
+    share = made["x"].isna().groupby(made["group"]).mean()
+    assert abs(share["a"] - 0.5) < 0.1 and share["b"] < 0.15
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda f: f[:1], "two rows or more, got 1"),
+        (lambda f: f[["id", "site"]], "no column is left"),
+        (lambda f: f.assign(x=np.nan)[["x"]], "no column is left"),
+        (lambda f: pd.concat([f, f[["sex"]]], axis=1), "several columns are named 'sex'"),
+        (
+            lambda f: f.assign(height=[*f["height"][:-1], np.inf]),
+            "'height': expected a finite number, got 'inf'",
+        ),
+        (
+            lambda f: f.assign(seen="03/04/2020").assign(
+                seen=lambda g: np.where(g.index % 2, g["seen"], "05/06/2020")
+            ),
+            "two ways",
+        ),
+        (lambda f: f.to_dict(), "expected a DataFrame, got dict"),
+        (
+            lambda f: f.assign(last=f["visit"] - pd.Timedelta(days=1)),
+            "no row keeps all constraints",
+        ),
+        (
+            lambda f: f.assign(total=f["total"].where(f.index > 3, 99)),
+            r"sum \(total, left, right\): 4",
+        ),
+    ],
+)
+def test_frames_that_cannot_be_fitted(change, match):
+    with pytest.raises(ValueError, match=match):
+        TabularSynthesizer(constraints=CONSTRAINTS, network=NETWORK, progress=False).fit(
+            change(table())
+        )
+
+
+def test_rows_that_break_a_constraint_can_be_dropped_or_repaired():
+    frame = table().assign(total=lambda f: f["total"].where(f.index > 3, 99))
+    tiny = {**NETWORK, "steps": 5}
+    for choice in ("drop", "repair"):
+        made = TabularSynthesizer(
+            constraints=CONSTRAINTS, on_broken=choice, network=tiny, progress=False
+        ).fit(frame)
+        assert made.report["rows that break a constraint"] == {"sum (total, left, right)": 4}
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda s: s.sample(3, given={"sex": "X"}), "'X' is not one of"),
+        (lambda s: s.sample(3, given={"sexx": "F"}), "did you mean 'sex'"),
+        (lambda s: s.sample(), "needs n"),
+        (lambda s: s.sample(0), "at least 1"),
+        (lambda s: s.sample(2, given=pd.DataFrame({"sex": ["F"]})), "given has 1 rows, n is 2"),
+        (
+            lambda s: s.sample(2, given={"visit": "2020-05-01", "last": "2020-04-01"}),
+            r"less_equal \(visit, last\)",
+        ),
+        (lambda s: TabularSynthesizer().sample(3), "not fitted"),
+        (lambda s: TabularSynthesizer(on_broken="x"), "'x' in on_broken"),
+        (lambda s: TabularSynthesizer(columns={"a": {"typ": "drop"}}), "did you mean 'type'"),
+    ],
+)
+def test_wrong_calls(fitted, call, match):
+    with pytest.raises(ValueError, match=match):
+        call(fitted)
