@@ -102,10 +102,10 @@ def test_rows_become_studies(source):
 def test_values_that_cannot_be_read_are_listed_and_the_study_goes_on(source):
     rows = [
         GOOD,
-        row("r2", "p2", "0", "PA", "a.png", "0", "x", "130", "340", "plague"),
+        row("r2", "p2", "0", "PA", "a.png", "0", "Clear lungs.", "130", "340", "plague"),
         row("r3", "p3", "0", "PA", "a.png", "0", " ", "4.5", "1_0", "well"),
-        row("r4", "p4", "0", "PA", "a.png", "0", "x", "ten", "nan", ""),
-        row("r5", "p5", "0", "PA", "a.png", "maybe", "x", "7", "", ""),
+        row("r4", "p4", "0", "PA", "a.png", "0", "Clear lungs.", "ten", "nan", ""),
+        row("r5", "p5", "0", "PA", "a.png", "maybe", "Clear lungs.", "7", "", ""),
     ]
     counts, studies, rejects = prepare(source, rows)
     assert "outside the plausible range [0, 120]" in rejects["p2_0/row.age"]
@@ -159,7 +159,10 @@ def test_images_that_cannot_be_read_are_listed(source, monkeypatch):
         "ribbon.png": "too large",
         "bomb.png": "too large",
     }
-    rows = [row(f"r{i}", f"p{i}", "0", "PA", name, "0", "x") for i, name in enumerate(reasons)]
+    rows = [
+        row(f"r{i}", f"p{i}", "0", "PA", name, "0", "Clear lungs.")
+        for i, name in enumerate(reasons)
+    ]
     counts, studies, rejects = prepare(source, rows, tables={})
     for i, (name, reason) in enumerate(reasons.items()):
         assert reason in rejects.get(f"r{i}/front", ""), name
@@ -196,7 +199,7 @@ def test_colour_becomes_luma(source, mode):
 
 def test_wrong_sizes_are_padded_and_resized_or_rejected(source):
     Image.new("L", (32, 16), 255).save(source / "wide.png")
-    rows = [GOOD, row("r2", "p2", "0", "PA", "wide.png", "0", "x")]
+    rows = [GOOD, row("r2", "p2", "0", "PA", "wide.png", "0", "Clear lungs.")]
     _, studies, _ = prepare(source, rows)
     image = studies["p2_0"].values["front"]
     assert image.shape == (8, 8) and image.min() >= 0 and image.max() <= 1
@@ -237,8 +240,8 @@ def test_blank_study_columns_and_blank_patients(source):
         row("r1", "p1", "", "PA", "a.png"),
         row("r2", "p1", "", "L", "b.png"),
         row("r3", "", "0", "PA", "a.png"),
-        row("r4", "p4", "0", "oblique", "a.png", "0", "x"),
-        row("r5", "p5", "0", "PA", "", "0", "x"),
+        row("r4", "p4", "0", "oblique", "a.png", "0", "Clear lungs."),
+        row("r5", "p5", "0", "PA", "", "0", "Clear lungs."),
     ]
     counts, studies, rejects = prepare(source, rows, tables={})
     assert set(studies) == {"p1_r1", "p1_r2", "p4_0", "p5_0"}
