@@ -3,4 +3,7 @@ modality)."""
 
 import importlib.metadata
 
+from medcodi.registration import register
+
 __version__ = importlib.metadata.version("medcodi")
+register()

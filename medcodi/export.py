@@ -32,7 +32,7 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     else:
         components["diffusion"] = {name: frozen(run.diffusion(name)) for name in family.names}
     schedulers = {name: family.objective.scheduler() for name in family.names}
-    return MedCoDiPipeline(family, components, schedulers)
+    return MedCoDiPipeline.from_components(family, components, schedulers)
 
 
 def assemble(recipe: Recipe, coupled: bool = True) -> Path:

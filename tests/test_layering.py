@@ -88,7 +88,6 @@ GREW = "grew with the formatter: to be split by idea"
 LONG_FILES = {
     "cli/prepare.py": GREW,
     "generation/run.py": GREW,
-    "pipeline/pipeline.py": GREW,
     "quickstart/page.py": GREW,
 }
 LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
@@ -96,7 +95,7 @@ LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
     "evaluation/tables/agreement.py:run": GREW,
     "evaluation/tables/coherence.py:run": GREW,
     "generation/formats/card.py:croissant": GREW,
-    "pipeline/pipeline.py:__call__": GREW,
+    "pipeline/pipeline.py:__call__": "the denoising loop in one piece, its arguments explained",
 }
 
 
@@ -182,7 +181,7 @@ def test_imports_go_one_way(path):
 def test_every_folder_has_its_layer():
     """A new folder says where it stands; what is not in ALLOWED stands on top and may import
     everything."""
-    top = {"quickstart", "cli", "export", "train", "__init__"}
+    top = {"quickstart", "cli", "export", "registration", "train", "__init__"}
     assert {layer(path) for path in FILES} <= set(ALLOWED) | top
 
 

@@ -110,7 +110,7 @@ def pipe(family):
             "environment": dict(family.build_environments().items()),
         }
     built = {kind: {n: frozen(m) for n, m in named.items()} for kind, named in modules.items()}
-    pipe = MedCoDiPipeline(
+    pipe = MedCoDiPipeline.from_components(
         family, built, {name: family.objective.scheduler() for name in family.names}
     )
     pipe.set_progress_bar_config(disable=True)

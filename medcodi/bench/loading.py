@@ -63,7 +63,7 @@ def empty_pipeline(recipe: Recipe) -> MedCoDiPipeline:
     for modules in components.values():
         for module in modules.values():
             module.to_empty(device="cpu")
-    return MedCoDiPipeline(
+    return MedCoDiPipeline.from_components(
         family, components, {name: family.objective.scheduler() for name in family.names}
     )
 

@@ -120,7 +120,7 @@ def untrained_pipeline(run: Run, device: torch.device) -> MedCoDiPipeline:
             },
             "environment": dict(family.build_environments().eval().items()),
         }
-    pipe = MedCoDiPipeline(
+    pipe = MedCoDiPipeline.from_components(
         family, components, {name: family.objective.scheduler() for name in family.names}
     )
     pipe.set_progress_bar_config(disable=True)

@@ -78,20 +78,26 @@ class JointModel(nn.Module):
         self.objective = objective
 
     def contexts(
-        self, prompts: Prompts, rows: int, device: torch.device, with_null: bool = False
+        self, prompts: Prompts, rows: int, device: torch.device, null: Prompts | None = None
     ) -> dict[str, Context]:
-        """The context of each output, the same at every step: `rows` rows of it, or twice as many
-        `with_null`, [without prompts, with them]."""
+        """The context of each output, the same at every step: `rows` rows of it, or with `null`
+        twice as many, [null, prompts]. `Prompts()` is null without a prompt."""
+        parts = [prompts] if null is None else [null, prompts]
         found = {}
         for name, model in self.diffusions.items():
             columns = model.fusion.names
-            encodings = {n: e for n, e in prompts.encodings.items() if n in columns}
-            keep = torch.zeros(rows, len(columns), dtype=torch.bool, device=device)  # (B, P)
-            for n in encodings:
-                keep[:, columns.index(n)] = prompts.given[n]
-            if with_null:
-                encodings = {n: e.map(lambda x: torch.cat([x, x])) for n, e in encodings.items()}
-                keep = torch.cat([torch.zeros_like(keep), keep])  # (2 B, P)
+            keep = torch.zeros(len(parts) * rows, len(columns), dtype=torch.bool, device=device)
+            encodings = {}
+            for column, n in enumerate(columns):
+                like = next((p.encodings[n] for p in parts if n in p.encodings), None)
+                if like is None:
+                    continue
+                # rows without it hold anything: they are masked
+                encodings[n] = PromptEncoding.concat([p.encodings.get(n, like) for p in parts])
+                absent = torch.zeros(rows, dtype=torch.bool, device=device)
+                keep[:, column] = torch.cat(
+                    [p.given[n] if n in p.encodings else absent for p in parts]
+                )
             found[name] = model.context(encodings, keep, prompts.weights)
         return found
 

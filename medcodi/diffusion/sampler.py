@@ -34,10 +34,10 @@ class GuidedPrediction:
 
     p = p_null + g (p_prompt - p_null)
 
-    The null pass sees neither prompts nor given values, but still its noisy partners; g = 1 is the
-    prompt pass alone. What partners add in closed form is that of the prompt pass in both: it is
-    not guided. Without prompts partners tell each other more than with them, so that g > 1 would
-    turn their share around.
+    The null pass sees neither prompts nor given values, but still its noisy partners; where there
+    are `negative` prompts, it sees those. g = 1 is the prompt pass alone. What partners add in
+    closed form is that of the prompt pass in both: it is not guided. Without prompts partners tell
+    each other more than with them, so that g > 1 would turn their share around.
 
     `interval[m]` guides output m at noise levels [low, high] alone (Kynkaanniemi et al. 2024). When
     no output is guided, the null pass is not computed. What is the same at every step, the contexts
@@ -50,8 +50,10 @@ class GuidedPrediction:
         prompts: Prompts,
         scale: Mapping[str, float],
         interval: Mapping[str, Sequence[float]] | None = None,
+        negative: Prompts | None = None,
     ) -> None:
         self.joint, self.prompts, self.scale = joint, prompts, scale
+        self.negative = Prompts() if negative is None else negative
         self.interval = interval or {}
         for name, levels in self.interval.items():
             check_interval(levels, f"guidance_interval of {name!r}")
@@ -73,9 +75,11 @@ class GuidedPrediction:
         first = next(iter(latents.values()))
         batch, device = len(first), first.device
         scales = self.scales_at(timesteps)
-        guided = bool(self.prompts.given) and any(scale != 1.0 for scale in scales.values())
+        told = bool(self.prompts.given or self.negative.given)
+        guided = told and any(scale != 1.0 for scale in scales.values())
         if guided not in self._contexts:
-            self._contexts[guided] = self.joint.contexts(self.prompts, batch, device, guided)
+            null = self.negative if guided else None
+            self._contexts[guided] = self.joint.contexts(self.prompts, batch, device, null)
         contexts = self._contexts[guided]
 
         # what the members tell each other

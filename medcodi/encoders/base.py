@@ -4,7 +4,7 @@ Legend: B batch, T tower tokens, L prompt tokens (fixed per encoder, at most 32)
 shared width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,17 @@ class PromptEncoding:
 
     def __getitem__(self, rows: Any) -> "PromptEncoding":
         return self.map(lambda x: x[rows])
+
+    @staticmethod
+    def concat(parts: Sequence["PromptEncoding"]) -> "PromptEncoding":
+        """Rows of all `parts`, which have the same tensors of the same widths."""
+        first = parts[0]
+        return PromptEncoding(
+            torch.cat([p.embeds for p in parts]),
+            torch.cat([p.tokens for p in parts]),
+            torch.cat([p.mask for p in parts]),
+            None if first.latents is None else torch.cat([p.latents for p in parts]),
+        )
 
 
 class GridPool(nn.Module):

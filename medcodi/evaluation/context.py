@@ -25,7 +25,7 @@ from medcodi.evaluation.samples import read_samples, samples_identity
 from medcodi.identity import fingerprint
 from medcodi.labeler import Labeler
 from medcodi.pipeline import MedCoDiPipeline
-from medcodi.pipeline.storage import load_index, model_hash
+from medcodi.pipeline.index import read_index
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class EvaluationContext:
     @functools.cached_property
     def model_hash(self) -> str:
         """Of the pipeline's weights; FileNotFoundError where there is none."""
-        return model_hash(load_index(self.pipeline_dir))
+        return read_index(self.pipeline_dir).model_hash
 
     @functools.cached_property
     def pipeline(self) -> MedCoDiPipeline:

@@ -136,6 +136,11 @@ class Modality(ABC):
         """Learn the assets from the training split (default: none)."""
         return {}
 
+    def tokenizers(self) -> dict[str, Any]:
+        """transformers tokenizers that were fitted, by the folder that they are saved in ("" is the
+        modality's own)."""
+        return {}
+
     @abstractmethod
     def collate(self, values: Sequence[Any]) -> Any:
         """Stored values of the rows that have this modality -> value batch. ValueError for a value
@@ -187,6 +192,10 @@ class Modality(ABC):
     @abstractmethod
     def to_user(self, values: Any) -> Any:
         """Value batch -> what a user wants to see (PIL images, strings, a DataFrame)."""
+
+    def to_array(self, values: Any) -> Any:
+        """Value batch -> what `to_user` gives, as numbers where the kind has them."""
+        return self.to_user(values)
 
     def to_stored(self, values: Any) -> list[Any]:
         """Value batch -> stored values, one a row, in full precision: the inverse of `collate`."""

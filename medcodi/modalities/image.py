@@ -12,6 +12,7 @@ from PIL import Image
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
+from medcodi.data.user_images import read_picture, to_greys
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.denoisers.patches import PatchDenoiser
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
@@ -183,30 +184,23 @@ class ImageModality(Modality):
         return EnvironmentEncoder(latent_shape, dim, depth, patch=patch)
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:
+        """One picture or a list of them, see data/user_images.py; a tensor or array (B, C, H, W)
+        holds several."""
+        if isinstance(values, (torch.Tensor, np.ndarray)) and values.ndim == 4:
+            values = list(values)
         if not isinstance(values, (list, tuple)):
             values = [values]
-        return [None if v is None else self._to_array(v) for v in values]
-
-    def _to_array(self, value: Any) -> np.ndarray:
-        """PIL image (any size: padded to square and resized) or float array (S, S) in [0, 1] ->
-        stored value."""
-        if isinstance(value, Image.Image):
-            return image_to_array(value, self.args.size)
-        if isinstance(value, torch.Tensor):
-            value = value.detach().cpu().numpy()
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2:
-            if value.min() < 0 or value.max() > 1:
-                raise ValueError(
-                    f"modality {self.name!r}: a float image must lie in [0, 1], got "
-                    f"[{value.min():g}, {value.max():g}]"
-                )
-            return value.astype(np.float32)
-        raise ValueError(
-            f"modality {self.name!r}: expected a PIL image or a float array (S, S) in [0, 1], got "
-            f"{type(value).__name__}"
-        )
+        try:
+            return [None if v is None else to_greys(v, self.args.size) for v in values]
+        except ValueError as error:
+            raise ValueError(f"modality {self.name!r}: {error}") from None
 
     def to_stored(self, values: torch.Tensor) -> list[np.ndarray]:
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                f"modality {self.name!r}: the decoder gave pixels that are not finite: nothing is "
+                "drawn from them"
+            )
         return list(((values.float().clamp(-1, 1) + 1) / 2).cpu().numpy()[:, 0])  # B of (S, S)
 
     def to_user(self, values: torch.Tensor) -> list[Image.Image]:
@@ -214,6 +208,10 @@ class ImageModality(Modality):
             Image.fromarray((a * 255).round().astype(np.uint8), mode="L")
             for a in self.to_stored(values)
         ]
+
+    def to_array(self, values: torch.Tensor) -> np.ndarray:
+        """(B, S, S, 1) in [0, 1]."""
+        return np.stack(self.to_stored(values))[..., None]
 
     def write(self, values: Sequence[Image.Image], folder: Path, stems: Sequence[str]) -> list[str]:
         names = []
@@ -224,31 +222,9 @@ class ImageModality(Modality):
 
     def read(self, path: Path) -> list[Any]:
         try:
-            with Image.open(path) as image:
-                image.load()
-                return [image.copy()]
-        except Exception as error:
-            raise ValueError(
-                f"modality {self.name!r}: {path} is not a readable image: {error}"
-            ) from error
+            return [read_picture(path, self.args.size)]
+        except ValueError as error:
+            raise ValueError(f"modality {self.name!r}: {error}") from error
 
     def preview(self, values: Image.Image) -> np.ndarray:
         return np.asarray(values, dtype=np.float32) / 255
-
-
-def image_to_array(image: Image.Image, size: int) -> np.ndarray:
-    """Grey, zero-padded to square, resized with antialiasing: float32 (size, size) in [0, 1].
-    16-bit keeps its bits."""
-    deep = image.mode.startswith("I;16") or image.mode == "I"
-    array = np.asarray(image if deep else image.convert("L"), dtype=np.float32) / (
-        65535.0 if deep else 255.0
-    )
-    height, width = array.shape
-    side = max(height, width)
-    square = np.zeros((side, side), dtype=np.float32)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = array
-    if side == size:
-        return square
-    resized = Image.fromarray(square, mode="F").resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(resized, dtype=np.float32).clip(0, 1)

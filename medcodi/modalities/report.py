@@ -114,6 +114,15 @@ class ReportModality(Modality):
         special_tokens = self.assets.get("special_tokens", {}).get(asset)
         return ReportTokenizer.from_json(self.assets[asset], max_length, special_tokens)
 
+    def tokenizers(self) -> dict[str, Any]:
+        assets = {"": "tokenizer", "encoder": ENCODER_ASSET}
+        length = self.args.autoencoder.max_length
+        return {
+            folder: self.tokenizer(length, asset).backend
+            for folder, asset in assets.items()
+            if asset in self.assets
+        }
+
     def collate(self, values: Sequence[str]) -> list[str]:
         for value in values:
             if not isinstance(value, str) or not value.strip():
@@ -163,10 +172,19 @@ class ReportModality(Modality):
             else list(values)
         )
         for value in values:
-            if value is not None and (not isinstance(value, str) or not value.strip()):
+            if value is None:
+                continue
+            if not isinstance(value, str) or not value.strip():
                 raise ValueError(
-                    f"modality {self.name!r}: expected a non-empty text, got {value!r}"
+                    f"modality {self.name!r}: expected a non-empty text, got {value!r:.80}"
                 )
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError(
+                    f"modality {self.name!r}: the text holds half a character (a lone surrogate), "
+                    f"which has no UTF-8: {value!r:.80}"
+                ) from None
         return values
 
     def to_user(self, values: list[str]) -> list[str]:

@@ -85,43 +85,35 @@ def without_values() -> Iterator[None]:
 
 
 def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
-    """Load weights strictly. ValueError names missing, unexpected and misshapen keys;
-    FileNotFoundError the folder.
-
-    A module built `without_values` gets the tensors of the file itself, which is mapped into
-    memory: nothing is copied, and changes stay in memory. Parameters that are shared in the module
-    (tied) stay shared.
-    """
+    """Load weights strictly, see `fill_module`. FileNotFoundError names the folder."""
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
+    return fill_module(module, read_weights(path), path)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, mapped into memory. ValueError where it is none."""
     try:
-        state = load_file(path)
+        return load_file(path)
     except Exception as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    expected = module.state_dict()
-    missing, unexpected = (
-        sorted(expected.keys() - state.keys()),
-        sorted(state.keys() - expected.keys()),
-    )
-    shapes = [
-        f"{k}: file {tuple(state[k].shape)}, model {tuple(expected[k].shape)}"
-        for k in sorted(expected.keys() & state.keys())
-        if state[k].shape != expected[k].shape
-    ]
-    if missing or unexpected or shapes:
-        raise ValueError(
-            f"{path} does not fit this recipe. Missing keys: {missing[:5]} ({len(missing)}). "
-            f"Unexpected keys: {unexpected[:5]} ({len(unexpected)}). Other shapes: {shapes[:5]} "
-            f"({len(shapes)})."
-        )
-    if not any(x.is_meta for x in expected.values()):
+
+
+def fill_module(module: nn.Module, state: dict[str, torch.Tensor], where: str | Path) -> nn.Module:
+    """Give a module the values of `state`, which came from `where`, strictly. ValueError names
+    missing, unexpected and misshapen keys, and numbers of another kind.
+
+    A module built `without_values` gets the tensors themselves: nothing is copied, and changes stay
+    in memory. Parameters that are shared in the module (tied) stay shared.
+    """
+    _check_fit(module.state_dict(), state, where)
+    if not any(x.is_meta for x in module.state_dict().values()):
         module.load_state_dict(state, strict=True)
         return module
     owners = dict(module.named_modules(remove_duplicate=False))
-    given: dict[
-        int, nn.Parameter
-    ] = {}  # id of the parameter on the meta device -> the one that takes its places
+    # id of the parameter on the meta device -> the one that takes its places
+    given: dict[int, nn.Parameter] = {}
     for name, tensor in state.items():
         owner_name, _, attribute = name.rpartition(".")
         owner = owners[owner_name]
@@ -133,6 +125,31 @@ def load_module(module: nn.Module, folder: str | Path) -> nn.Module:
                 id(old), nn.Parameter(tensor, requires_grad=old.requires_grad)
             )
     return module
+
+
+def _check_fit(
+    expected: dict[str, torch.Tensor], state: dict[str, torch.Tensor], where: str | Path
+) -> None:
+    missing = sorted(expected.keys() - state.keys())
+    unexpected = sorted(state.keys() - expected.keys())
+    both = sorted(expected.keys() & state.keys())
+    shapes = [
+        f"{k}: file {tuple(state[k].shape)}, model {tuple(expected[k].shape)}"
+        for k in both
+        if state[k].shape != expected[k].shape
+    ]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"{where} does not fit this recipe. Missing keys: {missing[:5]} ({len(missing)}). "
+            f"Unexpected keys: {unexpected[:5]} ({len(unexpected)}). Other shapes: {shapes[:5]} "
+            f"({len(shapes)})."
+        )
+    kinds = [k for k in both if state[k].is_floating_point() != expected[k].is_floating_point()]
+    if kinds:
+        raise ValueError(
+            f"{where} holds numbers of another kind than this recipe: {kinds[0]} is "
+            f"{state[kinds[0]].dtype}, expected {expected[kinds[0]].dtype}"
+        )
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:

@@ -5,94 +5,66 @@ Legend: R prompt rows, N = R x num_images_per_prompt samples, B samples of a bat
 
 import copy
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import SchedulerMixin
-from torch import nn
-from tqdm.auto import tqdm
+from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
-from medcodi.config_io import unknown_key
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import LatentDiffusion
-from medcodi.diffusion.sampler import joint_sample
+from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.encoders.base import PromptEncoding
-from medcodi.modalities.family import ModelFamily
 from medcodi.nn.blocks import compile_blocks
-from medcodi.nn.rows import spread
-from medcodi.nn.seeding import derive_generator
+from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, draw_seeds
+from medcodi.pipeline.checks import CallChecker, Stored
+from medcodi.pipeline.decoding import decoded
+from medcodi.pipeline.denoising import fitted_schedulers, noise_of, solvers_of
+from medcodi.pipeline.encoding import PromptReader
+from medcodi.pipeline.folders import Folders
 from medcodi.pipeline.memory import memory_advice
+from medcodi.pipeline.networks import FamilyNetworks, module_dict
 from medcodi.pipeline.output import MedCoDiOutput
-from medcodi.pipeline.storage import (
-    family_of,
-    load_components,
-    load_index,
-    model_hash,
-    save_components,
-)
+from medcodi.pipeline.placement import Placement
+from medcodi.pipeline.solvers import fit_scheduler
+from medcodi.pipeline.storage import Components
 
-Callback = Callable[
-    ["MedCoDiPipeline", int, int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None
-]
+Latents = dict[str, torch.Tensor]
+Callback = Callable[["MedCoDiPipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any] | None]
 
 
-class MedCoDiPipeline:
+class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
     """A trained family, ready to generate.
 
         pipe = MedCoDiPipeline.from_pretrained("runs/phantom_tiny/pipeline")
-        out = pipe(prompts={"report": ["Large left pleural effusion."]}, outputs=["frontal",
-        "tabular"])
+        out = pipe("Large left pleural effusion.", outputs=["frontal", "tabular"])
+        out.frontal[0]
 
-    `schedulers[name]` may be replaced by any diffusers scheduler of the same family, as in
-    `pipe.schedulers["frontal"] =
-    UniPCMultistepScheduler.from_config(pipe.schedulers["frontal"].config)`.
+    Schedulers swap as in diffusers: one for all outputs, or one for one output. A scheduler that
+    cannot follow the model is refused at the call, see `solvers.py`.
+
+        pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config)
+        pipe.schedulers["frontal"] = DPMSolverMultistepScheduler()
     """
 
-    def __init__(
-        self,
-        family: ModelFamily,
-        components: dict[str, dict[str, nn.Module]],
-        schedulers: dict[str, SchedulerMixin],
-        model_hash: str = "unsaved",
-    ) -> None:
-        self.family, self.schedulers, self.model_hash = family, schedulers, model_hash
-        self.encoders, self.autoencoders = components["encoder"], components["autoencoder"]
-        self.diffusions: dict[str, LatentDiffusion] = components["diffusion"]
-        self.environments = (
-            nn.ModuleDict(components["environment"]) if components["environment"] else None
-        )
-        self._progress: dict[str, Any] = {}
+    _callback_tensor_inputs: ClassVar[list[str]] = list(CALLBACK_TENSORS)
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        folder: str | Path,
-        modalities: Sequence[str] | None = None,
-        torch_dtype: torch.dtype | None = None,
-    ) -> "MedCoDiPipeline":
-        """Load what `save_pretrained` wrote; `modalities` loads a part. FileNotFoundError,
-        ValueError (strict load)."""
-        folder = Path(folder)
-        index = load_index(folder)
-        family = family_of(index)
-        names = [family.modality(name).name for name in modalities or family.names]
-        pipe = cls(family, *load_components(folder, index, family, names), model_hash(index))
-        return pipe if torch_dtype is None else pipe.to(dtype=torch_dtype)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        save_components(Path(folder), self.family, self.components, self.schedulers)
-        self.model_hash = model_hash(load_index(Path(folder)))
+    def __init__(self, networks: FamilyNetworks) -> None:
+        super().__init__()
+        self.register_modules(networks=networks)
+        self.family, self.schedulers = networks.family, networks.schedulers
+        self.model_hash, self.facts = networks.model_hash, networks.facts
+        self.encoders = networks.components["encoder"]
+        self.autoencoders = networks.components["autoencoder"]
+        self.diffusions: dict[str, LatentDiffusion] = networks.components["diffusion"]
+        self.environments = module_dict(networks.components["environment"])
+        self.checker = CallChecker(self.family, list(self.diffusions))
+        self._interrupt, self._num_timesteps = False, 0
 
     @property
-    def components(self) -> dict[str, dict[str, nn.Module]]:
-        environments = dict(self.environments.items()) if self.environments is not None else {}
-        return {
-            "encoder": self.encoders,
-            "autoencoder": self.autoencoders,
-            "diffusion": self.diffusions,
-            "environment": environments,
-        }
+    def components(self) -> Components:
+        """kind -> name -> network"""
+        return self.networks.components
 
     @property
     def modalities(self) -> list[str]:
@@ -100,24 +72,25 @@ class MedCoDiPipeline:
         return list(self.diffusions)
 
     @property
-    def device(self) -> torch.device:
-        return next(next(iter(self.diffusions.values())).parameters()).device
+    def scheduler(self) -> SchedulerMixin:
+        """The first output's scheduler; assigning one sets it for every output."""
+        return next(iter(self.schedulers.values()))
+
+    @scheduler.setter
+    def scheduler(self, scheduler: SchedulerMixin) -> None:
+        fit_scheduler(scheduler, self.family.objective.scheduler())
+        for name in self.schedulers:
+            self.schedulers[name] = copy.deepcopy(scheduler)
 
     @property
-    def dtype(self) -> torch.dtype:
-        return next(next(iter(self.diffusions.values())).parameters()).dtype
+    def num_timesteps(self) -> int:
+        """Steps of the last call."""
+        return self._num_timesteps
 
-    def to(
-        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> "MedCoDiPipeline":
-        """Move to a device; `dtype` is for the diffusion networks, encoders and autoencoders stay
-        in float32."""
-        for kind, modules in self.components.items():
-            for module in modules.values():
-                module.to(
-                    device=device, dtype=dtype if kind in ("diffusion", "environment") else None
-                )
-        return self
+    @property
+    def interrupt(self) -> bool:
+        """A callback sets `pipe._interrupt = True`: the call ends after this step."""
+        return self._interrupt
 
     def compile(self) -> "MedCoDiPipeline":
         """torch.compile of the denoisers' blocks, at the first call of each shape; results differ
@@ -126,14 +99,10 @@ class MedCoDiPipeline:
             compile_blocks(model.denoiser)
         return self
 
-    def set_progress_bar_config(self, **kwargs: Any) -> None:
-        """Keyword arguments of tqdm, such as `disable=True`."""
-        self._progress = kwargs
-
     @torch.no_grad()
     def __call__(
         self,
-        prompts: dict[str, Any] | None = None,
+        prompts: dict[str, Any] | str | Sequence[str] | None = None,
         outputs: Sequence[str] | None = None,
         num_inference_steps: int = 25,
         guidance_scale: float | dict[str, float] | None = None,
@@ -146,255 +115,155 @@ class MedCoDiPipeline:
         callback_on_step_end: Callback | None = None,
         seeds: Sequence[int] | None = None,
         guidance_interval: dict[str, Sequence[float] | None] | None = None,
-    ) -> MedCoDiOutput:
+        negative_prompts: dict[str, Any] | str | Sequence[str] | None = None,
+        latents: dict[str, torch.Tensor] | torch.Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        eta: float = 0.0,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> MedCoDiOutput | tuple[Any, ...]:
         """Generate.
 
         Args:
-            prompts: name -> value or list of R values (None = this row lacks it). {} or None is
-            unconditional.
+            prompts: name -> value or list of R values (None = this row lacks it); a text, or a list
+                of texts, is the prompt of the one modality of texts. {} and None: unconditional.
+                What a value may be, say the modalities; pictures: data/user_images.py.
             outputs: names to generate, disjoint from the prompts; default: every other modality.
             guidance_scale: one number or one a name (default: the recipe's); 1 is the plain
-            conditional pass.
+                conditional pass.
             generator: one generator seeds every sample in order; a list gives one a sample. Sample
-                i does not depend on the batch size or on the other samples.
+                i does not depend on the other samples; in a batch of another size it differs by
+                rounding (with batch_size=1 it is the same to the bit, whatever it stands beside).
             num_images_per_prompt: samples for each prompt row.
             prompt_weights: alpha of the prompts with fusion mean.
             coupled: False generates the outputs independently (no cross-modal attention between
-            them).
+                them).
             condition_on_latents: given values also condition through the coupling, with their full
                 latent at noise level 0 (needs stage 3).
+            callback_on_step_end: `callback(pipe, step, timestep, tensors)` after every step;
+                `tensors` are those of `callback_on_step_end_tensor_inputs`, each name -> tensor,
+                `timestep` is that of the first output. May return {"latents": ...}, changed.
             seeds: one a sample instead of `generator`: `out.seeds[i]` regenerates sample i.
-            callback_on_step_end: `callback(pipe, step, num_steps, latents)` may return changed
-            latents.
             guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided, or None
                 for all of them. An output that is not named, and None for the whole argument, take
                 the recipe's.
+            negative_prompts: as `prompts`, with the same rows or one for all: what guidance leads
+                away from, instead of no prompt.
+            latents: noise (N, *latent_shape) of unit variance to begin with, name -> tensor.
+            output_type: "pil" (pictures as PIL images), "np" (N, H, W, 1) and "pt" (N, 1, H, W) in
+                [0, 1], or "latent"; texts and rows stay what they are except with "latent".
+            return_dict: False returns the values alone, as a tuple in the order of the outputs.
+            eta: of DDIM schedulers, 0 deterministic, 1 as noisy as DDPM.
 
         Returns:
             MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
             TooLittleMemoryError.
         """
-        counts = {
-            "num_inference_steps": num_inference_steps,
-            "num_images_per_prompt": num_images_per_prompt,
-            "batch_size": batch_size,
-        }
-        for setting, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{setting} must be at least 1, got {count}")
-        prompts = self.check_prompts(prompts or {})
-        self._check_weights(prompt_weights, prompts)
-        outputs = self.check_outputs(outputs, prompts)
-        guidance = self._check_guidance(guidance_scale, outputs)
-        intervals = self._check_interval(guidance_interval or {}, outputs)
-        num_rows = len(next(iter(prompts.values()))) if prompts else 1
-        prompt_index = [row for row in range(num_rows) for _ in range(num_images_per_prompt)]
-        seeds = self.draw_seeds(generator, seeds, len(prompt_index))
-        with memory_advice(outputs, batch_size, self.dtype):
-            encoded = self.encode_prompts(prompts, condition_on_latents and coupled)
-            encoded.weights = prompt_weights
-            parts: list[dict[str, torch.Tensor]] = []
-            starts = range(0, len(seeds), batch_size)
-            with tqdm(total=len(starts) * num_inference_steps, **self._progress) as bar:
-                for start in starts:
-                    rows = torch.tensor(
-                        prompt_index[start : start + batch_size], device=self.device
-                    )
-                    parts.append(
-                        self._sample(
-                            outputs,
-                            seeds[start : start + batch_size],
-                            encoded[rows],
-                            guidance,
-                            num_inference_steps,
-                            coupled,
-                            bar,
-                            callback_on_step_end,
-                            intervals,
-                        )
-                    )
-            joined = {name: torch.cat([part[name].float() for part in parts]) for name in outputs}
-            batches = {
-                name: self._decode(name, joined[name], seeds, batch_size) for name in outputs
-            }
-        values = {
-            name: self.family.modality(name).to_user(batch) for name, batch in batches.items()
-        }
-        return MedCoDiOutput(values, joined, seeds, prompt_index, batches)
-
-    def _sample(
-        self,
-        outputs: list[str],
-        seeds: list[int],
-        given: Prompts,
-        guidance: dict[str, float],
-        num_inference_steps: int,
-        coupled: bool,
-        bar: tqdm,
-        callback: Callback | None,
-        intervals: dict[str, Sequence[float]],
-    ) -> dict[str, torch.Tensor]:
-        noise = {}
-        for name in outputs:
-            shape = self.family.latent_shape(self.family.modality(name).group)
-            drawn = [torch.randn(shape, generator=derive_generator(seed, name)) for seed in seeds]
-            noise[name] = torch.stack(drawn).to(self.device, self.dtype)
-
-        def on_step(step: int, latents: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
-            bar.update()
-            return callback(self, step, num_inference_steps, latents) if callback else None
-
-        return joint_sample(
-            JointModel(
-                {name: self.diffusions[name] for name in outputs},
-                self.environments if coupled else None,
-                self.family.objective,
-            ),
-            {name: copy.deepcopy(self.schedulers[name]) for name in outputs},
-            noise,
-            given,
-            guidance,
-            num_inference_steps,
-            on_step,
-            intervals,
+        # 1. What is asked for
+        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+        call = self.checker.call(
+            prompts=prompts,
+            negative_prompts=negative_prompts,
+            outputs=outputs,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            prompt_weights=prompt_weights,
+            num_images_per_prompt=num_images_per_prompt,
+            generator=generator,
+            seeds=seeds,
+            latents=latents,
+            batch_size=batch_size,
+            eta=eta,
+            output_type=output_type,
+            callback=callback_on_step_end,
+            callback_tensors=callback_on_step_end_tensor_inputs,
         )
-
-    def _decode(self, name: str, latents: torch.Tensor, seeds: list[int], batch_size: int) -> Any:
-        modality = self.family.modality(name)
-        autoencoder = self.autoencoders[modality.group]
-        batches = []
-        for start in range(0, len(latents), batch_size):
-            generators = [
-                derive_generator(seed, name, "decode") for seed in seeds[start : start + batch_size]
-            ]
-            batches.append(
-                modality.decode(autoencoder, latents[start : start + batch_size], generators)
-            )
-        return modality.concat(batches)
+        schedulers, num_steps = fitted_schedulers(
+            call, self.schedulers, self.family.objective.scheduler()
+        )
+        joint = JointModel(
+            {name: self.diffusions[name] for name in call.outputs},
+            self.environments if coupled else None,
+            self.family.objective,
+        )
+        self._interrupt, self._num_timesteps, parts = False, num_steps, []
+        with memory_advice(call.outputs, call.batch_size, self.dtype):
+            # 2. Encode the prompts
+            with self.placed("encoder", "autoencoder"):
+                clean = condition_on_latents and coupled
+                given = self.encode_prompts(call.prompts, clean, call.batch_size)
+                given.weights = call.prompt_weights
+                negative = self.encode_prompts(call.negative_prompts, False, call.batch_size)
+            # 3. Denoise: all outputs step together, a batch of samples after the other
+            total = num_steps * len(call.batches())
+            with self.placed("diffusion", "environment"), self.progress_bar(total=total) as bar:
+                for rows in call.batches():
+                    of_row = torch.tensor([call.prompt_index[i] for i in rows], device=self.device)
+                    predict = GuidedPrediction(
+                        joint, given[of_row], call.guidance, call.intervals, negative[of_row]
+                    )
+                    solvers = solvers_of(call, schedulers, rows)
+                    noise = noise_of(call, self.family, rows)
+                    z = {
+                        name: solver.start(noise[name].to(self.device, self.dtype))
+                        for name, solver in solvers.items()
+                    }
+                    for step in range(num_steps):
+                        t = {name: solver.timesteps[step] for name, solver in solvers.items()}
+                        # what the denoisers see of z_t, and their prediction, joint and guided
+                        seen = {
+                            name: s.model_input(z[name], t[name]) for name, s in solvers.items()
+                        }
+                        predictions = predict(seen, t)
+                        # z_t -> z_s, each output along its own schedule
+                        z = {
+                            name: solver.step(predictions[name], t[name], z[name])
+                            for name, solver in solvers.items()
+                        }
+                        if callback_on_step_end is not None:
+                            state = {"latents": z, "timesteps": t, "predictions": predictions}
+                            told = {name: state[name] for name in call.callback_tensors}
+                            first = t[call.outputs[0]]
+                            answer = callback_on_step_end(self, step, first, told)
+                            z = changed_latents(answer, z, told)
+                        bar.update()
+                        if self.interrupt:
+                            break
+                    check_finite(z, "latents")
+                    parts.append(z)
+                    if self.interrupt:
+                        break
+            # 4. Decode
+            with self.placed("autoencoder"):
+                out = decoded(call, parts, self.family, self.autoencoders, self._interrupt)
+        return out if return_dict else out.to_tuple()
 
     def encode_prompt(self, name: str, values: Any) -> PromptEncoding:
         """Prompt encoding of user values (R of them), for similarity in the shared space."""
-        modality = self._modality(name)
-        stored = [v for v in modality.from_user(values) if v is not None]
-        batch = modality.collate(stored)
-        return self.encoders[modality.group](
-            batch.to(self.device) if isinstance(batch, torch.Tensor) else batch
-        )
+        (stored,) = self.check_prompts({self.checker.modality(name).name: values}).values()
+        with torch.no_grad(), self.placed("encoder"):
+            return self._reader().encoding(name, [v for v in stored if v is not None], False)
 
-    def encode_prompts(self, prompts: dict[str, list[Any]], with_latents: bool = False) -> Prompts:
+    def encode_prompts(
+        self, prompts: Stored, with_latents: bool = False, batch_size: int = 32
+    ) -> Prompts:
         """Encodings of stored values, R a name; rows that lack one (None) hold zeros and are
         masked. `with_latents`: they also condition through the coupling."""
-        encoded = Prompts()
-        for name, stored in prompts.items():
-            modality = self._modality(name)
-            given = torch.tensor([v is not None for v in stored], device=self.device)  # (R,)
-            if not given.any():
-                continue
-            batch = modality.collate([v for v in stored if v is not None])
-            batch = batch.to(self.device) if isinstance(batch, torch.Tensor) else batch
-            encoding = self.encoders[modality.group](batch)
-            encoded.given[name] = given
-            as_clean = with_latents and self.environments is not None
-            if as_clean or self.family.recipe.diffusion.prompt_latents:
-                encoding.latents = self.autoencoders[modality.group].encode(batch)
-            encoding = encoding.map(lambda x, given=given: spread(x, given))
-            encoding = encoding.map(lambda x: x if x.dtype == torch.bool else x.to(self.dtype))
-            encoded.encodings[name] = encoding
-            if as_clean:
-                encoded.clean[name] = encoding.latents
-        return encoded
+        clean = with_latents and self.environments is not None
+        return self._reader().read(prompts, clean, batch_size)
 
-    def _modality(self, name: str) -> Any:
-        if name not in self.diffusions:
-            raise unknown_key(name, self.diffusions, "the modalities of this pipeline")
-        return self.family.modality(name)
+    def _reader(self) -> PromptReader:
+        return PromptReader(self.family, self.encoders, self.autoencoders, self.device, self.dtype)
 
-    def check_prompts(self, prompts: dict[str, Any]) -> dict[str, list[Any]]:
+    def check_prompts(self, prompts: Any) -> Stored:
         """Prompts as a call takes them -> R stored values a name (None where a row lacks it), or
         ValueError."""
-        checked = {name: self._modality(name).from_user(values) for name, values in prompts.items()}
-        lengths = {name: len(values) for name, values in checked.items()}
-        rows = max(lengths.values(), default=1)
-        if any(n not in (1, rows) or n == 0 for n in lengths.values()):
-            raise ValueError(
-                f"prompts must have equal lengths, or one value for all rows; got {lengths}"
-            )
-        return {
-            name: values * rows if len(values) == 1 else values for name, values in checked.items()
-        }
+        return self.checker.prompts(prompts)
 
-    def check_outputs(self, outputs: Sequence[str] | None, prompts: dict[str, Any]) -> list[str]:
+    def check_outputs(self, outputs: Any, prompts: Any) -> list[str]:
         """Names to generate, in the order of the family, or ValueError."""
-        if isinstance(outputs, str):
-            outputs = [outputs]
-        outputs = (
-            list(outputs)
-            if outputs is not None
-            else [n for n in self.modalities if n not in prompts]
-        )
-        for name in outputs:
-            self._modality(name)
-        both = sorted(set(outputs) & set(prompts))
-        if both:
-            raise ValueError(f"{both} cannot be prompt and output at once")
-        if not outputs or len(set(outputs)) < len(outputs):
-            raise ValueError(f"outputs must name at least one modality, each once; got {outputs}")
-        return [name for name in self.modalities if name in outputs]
+        return self.checker.outputs(outputs, prompts)
 
-    def _check_guidance(
-        self, scale: float | dict[str, float] | None, outputs: list[str]
-    ) -> dict[str, float]:
-        default = {name: float(self.family.modality(name).args.guidance_scale) for name in outputs}
-        if scale is None:
-            return default
-        if isinstance(scale, dict):
-            for name in scale:
-                if name not in outputs:
-                    raise unknown_key(name, outputs, "guidance_scale (outputs of this call)")
-            return default | {name: float(value) for name, value in scale.items()}
-        return dict.fromkeys(outputs, float(scale))
-
-    def _check_interval(
-        self, interval: dict[str, Any], outputs: list[str]
-    ) -> dict[str, Sequence[float]]:
-        for name in interval:
-            if name not in outputs:
-                raise unknown_key(name, outputs, "guidance_interval (outputs of this call)")
-        merged = {
-            name: self.family.modality(name).args.guidance_interval for name in outputs
-        } | interval
-        return {name: value for name, value in merged.items() if value is not None}
-
-    def _check_weights(self, weights: dict[str, float] | None, prompts: dict[str, Any]) -> None:
-        if weights is None:
-            return
-        if self.family.recipe.diffusion.fusion != "mean":
-            raise ValueError(
-                "prompt_weights are the alpha of fusion 'mean'; this pipeline was trained with "
-                "fusion 'tokens'"
-            )
-        for name in weights:
-            if name not in prompts:
-                raise unknown_key(name, prompts, "prompt_weights (prompts of this call)")
-
-    @staticmethod
-    def draw_seeds(
-        generator: torch.Generator | Sequence[torch.Generator] | None,
-        seeds: Sequence[int] | None,
-        count: int,
-    ) -> list[int]:
-        """One seed a sample."""
-        if seeds is not None:
-            if generator is not None or len(seeds) != count:
-                raise ValueError(
-                    f"expected {count} seeds and no generator, got {len(seeds)} seeds, {generator=}"
-                )
-            return [int(seed) for seed in seeds]
-        if isinstance(generator, Sequence):
-            if len(generator) != count:
-                raise ValueError(f"expected {count} generators, one a sample, got {len(generator)}")
-            return [
-                int(torch.randint(2**62, (1,), generator=g, device=g.device)) for g in generator
-            ]
-        device = generator.device if generator is not None else "cpu"
-        return torch.randint(2**62, (count,), generator=generator, device=device).tolist()
+    draw_seeds = staticmethod(draw_seeds)

@@ -1,130 +1,181 @@
 """Pipelines on disk: `model_index.json` (the family) and one folder a component.
 
 pipeline/
-  model_index.json        recipe parts, fitted assets, scheduler classes, SHA-256 and checksum of
-  every component
+  README.md               model card
+  model_index.json        recipe parts, fitted assets, scheduler classes, hash of every weight file
   encoder/GROUP/          prompt encoder          autoencoder/GROUP/
   diffusion/NAME/         fusion and denoiser     environment/NAME/
-  scheduler/NAME/         a diffusers scheduler
+  scheduler/NAME/         a diffusers scheduler   tokenizer/NAME/     transformers' tokenizers
+
+A network that diffusers or transformers know has a folder of its own inside its component's, see
+`parts.py`.
 """
 
+import contextlib
 import hashlib
-import json
-from collections.abc import Iterable
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import diffusers
+from diffusers import SchedulerMixin
+from safetensors.torch import save_file
 from torch import nn
 
-import medcodi
-from medcodi.config_io import recipe_from_dict, to_dict
+from medcodi.files import staged, written
 from medcodi.modalities.family import ModelFamily
-from medcodi.nn.weights import checksum, load_module, save_module, weights_hash, without_values
+from medcodi.nn.weights import WEIGHTS, file_checksum, fill_module, read_weights, without_values
+from medcodi.pipeline.card import model_card
+from medcodi.pipeline.facts import Facts
+from medcodi.pipeline.index import (
+    COMPONENTS,
+    INDEX,
+    Index,
+    as_value_error,
+    check_components,
+    read_json,
+    regular_file,
+    scheduler_class,
+)
+from medcodi.pipeline.parts import prefixes, save_parts
+from medcodi.pipeline.solvers import fit_scheduler
 
-INDEX = "model_index.json"
-RECIPE_PARTS = ("name", "seed", "modalities", "shared_space", "diffusion")
-COMPONENTS = ("encoder", "autoencoder", "diffusion", "environment")
+Components = dict[str, dict[str, nn.Module]]  # kind -> name -> network
+CARD = "README.md"
+OF_NAMES = ("diffusion", "environment")  # a network a modality; the others are one a group
+SLACK = 10**9  # numbers of networks that are built for their shapes alone
 
 
 def save_components(
     folder: Path,
     family: ModelFamily,
-    components: dict[str, dict[str, nn.Module]],
-    schedulers: dict[str, Any],
-) -> None:
+    components: Components,
+    schedulers: dict[str, SchedulerMixin],
+    facts: Facts,
+) -> Index:
+    """Write a pipeline. Every component is whole before it takes the place of an older one."""
+    for name, scheduler in schedulers.items():
+        scheduler_class(type(scheduler).__name__, f"schedulers.{name}")
     folder.mkdir(parents=True, exist_ok=True)
-    hashes, checksums = {}, {}
+    weights, checksums = {}, {}
     for kind, modules in components.items():
         for name, module in modules.items():
-            save_module(module, folder / kind / name, {"component": kind, "name": name})
-            hashes[f"{kind}/{name}"] = weights_hash(folder / kind / name)
-            checksums[f"{kind}/{name}"] = checksum(folder / kind / name)
+            with staged(folder / kind / name, overwrite=True) as partial:
+                held = save_parts(module, partial)
+                state = {k: v for k, v in module.state_dict().items() if k not in held}
+                save_file(
+                    {k: v.detach().cpu().contiguous().clone() for k, v in state.items()},
+                    partial / WEIGHTS,
+                )
+            for path in sorted((folder / kind / name).rglob("*.safetensors")):
+                relative = path.relative_to(folder).as_posix()
+                weights[relative], checksums[relative] = _sha256(path), file_checksum(path)
     for name, scheduler in schedulers.items():
         scheduler.save_pretrained(folder / "scheduler" / name)
-    recipe = to_dict(family.recipe)
-    index = {
-        "_class_name": "MedCoDiPipeline",
-        "_medcodi_version": medcodi.__version__,
-        "recipe": {part: recipe[part] for part in RECIPE_PARTS},
-        "assets": family.assets,
-        "weights": hashes,
-        "checksums": checksums,
-        "schedulers": {name: type(s).__name__ for name, s in schedulers.items()},
-    }
-    (folder / INDEX).write_text(json.dumps(index, indent=1))
-
-
-def load_index(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} is no medcodi pipeline: {INDEX} is missing. Train one (`medcodi "
-            "quickstart`, or the scripts in "
-            "train/) or pass the folder that save_pretrained wrote"
-        )
-    index = json.loads(path.read_text())
-    if index.get("_class_name") != "MedCoDiPipeline":
-        raise ValueError(
-            f"{path} describes a {index.get('_class_name')!r}, expected 'MedCoDiPipeline'"
-        )
+    for name in schedulers:
+        shutil.rmtree(folder / "tokenizer" / name, ignore_errors=True)
+        for file, tokenizer in family.modality(name).tokenizers().items():
+            tokenizer.save_pretrained(folder / "tokenizer" / name / file)
+    classes = {name: type(s).__name__ for name, s in schedulers.items()}
+    index = Index(family.recipe, family.assets, weights, checksums, classes, facts)
+    index.write(folder)
+    with written(folder / CARD) as path:
+        path.write_text(model_card(family, index), encoding="utf-8")
     return index
 
 
-def family_of(index: dict[str, Any]) -> ModelFamily:
-    return ModelFamily(recipe_from_dict(index["recipe"], INDEX), index["assets"])
-
-
 def load_components(
-    folder: Path, index: dict[str, Any], family: ModelFamily, names: Iterable[str]
-) -> tuple[dict[str, dict[str, nn.Module]], dict[str, Any]]:
-    """Components of the modalities `names`, strictly loaded and checked against the hashes of the
-    index."""
+    folder: Path, index: Index, family: ModelFamily, names: Iterable[str]
+) -> tuple[Components, dict[str, SchedulerMixin]]:
+    """Components of the modalities `names`, strictly loaded and checked against the checksums of
+    the index. Raises ValueError, FileNotFoundError."""
     names = list(names)
-    groups = list(dict.fromkeys(family.modality(n).group for n in names))
-    coupled = any(key.startswith("environment/") for key in index["weights"])
-    build = {
+    check_components(index, family, str(folder / INDEX))
+    coupled = any(path.startswith("environment/") for path in index.weights)
+    build: dict[str, Callable[[str], nn.Module]] = {
         "encoder": family.build_prompt_encoder,
         "autoencoder": family.build_autoencoder,
         "diffusion": lambda name: family.build_diffusion(name, coupled=coupled),
         "environment": family.build_environment,
     }
-    keys = [
-        (kind, n)
-        for kind in COMPONENTS
-        for n in (groups if kind in ("encoder", "autoencoder") else names)
-    ]
-    keys = [(kind, n) for kind, n in keys if f"{kind}/{n}" in index["weights"]]
-    components: dict[str, dict[str, nn.Module]] = {kind: {} for kind in COMPONENTS}
+    groups = list(dict.fromkeys(family.modality(n).group for n in names))
+    keys = [(k, n) for k in COMPONENTS for n in (names if k in OF_NAMES else groups)]
+    keys = [(kind, name) for kind, name in keys if index.files(kind, name)]
+    paths = {
+        f: regular_file(folder, f, "weights")
+        for kind, name in keys
+        for f in index.files(kind, name)
+    }
+    num_bytes = sum(path.stat().st_size for path in paths.values())
+    components: Components = {kind: {} for kind in COMPONENTS}
     with ThreadPoolExecutor() as pool:
-        checks = [pool.submit(_check, folder, f"{kind}/{name}", index) for kind, name in keys]
+        checks = [pool.submit(_check, path, index.checksums[f]) for f, path in paths.items()]
         for kind, name in keys:
-            with without_values():
+            where = f"{folder / kind / name}"
+            with (
+                as_value_error(where, name_all=True),
+                _no_larger(4 * num_bytes + SLACK),
+                without_values(),
+            ):
                 module = build[kind](name)
-            components[kind][name] = (
-                load_module(module, folder / kind / name).eval().requires_grad_(False)
-            )
+            module = _fill(module, where, {f: paths[f] for f in index.files(kind, name)})
+            components[kind][name] = module.eval().requires_grad_(False)
         for check in checks:
             check.result()
-    schedulers = {}
-    for name in names:
-        scheduler_class = getattr(diffusers, index["schedulers"][name])
-        schedulers[name] = scheduler_class.from_pretrained(folder / "scheduler" / name)
-    return components, schedulers
+    return components, {name: _load_scheduler(folder, index, family, name) for name in names}
 
 
-def _check(folder: Path, key: str, index: dict[str, Any]) -> None:
-    """ValueError for a weights file that is not the one of the index, FileNotFoundError without
-    one."""
-    if "checksums" in index:
-        found, expected = checksum(folder / key), index["checksums"][key]
-    else:  # older pipelines
-        found, expected = weights_hash(folder / key), index["weights"][key]
-    if found != expected:
-        raise ValueError(f"{folder / key} is not what {INDEX} describes: its weights hash differs")
+def _fill(module: nn.Module, where: str, paths: dict[str, Path]) -> nn.Module:
+    state = {}
+    expected = prefixes(module)
+    for relative, path in paths.items():
+        below = "/".join(relative.split("/")[2:])
+        if below not in expected:
+            raise ValueError(f"{path} is not a part of this network: it has {sorted(expected)}")
+        state |= {f"{expected[below]}{key}": value for key, value in read_weights(path).items()}
+    return fill_module(module, state, where)
 
 
-def model_hash(index: dict[str, Any]) -> str:
-    """One hash for the whole pipeline, for manifests."""
-    return hashlib.sha256(json.dumps(index["weights"], sort_keys=True).encode()).hexdigest()[:16]
+def _check(path: Path, expected: str) -> None:
+    """ValueError for a weights file that is not the one of the index."""
+    if file_checksum(path) != expected:
+        raise ValueError(f"{path.parent} is not what {INDEX} describes: its weights hash differs")
+
+
+def _load_scheduler(folder: Path, index: Index, family: ModelFamily, name: str) -> SchedulerMixin:
+    relative = f"scheduler/{name}/scheduler_config.json"
+    config, where = read_json(folder, relative), str(folder / relative)
+    found = scheduler_class(index.schedulers[name], str(folder / INDEX))
+    if config.get("_class_name") != index.schedulers[name]:
+        raise ValueError(
+            f"{where} describes a {config.get('_class_name')!r}, but {INDEX} a "
+            f"{index.schedulers[name]!r}"
+        )
+    with as_value_error(where, name_all=True):
+        return fit_scheduler(found.from_config(config), family.objective.scheduler())
+
+
+@contextlib.contextmanager
+def _no_larger(count: int) -> Iterator[None]:
+    """Inside, networks of more than `count` numbers are refused while they are built: a recipe that
+    was changed could describe one that never ends."""
+    register, left = nn.Module.register_parameter, count
+
+    def counted(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= 0 if value is None else math.prod(value.shape)
+        if left < 0:
+            raise ValueError("the recipe describes larger networks than the weight files hold")
+        register(module, name, value)
+
+    nn.Module.register_parameter = counted
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

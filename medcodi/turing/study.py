@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medcodi.data.user_images import to_greys
 from medcodi.files import staged
-from medcodi.modalities.image import image_to_array
 from medcodi.turing.server import ITEMS, RATINGS, STUDY, VERSION
 from medcodi.turing.sources import (
     GeneratedStudy,
@@ -232,7 +232,7 @@ def clean_text(text: str) -> str:
 def encode(picture: Image.Image, side: int) -> bytes:
     """8-bit grey PNG of `side` x `side` pixels without compression: its length depends on the side
     alone."""
-    pixels = np.round(image_to_array(picture, side) * 255).astype(np.uint8)
+    pixels = np.round(to_greys(picture, side) * 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()

@@ -85,7 +85,7 @@ def test_given_values_are_members_at_noise_level_zero():
 def test_a_context_with_null_holds_both_passes():
     model, given = joint(), torch.tensor([True, False])
     prompts = Prompts({"p": encoding(2)}, {"p": given})
-    single, double = (model.contexts(prompts, 2, CPU, with_null) for with_null in (False, True))
+    single, double = (model.contexts(prompts, 2, CPU, null) for null in (None, Prompts()))
     for name, context in double.items():
         torch.testing.assert_close(context.tokens[2:], single[name].tokens)
         assert torch.equal(context.mask[2:], single[name].mask)

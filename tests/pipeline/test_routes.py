@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import FlowMatchHeunDiscreteScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
@@ -193,33 +192,6 @@ def test_coupling_joins_the_outputs(pipe):
     assert not torch.equal(pipe(given, ["frontal"], 2, seeds=[7]).latents["frontal"], pooled)
 
 
-def test_callback_sees_and_changes_latents(pipe):
-    seen = []
-
-    def zero_at_the_end(pipeline, step, num_steps, latents):
-        seen.append((pipeline is pipe, step, num_steps, sorted(latents)))
-        return (
-            {name: torch.zeros_like(x) for name, x in latents.items()}
-            if step == num_steps - 1
-            else None
-        )
-
-    out = pipe({}, ["frontal", "tabular"], 3, seeds=[1], callback_on_step_end=zero_at_the_end)
-    assert seen == [(True, step, 3, ["frontal", "tabular"]) for step in range(3)]
-    assert not any(latents.any() for latents in out.latents.values())
-
-
-def test_scheduler_swap(tiny_pipeline):
-    before = tiny_pipeline({}, ["frontal"], 3, seeds=[1])
-    for name, scheduler in tiny_pipeline.schedulers.items():
-        tiny_pipeline.schedulers[name] = FlowMatchHeunDiscreteScheduler.from_config(
-            scheduler.config
-        )
-    after = tiny_pipeline({}, ["frontal", "report"], 3, seeds=[1])
-    assert torch.isfinite(after.latents["frontal"]).all()
-    assert not torch.equal(before.latents["frontal"], after.latents["frontal"])
-
-
 def test_bfloat16(tiny_run, tiny_pipeline):
     full = tiny_pipeline({"report": "Edema."}, num_inference_steps=2, seeds=[1])
     for half in (
@@ -275,14 +247,14 @@ def test_encode_prompt_is_the_shared_space(pipe):
             r"modality 'frontal': a float image must lie in \[0, 1\]",
         ),
         ({"frontal": np.full((SIZE, SIZE), np.nan)}, {}, "NaN|finite|must lie"),
-        ({"frontal": np.zeros((8, 8))}, {}, "modality 'frontal': expected an image of 16 x 16"),
-        ({"frontal": "a.png"}, {}, "expected a PIL image or a float array"),
+        ({"frontal": np.zeros((2, 8, 8))}, {}, "modality 'frontal': an image must have the shape"),
+        ({"frontal": "a.png"}, {}, "modality 'frontal': no image file at 'a.png'"),
         (
             {"tabular": {"heart_rat": 80}},
             {},
             "unknown key 'heart_rat' in a row of 'tabular'; did you mean 'heart_rate",
         ),
-        ({"tabular": {"is_icu": "maybe"}}, {}, r"column 'is_icu': value 'maybe' is not one of"),
+        ({"tabular": {"is_icu": "maybe"}}, {}, r"column 'is_icu': 'maybe' is not one of"),
         ({"tabular": 3}, {}, "expected a DataFrame, a dict or a list of dicts, got int"),
         ({}, {"num_inference_steps": 0}, "num_inference_steps must be at least 1, got 0"),
         ({}, {"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1, got 0"),

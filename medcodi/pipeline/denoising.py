@@ -1,0 +1,58 @@
+"""What the denoising loop of a call begins with: schedulers that fit, solvers, noise.
+
+Legend: B samples of a batch.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from diffusers import SchedulerMixin
+
+from medcodi.modalities.family import ModelFamily
+from medcodi.nn.seeding import derive_generator
+from medcodi.pipeline.checks import Call
+from medcodi.pipeline.solvers import Solver, fit_scheduler
+
+
+def fitted_schedulers(
+    call: Call, schedulers: Mapping[str, SchedulerMixin], reference: SchedulerMixin
+) -> tuple[dict[str, SchedulerMixin], int]:
+    """Schedulers of the outputs that follow the model of `reference`, and the number of steps that
+    they take (a Heun scheduler takes more than it is asked for).
+
+    ValueError for one that cannot, and where they would take different numbers of steps.
+    """
+    fitted = {name: fit_scheduler(schedulers[name], reference) for name in call.outputs}
+    lengths = {
+        name: len(Solver(scheduler, call.num_inference_steps, [], call.eta).timesteps)
+        for name, scheduler in fitted.items()
+    }
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"jointly sampled outputs must step together, but their schedulers take {lengths} steps"
+        )
+    return fitted, lengths[call.outputs[0]]
+
+
+def solvers_of(
+    call: Call, schedulers: Mapping[str, SchedulerMixin], rows: range
+) -> dict[str, Solver]:
+    """One solver an output, with the random generators of the samples `rows`."""
+    solvers = {}
+    for name, scheduler in schedulers.items():
+        generators = [derive_generator(call.seeds[i], name, "steps") for i in rows]
+        solvers[name] = Solver(scheduler, call.num_inference_steps, generators, call.eta)
+    return solvers
+
+
+def noise_of(call: Call, family: ModelFamily, rows: range) -> dict[str, torch.Tensor]:
+    """(B, *latent_shape) of unit variance an output: as given, or each sample's own."""
+    noise = {}
+    for name in call.outputs:
+        if name in call.latents:
+            noise[name] = call.latents[name][rows.start : rows.stop]
+        else:
+            shape = family.latent_shape(family.modality(name).group)
+            generators = [derive_generator(call.seeds[i], name) for i in rows]
+            noise[name] = torch.stack([torch.randn(shape, generator=g) for g in generators])
+    return noise
