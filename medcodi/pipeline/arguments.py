@@ -22,20 +22,22 @@ def count(value: Any, name: str, at_least: int = 1, at_most: int | None = None) 
     """A whole number in range; 2.0, "2" and True are none."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ValueError(f"{name} must be a whole number, got {shown(value)}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
-    if at_most is not None and value > at_most:
-        raise ValueError(f"{name} must be at most {at_most:,}, got {value}")
-    return int(value)
+    whole = int(value)
+    if whole < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {whole}")
+    if at_most is not None and whole > at_most:
+        raise ValueError(f"{name} must be at most {at_most:,}, got {whole}")
+    return whole
 
 
 def number(value: Any, name: str, low: float, high: float) -> float:
     """A finite number in range."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {shown(value)}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
-    return float(value)
+    found = float(value)
+    if not low <= found <= high:
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {found:g}")
+    return found
 
 
 def noise_levels(levels: Any, name: str) -> tuple[float, float]:

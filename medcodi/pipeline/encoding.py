@@ -3,6 +3,7 @@
 Legend: R prompt rows.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class PromptReader:
                 for start in range(0, len(there), batch_size)
             ]
             encoding = PromptEncoding.concat(parts)
-            encoding = encoding.map(lambda x, given=given: spread(x, given))
+            encoding = encoding.map(functools.partial(spread, given=given))
             encoding = encoding.map(lambda x: x if x.dtype == torch.bool else x.to(self.dtype))
             prompts.encodings[name], prompts.given[name] = encoding, given
             if clean:

@@ -24,7 +24,7 @@ class Folders:
 
     family: ModelFamily
     schedulers: dict[str, SchedulerMixin]
-    components: Components
+    networks: FamilyNetworks
     facts: Facts
     model_hash: str
 
@@ -37,7 +37,8 @@ class Folders:
         model_hash: str = UNSAVED,
     ) -> Any:
         """A pipeline of networks that are at hand, kind -> name -> network."""
-        return cls(FamilyNetworks(family, components, schedulers, model_hash))
+        pipeline: Any = cls  # of a class that joins this one with a diffusers pipeline
+        return pipeline(FamilyNetworks(family, components, schedulers, model_hash))
 
     @classmethod
     def from_pretrained(
@@ -69,7 +70,9 @@ class Folders:
         dtype = torch_dtype if dtype is None else dtype
         if device_map is not None:
             _check_device(device_map)
-        pipe = cls(FamilyNetworks.from_pretrained(hub.local_folder(folder, **download), modalities))
+        networks = FamilyNetworks.from_pretrained(hub.local_folder(folder, **download), modalities)
+        pipeline: Any = cls
+        pipe = pipeline(networks)
         if scheduler is not None:
             pipe.scheduler = scheduler
         return pipe.to(device=device_map, dtype=None if dtype == "auto" else dtype)
@@ -88,7 +91,9 @@ class Folders:
             raise unknown_key(key, ("folder",), "save_pretrained")
         reference = self.family.objective.scheduler()
         schedulers = {name: fit_scheduler(s, reference) for name, s in self.schedulers.items()}
-        index = save_components(Path(folder), self.family, self.components, schedulers, self.facts)
+        index = save_components(
+            Path(folder), self.family, self.networks.components, schedulers, self.facts
+        )
         self.model_hash = index.model_hash
 
     def push_to_hub(

@@ -13,8 +13,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from medcodi.pipeline.arguments import shown
-from medcodi.pipeline.networks import cast
-from medcodi.pipeline.storage import Components
+from medcodi.pipeline.networks import FamilyNetworks, cast
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -23,12 +22,12 @@ class Placement:
     """What MedCoDiPipeline does with its `components`; everything returns the pipeline or None as
     diffusers' methods of the same name do."""
 
-    components: Components
+    networks: FamilyNetworks
     _offload_to: torch.device | None = None
 
     @property
     def _denoisers(self) -> list[nn.Module]:
-        return list(self.components["diffusion"].values())
+        return list(self.networks.components["diffusion"].values())
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +58,7 @@ class Placement:
             raise ValueError(
                 f"the networks are offloaded and run on {self._offload_to}: to() would undo it"
             )
-        cast(self.components, dtype, device)
+        cast(self.networks.components, dtype, device)
         return self
 
     def enable_model_cpu_offload(
@@ -70,7 +69,7 @@ class Placement:
         device = torch.device(device)
         if gpu_id is not None:
             device = torch.device(device.type, gpu_id)
-        cast(self.components, None, "cpu")
+        cast(self.networks.components, None, "cpu")
         self._offload_to = device
 
     def enable_sequential_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +85,7 @@ class Placement:
     @contextlib.contextmanager
     def placed(self, *kinds: str) -> Iterator[None]:
         """Inside, the networks of `kinds` are on the device, wherever they are otherwise."""
-        modules = [m for kind in kinds for m in self.components[kind].values()]
+        modules = [m for kind in kinds for m in self.networks.components[kind].values()]
         if self._offload_to is None:
             yield
             return
@@ -108,7 +107,7 @@ class Placement:
             vae.disable_slicing()
 
     def _image_autoencoders(self) -> list[AutoencoderKL]:
-        modules = [m for a in self.components["autoencoder"].values() for m in a.modules()]
+        modules = [m for a in self.networks.components["autoencoder"].values() for m in a.modules()]
         return [m for m in modules if isinstance(m, AutoencoderKL)]
 
     def enable_vae_tiling(self) -> None:

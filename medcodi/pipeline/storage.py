@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
 from diffusers import SchedulerMixin
 from safetensors.torch import save_file
 from torch import nn
@@ -127,7 +128,7 @@ def load_components(
 
 
 def _fill(module: nn.Module, where: str, paths: dict[str, Path]) -> nn.Module:
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     expected = prefixes(module)
     for relative, path in paths.items():
         below = "/".join(relative.split("/")[2:])
