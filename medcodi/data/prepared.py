@@ -10,9 +10,8 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 
 from medcodi.config_io import unknown_key
@@ -20,6 +19,9 @@ from medcodi.data.png import EncodedImage
 from medcodi.data.storage import RESERVED, STORAGES, FieldSpec, from_storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
+
+if TYPE_CHECKING:
+    import datasets
 
 PICTURE = STORAGES[0]
 VERSION, INDEX, REJECTS, SUSPECTS = 1, "prepared.json", "rejects.csv", "suspects.csv"
@@ -32,7 +34,7 @@ class PreparedDataset:
 
     def __init__(
         self,
-        rows: datasets.Dataset,
+        rows: "datasets.Dataset",
         index: dict[str, Any],
         names: list[str],
         indices: np.ndarray | None = None,
@@ -166,8 +168,12 @@ def dataset_identity(folder: str | Path) -> list[Any]:
     return [splits[0].index, [dataset.study_ids for dataset in splits]]
 
 
-def _map_rows(path: Path, index: dict[str, Any], names: list[str], split: str) -> datasets.Dataset:
+def _map_rows(
+    path: Path, index: dict[str, Any], names: list[str], split: str
+) -> "datasets.Dataset":
     """Memory-map a split with the columns that are read, images left as bytes."""
+    import datasets  # slow to import: when needed
+
     num_studies = index["splits"][split]["studies"]
     try:
         rows = datasets.Dataset.from_file(str(path))

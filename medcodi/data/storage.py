@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import datasets
 import numpy as np
 
 from medcodi.config_io import unknown_key
@@ -43,6 +42,8 @@ class FieldSpec:
 
 def arrow_feature(spec: FieldSpec, schema: TableSchema | None) -> Any:
     """The `datasets` feature of a field; `schema` is needed for storage "table"."""
+    import datasets  # slow to import: when needed
+
     if spec.storage == "image":
         return datasets.Image()
     if spec.storage == "text":

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import QuickGELU
 from torch import nn
 
 from medcodi.nn.attention import AttentionPool
@@ -21,6 +20,8 @@ MAX_PROMPT_TOKENS = 32
 def activation_layer(name: str) -> type[nn.Module]:
     """Class of the activation `name`: "gelu", or "quick_gelu", which the CLIP weights of OpenAI
     were trained with."""
+    from open_clip.transformer import QuickGELU  # slow to import: when needed
+
     layers = {"gelu": nn.GELU, "quick_gelu": QuickGELU}
     if name not in layers:
         raise ValueError(f"activation must be one of {sorted(layers)}, got {name!r}")

@@ -2,8 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from medcodi.encoders.base import activation_layer
@@ -33,6 +31,9 @@ class ImageTower(nn.Module):
         class_token: bool = False,
     ) -> None:
         super().__init__()
+        from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+        from open_clip.transformer import VisionTransformer  # slow to import: when needed
+
         if pixels not in ("unit", "clip"):
             raise ValueError(f"pixels must be 'unit' or 'clip', got {pixels!r}")
         self.image_size, self.resolution, self.pixels = image_size, resolution or image_size, pixels

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from open_clip.transformer import TextTransformer
 from torch import nn
 
 from medcodi.encoders.base import activation_layer
@@ -28,6 +27,8 @@ class TextTower(nn.Module):
         activation: str = "gelu",
     ) -> None:
         super().__init__()
+        from open_clip.transformer import TextTransformer  # slow to import: when needed
+
         self.tokenize, self.pad_id, self.context_length = tokenize, pad_id, context_length
         self.transformer = TextTransformer(
             context_length=context_length,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import open_clip
 import torch
 
 from medcodi.autoencoders.base import Autoencoder
@@ -134,6 +133,8 @@ class ReportModality(Modality):
     def build_prompt_encoder(self, space: SharedSpaceConfig) -> PromptEncoder:
         a = self.args.encoder
         if a.tokenizer == "clip":
+            import open_clip  # slow to import: when needed
+
             bpe = open_clip.SimpleTokenizer(context_length=a.context_length)
             tokenize, vocab_size, pad_id = bpe, bpe.vocab_size, 0
         elif a.tokenizer == "own":

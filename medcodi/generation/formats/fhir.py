@@ -84,7 +84,7 @@ class FhirFormat(DicomFormat):
         resources |= {key: cell for key, cell in cells.items() if cell is not None}
         for modality in self.modalities:
             if modality.storage == TEXT and study.stored[modality.name].strip():
-                report = self.report(study, study.stored[modality.name].strip(), subject)
+                report = self.report(study.stored[modality.name].strip(), subject)
                 links = {
                     "imagingStudy": ["ImagingStudy"] if pictures else [],
                     "result": [key for key in resources if key.startswith("Observation")],
@@ -147,7 +147,7 @@ class FhirFormat(DicomFormat):
             "series": series,
         }
 
-    def report(self, study: GeneratedStudy, text: str, subject: Resource) -> Resource:
+    def report(self, text: str, subject: Resource) -> Resource:
         form = {
             "contentType": "text/plain; charset=utf-8",
             "data": base64.b64encode(text.encode()).decode(),
