@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medcodi.config_io import build_dataclass
 from medcodi.data.column import COLUMN_TYPES, MAX_DECIMALS, SCORES, Column
 
 __all__ = ["COLUMN_TYPES", "MAX_DECIMALS", "SCORES", "Column", "TableSchema"]
@@ -21,7 +22,10 @@ class TableSchema:
 
     @classmethod
     def from_dicts(cls, columns: list[dict[str, Any]]) -> "TableSchema":
-        return cls([Column(**column) for column in columns])
+        """ValueError for an unknown key and for a value of the wrong type."""
+        if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
+            raise ValueError(f"a schema must be a list of columns, got {columns!r:.80}")
+        return cls([build_dataclass(Column, column, "a column") for column in columns])
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [column.to_dict() for column in self.columns]

@@ -269,6 +269,9 @@ class Solver:
         check_num_steps(scheduler, num_inference_steps)
         self.scheduler = copy.deepcopy(scheduler)
         self.scheduler.set_timesteps(num_inference_steps)
+        if not torch.isfinite(torch.as_tensor(self.timesteps)).all():
+            name = type(scheduler).__name__
+            raise ValueError(f"{name}: the options give timesteps that are not finite")
         accepted = inspect.signature(self.scheduler.step).parameters
         if eta and "eta" not in accepted:
             raise ValueError(
