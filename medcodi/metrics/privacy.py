@@ -239,7 +239,8 @@ def perturbed_texts(texts: Sequence[str], seed: int = 0) -> list[str]:
 
 
 def perturbed_rows(rows: Sequence[dict], schema: TableSchema, seed: int = 0) -> list[dict]:
-    """Each row with its numbers moved by 2 % of the column's sd, clipped to its range."""
+    """Each row with its numbers moved by 2 % of the column's sd, clipped to its range; whole
+    numbers stay whole."""
     rng = np.random.default_rng(seed)
     changed = []
     for row in rows:
@@ -247,11 +248,9 @@ def perturbed_rows(rows: Sequence[dict], schema: TableSchema, seed: int = 0) -> 
         for column in schema.columns:
             if not column.is_discrete and row.get(column.name) is not None:
                 value = float(row[column.name]) + rng.normal(0, 0.02 * column.std)
-                row[column.name] = (
-                    value
-                    if column.minimum is None
-                    else float(np.clip(value, column.minimum, column.maximum))
-                )
+                if column.minimum is not None:
+                    value = float(np.clip(value, column.minimum, column.maximum))
+                row[column.name] = float(round(value)) if column.type == "integer" else value
         changed.append(row)
     return changed
 
