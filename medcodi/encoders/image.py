@@ -7,6 +7,28 @@ from torch import nn
 from medcodi.encoders.base import activation_layer
 
 
+def convolutional_stem(channels: list[int], width: int, patch_size: int) -> nn.Sequential:
+    """Convolutions of stride 2 in the place of the patch embedding: (B, 3, R, R) -> (B, width,
+    R / patch_size, R / patch_size). They see edges before they see patches (Xiao et al. 2021).
+    ValueError unless patch_size is 2^(1 + number of `channels`)."""
+    if patch_size != 2 ** (len(channels) + 1):
+        raise ValueError(
+            f"a stem of {len(channels) + 1} convolutions of stride 2 makes patches of "
+            f"{2 ** (len(channels) + 1)} pixels, but patch_size is {patch_size}"
+        )
+    layers: list[nn.Module] = []
+    before = 3
+    for number, out in enumerate(channels):
+        kernel = 3 if number else 5
+        layers += [
+            nn.Conv2d(before, out, kernel, stride=2, padding=kernel // 2),
+            nn.GroupNorm(8, out),
+            nn.GELU(),
+        ]
+        before = out
+    return nn.Sequential(*layers, nn.Conv2d(before, width, 3, stride=2, padding=1))
+
+
 class ImageTower(nn.Module):
     """(B, 1, S, S) in [-1, 1] -> patch tokens (B, (R/patch)^2, width), all unmasked. Grey is
     repeated to 3 channels.
@@ -16,6 +38,8 @@ class ImageTower(nn.Module):
         pixels: "unit" leaves them in [-1, 1]; "clip" gives each channel the mean and deviation that
         CLIP was trained on.
         class_token: the class token stands first among the tokens.
+        stem: channels of convolutions before the last; with them `convolutional_stem` stands in
+        the place of the patch embedding.
     """
 
     def __init__(
@@ -29,6 +53,7 @@ class ImageTower(nn.Module):
         pixels: str = "unit",
         activation: str = "gelu",
         class_token: bool = False,
+        stem: list[int] | None = None,
     ) -> None:
         super().__init__()
         from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
@@ -54,6 +79,8 @@ class ImageTower(nn.Module):
             output_tokens=True,
             act_layer=activation_layer(activation),
         )
+        if stem:
+            self.transformer.conv1 = convolutional_stem(stem, width, patch_size)
         self.transformer.proj = None  # the shared projection stands in PromptEncoder
         for name, values in (("mean", OPENAI_DATASET_MEAN), ("std", OPENAI_DATASET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)

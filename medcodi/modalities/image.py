@@ -31,7 +31,8 @@ VIEWS = {
 class ImageEncoderArgs:
     """open_clip vision transformer. `resolution` is the side it sees (the image's own by default),
     `pixels` "unit" or "clip" and `activation` "gelu" or "quick_gelu": what pretrained CLIP weights
-    expect. `pooling: first` is CLIP's own."""
+    expect. `pooling: first` is CLIP's own. `stem`: channels of convolutions that stand in the place
+    of the patch embedding; with [32, 64] patches have 8 pixels."""
 
     patch_size: int = 8
     width: int = 96
@@ -42,6 +43,7 @@ class ImageEncoderArgs:
     resolution: int | None = None
     pixels: str = "unit"
     activation: str = "gelu"
+    stem: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -140,6 +142,7 @@ class ImageModality(Modality):
             a.pixels,
             a.activation,
             class_token=a.pooling == "first",
+            stem=a.stem,
         )
         return PromptEncoder(tower, a.width, space.embed_dim, a.num_tokens, a.pooling)
 
