@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from medcodi.config import Recipe
@@ -35,10 +36,10 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     return MedCoDiPipeline.from_components(family, components, schedulers)
 
 
-def assemble(recipe: Recipe, coupled: bool = True) -> Path:
-    """Write runs/NAME/pipeline, in place of an older one."""
+def assemble(recipe: Recipe, coupled: bool = True, dtype: torch.dtype | None = None) -> Path:
+    """Write runs/NAME/pipeline, in place of an older one; `dtype` rounds its weights."""
     folder = recipe.run_dir / "pipeline"
     pipe = build_pipeline(recipe, coupled)
     with staged(folder, overwrite=True) as temporary:
-        pipe.save_pretrained(temporary)
+        pipe.save_pretrained(temporary, dtype)
     return folder

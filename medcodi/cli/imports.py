@@ -70,22 +70,39 @@ def denoiser(
 @import_app.command()
 def start(
     config: Config,
-    stage: Annotated[str, typer.Option(help="autoencoder, stage1 or stage2")],
-    weights: Annotated[list[Path], typer.Option(help="imported folder; repeatable")],
+    stage: Annotated[str, typer.Option(help="autoencoder, stage1, stage2 or stage3")],
+    weights: Annotated[list[Path] | None, typer.Option(help="imported folder; repeatable")] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="folder or name of a pipeline, such as phantom")
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Put imported weights under a stage that has not begun. Needs the prepared data."""
+    """Put imported weights, or those of a pipeline, under a stage that has not begun. Needs the
+    prepared data."""
     import medcodi.modalities  # noqa: F401  registers the kinds
     from medcodi.config import STAGES
     from medcodi.config_io import load_recipe, unknown_key
-    from medcodi.foreign import start_stage
     from medcodi.recipes import find_recipe
 
-    if stage not in STAGES[:3]:
-        raise unknown_key(stage, STAGES[:3], "the stages that weights may start")
+    stages = STAGES if pipeline else STAGES[:3]
+    if stage not in stages:
+        raise unknown_key(stage, stages, "the stages that weights may start")
+    if bool(weights) == bool(pipeline):
+        raise ValueError("give imported folders by --weights, or a pipeline by --pipeline")
     recipe = load_recipe(find_recipe(config), overrides or [], stage)
-    for path in start_stage(recipe, stage, weights):
+    for path in _start(recipe, stage, weights or [], pipeline):
         console.print(f"written: {path}")
+
+
+def _start(recipe, stage: str, weights: list[Path], pipeline: str | None) -> list[Path]:
+    if pipeline is None:
+        from medcodi.foreign import start_stage
+
+        return start_stage(recipe, stage, weights)
+    from medcodi.pipeline import MedCoDiPipeline
+    from medcodi.start import start_from_pipeline
+
+    return start_from_pipeline(recipe, stage, MedCoDiPipeline.from_pretrained(pipeline), pipeline)
 
 
 def _family(config: str, overrides: list[str] | None):  # a ModelFamily

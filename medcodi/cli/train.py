@@ -55,12 +55,25 @@ def train(
         raise typer.Exit(INTERRUPTED) from stop
 
 
-def export(overrides: Overrides = None, config: Config = None) -> None:
+STORED = ("float32", "bfloat16")
+
+
+def export(
+    overrides: Overrides = None,
+    config: Config = None,
+    dtype: Annotated[
+        str, typer.Option(help="of the weights on disk: float32, or bfloat16 at half the size")
+    ] = "float32",
+) -> None:
     """Assemble runs/NAME/pipeline from the finished stages of a recipe."""
-    from medcodi.config_io import load_recipe
+    import torch
+
+    from medcodi.config_io import load_recipe, unknown_key
     from medcodi.export import assemble
 
-    folder = assemble(load_recipe(chosen(config), overrides or []))
+    if dtype not in STORED:
+        raise unknown_key(dtype, STORED, "--dtype")
+    folder = assemble(load_recipe(chosen(config), overrides or []), dtype=getattr(torch, dtype))
     console.print(f"pipeline written to {folder}")
 
 

@@ -55,9 +55,11 @@ class Folders:
         """Load what `save_pretrained` wrote.
 
         Args:
-            folder: a folder, or OWNER/MODEL on the Hugging Face hub.
+            folder: a folder, the name of a shipped model ("phantom"), or OWNER/MODEL on the Hugging
+                Face hub.
             modalities: load a part.
-            torch_dtype, dtype: of the diffusion networks; None and "auto": as they were saved.
+            torch_dtype, dtype: of the diffusion networks; None: float32, "auto": as they were
+                saved. Encoders and autoencoders always work in float32.
             device_map: a device, such as "cuda"; a family is not spread over several.
             scheduler: of all outputs.
             download: revision, token, cache_dir, local_files_only.
@@ -70,12 +72,14 @@ class Folders:
         dtype = torch_dtype if dtype is None else dtype
         if device_map is not None:
             _check_device(device_map)
-        networks = FamilyNetworks.from_pretrained(hub.local_folder(folder, **download), modalities)
+        networks = FamilyNetworks.from_pretrained(
+            hub.local_folder(folder, **download), modalities, torch_dtype=dtype
+        )
         pipeline: Any = cls
         pipe = pipeline(networks)
         if scheduler is not None:
             pipe.scheduler = scheduler
-        return pipe.to(device=device_map, dtype=None if dtype == "auto" else dtype)
+        return pipe.to(device=device_map)
 
     @classmethod
     def extract_init_dict(
@@ -85,14 +89,17 @@ class Folders:
         says, so that a folder cannot name code."""
         return {"networks": (FamilyNetworks.__module__, FamilyNetworks.__name__)}, kwargs, {}
 
-    def save_pretrained(self, folder: str | Path, **kwargs: Any) -> None:
-        """Write a folder for `from_pretrained`, with a model card (README.md) of `self.facts`."""
+    def save_pretrained(
+        self, folder: str | Path, dtype: torch.dtype | None = None, **kwargs: Any
+    ) -> None:
+        """Write a folder for `from_pretrained`, with a model card (README.md) of `self.facts`.
+        `dtype`, such as torch.bfloat16, rounds all weights on the disk; those in memory stay."""
         for key in kwargs:
-            raise unknown_key(key, ("folder",), "save_pretrained")
+            raise unknown_key(key, ("folder", "dtype"), "save_pretrained")
         reference = self.family.objective.scheduler()
         schedulers = {name: fit_scheduler(s, reference) for name, s in self.schedulers.items()}
         index = save_components(
-            Path(folder), self.family, self.networks.components, schedulers, self.facts
+            Path(folder), self.family, self.networks.components, schedulers, self.facts, dtype
         )
         self.model_hash = index.model_hash
 

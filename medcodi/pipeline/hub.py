@@ -1,4 +1,5 @@
-"""Pipelines by name: a folder here, or a model of the Hugging Face hub."""
+"""Pipelines by name: a folder here, a model that comes with the package, or one of the Hugging Face
+hub."""
 
 import re
 import tempfile
@@ -6,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.pipeline.index import INDEX, IncompleteFolderError
+from medcodi.pipeline.shipped import choices, shipped_folder
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 FILES = ["*.json", "*.safetensors", "README.md"]  # nothing else is fetched: no code, no pickles
 
 
 def local_folder(name: str | Path, **download: Any) -> Path:
-    """The folder of a pipeline; a name such as "owner/model" that is none is fetched from the hub.
+    """The folder of a pipeline: one here, else a shipped one; a name such as "owner/model" that is
+    neither is fetched from the hub.
 
     `download` goes to `huggingface_hub.snapshot_download`: revision, token, cache_dir,
     local_files_only. Raises IncompleteFolderError with what is missing where, and ValueError.
@@ -20,8 +23,17 @@ def local_folder(name: str | Path, **download: Any) -> Path:
     if not isinstance(name, (str, Path)):
         raise ValueError(f"expected a folder or a name on the hub, got {type(name).__name__}")
     folder = Path(name)
-    if folder.exists() or not HUB_NAME.fullmatch(str(name)):
+    if folder.exists() or folder.is_symlink():
         return folder
+    shipped = shipped_folder(str(name))
+    if shipped is not None:
+        return shipped
+    if not HUB_NAME.fullmatch(str(name)):
+        raise IncompleteFolderError(
+            f"{folder} is no medcodi pipeline: {INDEX} is missing, there is no such folder. "
+            f"{choices()}. Train one (`medcodi quickstart --from-scratch`) or pass the folder that "
+            "save_pretrained wrote"
+        )
     from huggingface_hub import snapshot_download
 
     try:

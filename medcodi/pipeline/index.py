@@ -37,7 +37,7 @@ MAX_BYTES, LARGEST = 64 << 20, 1_000_000  # of the index; of a number that sizes
 @dataclass(frozen=True)
 class Index:
     """`weights` and `checksums` go by the file's path in the folder, `schedulers` by modality name;
-    `facts` are what the model card tells."""
+    `facts` are what the model card tells, `version` is that of medcodi that wrote the folder."""
 
     recipe: Recipe
     assets: dict[str, dict[str, Any]]
@@ -45,6 +45,7 @@ class Index:
     checksums: dict[str, str]
     schedulers: dict[str, str]
     facts: Facts = field(default_factory=Facts)
+    version: str = "of an unknown version"
 
     @property
     def model_hash(self) -> str:
@@ -66,11 +67,8 @@ class Index:
         told = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         told["facts"] = dataclasses.asdict(self.facts)
         told["recipe"] = {part: recipe[part] for part in RECIPE_PARTS}
-        head = {
-            "_class_name": CLASS_NAME,
-            "_diffusers_version": diffusers.__version__,
-            "_medcodi_version": medcodi.__version__,
-        }
+        told["version"] = medcodi.__version__
+        head = {"_class_name": CLASS_NAME, "_diffusers_version": diffusers.__version__}
         with written(folder / INDEX) as path:
             path.write_text(json.dumps(head | told, indent=1), encoding="utf-8")
 
@@ -91,13 +89,26 @@ def read_index(folder: Path) -> Index:
     values = {key: value for key, value in document.items() if not key.startswith("_")}
     if not isinstance(values.get("recipe"), dict):
         raise ValueError(f"{path}: recipe must be a mapping, got {_kind(values.get('recipe'))}")
-    with as_value_error(str(path), name_all=True):
-        _check_sizes(values["recipe"], f"{path}: recipe")
-        values["recipe"] = recipe_from_dict(values["recipe"], f"{path}: recipe")
-        index = build_dataclass(Index, values, str(path))
-    _check_whole(document["recipe"], index.recipe, f"{path}: recipe")
-    _check(index, str(path))
+    with of_version(str(values.get("version", Index.version))[:40]):
+        with as_value_error(str(path), name_all=True):
+            _check_sizes(values["recipe"], f"{path}: recipe")
+            values["recipe"] = recipe_from_dict(values["recipe"], f"{path}: recipe")
+            index = build_dataclass(Index, values, str(path))
+        _check_whole(document["recipe"], index.recipe, f"{path}: recipe")
+        _check(index, str(path))
     return index
+
+
+@contextlib.contextmanager
+def of_version(version: str) -> Iterator[None]:
+    """Inside, a ValueError about a folder that another version of medcodi wrote says which."""
+    try:
+        yield
+    except ValueError as error:
+        if version == medcodi.__version__:
+            raise
+        told = f"{error}. medcodi {version} wrote the folder, this is {medcodi.__version__}"
+        raise ValueError(told) from error
 
 
 def family_of(index: Index, where: str) -> ModelFamily:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import ModelMixin, SchedulerMixin  # diffusers looks for ModelMixin in this module
 from torch import nn
 
 from medcodi.config_io import unknown_key
 from medcodi.modalities.family import ModelFamily
 from medcodi.pipeline.facts import Facts
-from medcodi.pipeline.index import INDEX, family_of, read_index
+from medcodi.pipeline.index import INDEX, Index, family_of, of_version, read_index
 from medcodi.pipeline.storage import Components, load_components
 
 UNSAVED = "unsaved"
@@ -44,9 +45,20 @@ class FamilyNetworks(ModelMixin):
     ) -> "FamilyNetworks":
         """What `save_pretrained` of the pipeline wrote; `modalities` loads a part. `loading` holds
         what diffusers' loader says about weights: they are always mapped from safetensors, and
-        `torch_dtype` is that of the diffusion networks. Raises ValueError, FileNotFoundError."""
+        `torch_dtype` is that of the diffusion networks: None is float32, "auto" what was saved.
+        Raises ValueError, FileNotFoundError."""
+        dtype = loading.get("torch_dtype")
+        if dtype != "auto":
+            check_dtype(dtype)
         folder = Path(folder)
         index = read_index(folder)
+        with of_version(index.version):
+            return cls._load(folder, index, modalities, dtype)
+
+    @classmethod
+    def _load(
+        cls, folder: Path, index: Index, modalities: Sequence[str] | None, dtype: Any
+    ) -> "FamilyNetworks":
         family = family_of(index, str(folder / INDEX))
         modalities = [modalities] if isinstance(modalities, str) else modalities
         for name in modalities or []:
@@ -59,18 +71,22 @@ class FamilyNetworks(ModelMixin):
             )
         components, schedulers = load_components(folder, index, family, names)
         networks = cls(family, components, schedulers, index.model_hash, index.facts)
-        dtype = loading.get("torch_dtype")
-        if dtype is not None:
-            cast(components, dtype)
+        cast(components, None if dtype == "auto" else dtype or torch.float32)
         return networks
 
 
+def check_dtype(dtype: Any) -> None:
+    """ValueError for a dtype that networks cannot have."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype must be a floating point torch.dtype, got {dtype!r}")
+
+
 def cast(components: Components, dtype: Any, device: Any = None) -> None:
-    """`dtype` is for the diffusion networks: encoders and autoencoders stay in float32."""
+    """`dtype` is for the diffusion networks: encoders and autoencoders work in float32."""
     for kind, modules in components.items():
         for module in modules.values():
             of_diffusion = kind in ("diffusion", "environment")
-            module.to(device=device, dtype=dtype if of_diffusion else None)
+            module.to(device=device, dtype=dtype if of_diffusion else torch.float32)
 
 
 def module_dict(modules: dict[str, nn.Module]) -> nn.ModuleDict | None:

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from medcodi.pipeline.arguments import shown
-from medcodi.pipeline.networks import FamilyNetworks, cast
+from medcodi.pipeline.networks import FamilyNetworks, cast, check_dtype
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -52,8 +52,7 @@ class Placement:
                 device = value
             elif value is not None:
                 raise ValueError(f"to() takes a device and a dtype, got {shown(value)}")
-        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise ValueError(f"dtype must be a floating point torch.dtype, got {dtype!r}")
+        check_dtype(dtype)
         if device is not None and self._offload_to is not None:
             raise ValueError(
                 f"the networks are offloaded and run on {self._offload_to}: to() would undo it"

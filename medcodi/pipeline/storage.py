@@ -12,6 +12,7 @@ A network that diffusers or transformers know has a folder of its own inside its
 """
 
 import contextlib
+import copy
 import hashlib
 import math
 import shutil
@@ -54,14 +55,17 @@ def save_components(
     components: Components,
     schedulers: dict[str, SchedulerMixin],
     facts: Facts,
+    dtype: torch.dtype | None = None,
 ) -> Index:
-    """Write a pipeline. Every component is whole before it takes the place of an older one."""
+    """Write a pipeline. Every component is whole before it takes the place of an older one. `dtype`
+    rounds the weights as they are written."""
     for name, scheduler in schedulers.items():
         scheduler_class(type(scheduler).__name__, f"schedulers.{name}")
     folder.mkdir(parents=True, exist_ok=True)
     weights, checksums = {}, {}
     for kind, modules in components.items():
-        for name, module in modules.items():
+        for name, network in modules.items():
+            module = network if dtype is None else copy.deepcopy(network).to(dtype=dtype)
             with staged(folder / kind / name, overwrite=True) as partial:
                 held = save_parts(module, partial)
                 state = {k: v for k, v in module.state_dict().items() if k not in held}

@@ -7,9 +7,9 @@ from medcodi.encoders.image import ImageTower
 
 
 def tower(**changed):
-    sizes = dict(image_size=32, patch_size=8, width=16, layers=1, heads=2, stem=[8, 8])
+    sizes = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "heads": 2}
     torch.manual_seed(0)
-    return ImageTower(**(sizes | changed))
+    return ImageTower(**(sizes | {"stem": [8, 8]} | changed))
 
 
 def test_a_stem_gives_the_grid_of_its_patches():
