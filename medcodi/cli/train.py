@@ -79,11 +79,21 @@ def export(
 
 def quickstart(
     overrides: Overrides = None,
-    config: Annotated[str, typer.Option(help="recipe on the phantom")] = "phantom_tiny",
-    num_evaluated: Annotated[int, typer.Option(help="held-out studies to measure on")] = 96,
+    config: Annotated[str, typer.Option(help="recipe on the phantom")] = "phantom",
+    pipeline: Annotated[str, typer.Option(help="trained pipeline of this recipe")] = "phantom",
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="train every stage; says how long it takes")
+    ] = False,
+    num_evaluated: Annotated[int, typer.Option(help="held-out studies to measure on")] = 64,
 ) -> None:
-    """The whole way once on the chest phantom: data, all stages, pipeline, generation, one page to
-    look at."""
-    from medcodi.quickstart import run_quickstart
+    """A trained pipeline on the chest phantom: generated studies and figures on one page, and a
+    short training of every stage from its weights."""
+    from medcodi.quickstart import run_from_scratch, run_quickstart
+    from medcodi.recipes import about
 
-    run_quickstart(chosen(config), overrides or [], num_evaluated, console)
+    recipe = chosen(config)
+    if not from_scratch:
+        run_quickstart(pipeline, recipe, overrides or [], num_evaluated, console)
+        return
+    console.print(f"from scratch. {config}: {about(recipe)}")
+    run_from_scratch(recipe, overrides or [], num_evaluated, console)

@@ -4,6 +4,7 @@ known.
 It is a test body for software; it is not clinical data.
 """
 
+import math
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -57,13 +58,15 @@ def make_study(
     size: int = 64,
     names: Mapping[str, str] | None = None,
     visits: int = 1,
+    exposure: float = 1.0,
 ) -> Study:
     """Study `index` of the population `seed`, in which every patient has `visits` studies.
 
     `size` is the side of both images in pixels. `names` renames the parts of `Parts` to modality
     names; a part that it does not name keeps its own. Images are float32 (size, size) in [0, 1].
-    Some parts are absent (`ABSENCE_RATES`), the frontal image never. `truth` is complete whatever
-    is absent.
+    Grey values are raised to the power of `exposure`: above 1 the images are darker, as those of
+    another machine. Some parts are absent (`ABSENCE_RATES`), the frontal image never. `truth` is
+    complete whatever is absent.
     """
     names = names or {}
     if unknown := set(names) - set(Parts._fields):
@@ -72,10 +75,14 @@ def make_study(
         )
     if visits < 1:
         raise ValueError(f"a patient has one visit or more, got {visits}")
+    if not 0 < exposure < math.inf:
+        raise ValueError(f"exposure must be a positive number, got {exposure}")
     who, visit = divmod(index, visits)
     streams = {p: generator_for(seed, who, p, visit) for p in ("report", "table", "absence")}
     patient = sample_patient(seed, who, visit)
     frontal, lateral = render(patient, size)
+    if exposure != 1:
+        frontal, lateral = frontal**exposure, lateral**exposure
     report, row = write_report(patient, streams["report"]), draw_row(patient, streams["table"])
     parts = Parts(frontal, lateral, report, row)
     chances = streams["absence"].random(len(parts))
@@ -97,9 +104,10 @@ def generate(
     num_processes: int = 1,
     names: Mapping[str, str] | None = None,
     visits: int = 1,
+    exposure: float = 1.0,
 ) -> Iterator[Study]:
     """Studies 0 to `num_studies` - 1 in order, the same bits for every `num_processes`."""
-    make = partial(_make_chunk, seed=seed, size=size, names=names, visits=visits)
+    make = partial(_make_chunk, seed=seed, size=size, names=names, visits=visits, exposure=exposure)
     chunks = [
         range(start, min(start + _CHUNK, num_studies)) for start in range(0, num_studies, _CHUNK)
     ]
@@ -122,6 +130,11 @@ def generate(
 
 
 def _make_chunk(
-    indices: range, seed: int, size: int, names: Mapping[str, str] | None, visits: int
+    indices: range,
+    seed: int,
+    size: int,
+    names: Mapping[str, str] | None,
+    visits: int,
+    exposure: float,
 ) -> list[Study]:
-    return [make_study(seed, index, size, names, visits) for index in indices]
+    return [make_study(seed, index, size, names, visits, exposure) for index in indices]

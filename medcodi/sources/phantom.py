@@ -26,9 +26,11 @@ def prepare_phantom(
     names: Mapping[str, str] | None = None,
     overwrite: bool = False,
     visits: int = 1,
+    exposure: float = 1.0,
 ) -> dict[str, Any]:
     """Write `num_studies` phantom studies of `size` x `size` pixels to `out_dir`; `names` renames
     its parts. Every patient has `visits` studies: the body stays, position and findings change.
+    Images are raised to the power of `exposure`, see `make_study`.
 
     Returns the counts of prepared.json.
     """
@@ -40,7 +42,9 @@ def prepare_phantom(
     )  # patients are drawn, each once
     with writer:
         about = {"source": "phantom", "seed": seed, "size": size, "clinical": False}
-        writer.notes = about | ({"visits": visits} if visits > 1 else {})
-        for study in generate(num_studies, seed, size, num_processes, names, visits):
+        own = {"visits": visits} if visits > 1 else {}
+        own |= {"exposure": exposure} if exposure != 1 else {}
+        writer.notes = about | own
+        for study in generate(num_studies, seed, size, num_processes, names, visits, exposure):
             writer.add(study)
     return {"studies": num_studies, "rejects": writer.num_rejects}
