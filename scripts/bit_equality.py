@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -116,14 +117,15 @@ def samples(pipe: Any, values: dict[str, list[Any]], steps: int) -> dict[str, di
             guidance_scale=1.7,
         )
         found[f"{'+'.join(prompts) or 'nothing'} > {'+'.join(outputs)}"] = {
-            name: f"{digest(out.latents[name])} {digest(_plain(out.value_batches[name]))}"
+            name: f"{digest(out.latents[name])} {digest(_plain(out.stored[name]))}"
             for name in outputs
         }
     return found
 
 
-def _plain(batch: Any) -> Any:
-    return batch if isinstance(batch, torch.Tensor) else list(batch)
+def _plain(stored: list[Any]) -> Any:
+    arrays = isinstance(stored[0], np.ndarray)
+    return torch.from_numpy(np.stack(stored)) if arrays else stored
 
 
 def run_family(name: str, folder: Path, prepared: Path) -> dict[str, Any]:

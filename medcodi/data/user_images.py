@@ -25,16 +25,21 @@ def to_greys(picture: Any, size: int) -> np.ndarray:
     Raises ValueError for what is no picture, is empty, is too large, or holds numbers out of range
     or not finite. Sizes are checked before anything is allocated.
     """
+    return fit(picture_greys(picture), size)
+
+
+def picture_greys(picture: Any) -> np.ndarray:
+    """Any picture -> float32 (H, W) in [0, 1], as large as it is. The same errors."""
     if isinstance(picture, (str, Path)):
-        return read_picture(Path(picture), size)
+        return _read(Path(picture))
     if isinstance(picture, Image.Image):
-        return fit(image_to_greys(picture), size)
+        return image_to_greys(picture)
     if isinstance(picture, torch.Tensor):
         if picture.is_floating_point():
             picture = picture.float()  # numpy knows no bfloat16
         picture = picture.detach().cpu().numpy()
     if isinstance(picture, np.ndarray):
-        return fit(array_to_greys(picture), size)
+        return array_to_greys(picture)
     raise ValueError(
         "expected a PIL image, an array or a tensor of shape "
         f"{SHAPES}, or the path of an image file, got {type(picture).__name__}"
@@ -43,6 +48,10 @@ def to_greys(picture: Any, size: int) -> np.ndarray:
 
 def read_picture(path: Path, size: int) -> np.ndarray:
     """`to_greys` of an image file."""
+    return fit(_read(path), size)
+
+
+def _read(path: Path) -> np.ndarray:
     try:
         is_file = path.is_file()
     except (OSError, ValueError):  # too long a name, a null in it
@@ -55,7 +64,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
             with Image.open(path) as image:
                 check_size(*image.size)
                 image.load()
-                return fit(image_to_greys(ImageOps.exif_transpose(image)), size)
+                return image_to_greys(ImageOps.exif_transpose(image))
     except ValueError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

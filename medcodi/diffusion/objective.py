@@ -79,6 +79,13 @@ class Objective(ABC):
     ) -> torch.Tensor:
         """Estimate of z_0 from a prediction at z_t: inverse of `target`."""
 
+    def to_prediction(
+        self, latents: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor
+    ) -> torch.Tensor:
+        """The prediction at z_t whose `to_sample` is z_0: inverse of it."""
+        alpha, sigma = (expand_as(x, noisy) for x in self.alpha_sigma(timesteps))
+        return self.target(latents, (noisy - alpha * latents) / sigma, timesteps)
+
     def timesteps(self, uniform: torch.Tensor) -> torch.Tensor:
         """(B,) in (0, 1) -> timesteps (B,), as floats.
 

@@ -251,16 +251,13 @@ class GenerationRun:
             guidance_interval=dict.fromkeys(self.outputs, interval) if interval else None,
         )
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
-        stored = {name: m.to_stored(out.value_batches[name]) for name, m in modalities.items()}
         samples = []
         for j in range(len(rows)):
             # each row is shown alone: a column of a whole batch has another type where one of its
             # cells is missing
-            shown = {
-                n: m.to_user(m.select(out.value_batches[n], [j])) for n, m in modalities.items()
-            }
-            samples.append(({n: v[j] for n, v in stored.items()}, shown))
-        return stored, samples
+            shown = {n: m.show(out.stored[n][j : j + 1]) for n, m in modalities.items()}
+            samples.append(({n: v[j] for n, v in out.stored.items()}, shown))
+        return out.stored, samples
 
     def store(self, index: int, study: GeneratedStudy) -> None:
         """Write beside, move into place, then enter in the ledger."""

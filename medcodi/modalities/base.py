@@ -23,6 +23,7 @@ from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.sampler import check_interval
 from medcodi.encoders.base import PromptEncoder
+from medcodi.modalities.parts import Parts
 
 REGISTRY: dict[str, type["Modality"]] = {}
 
@@ -184,18 +185,27 @@ class Modality(ABC):
         """Latents -> value batch, with one generator a row for kinds whose decoder samples."""
         return autoencoder.decode(latents)
 
+    @property
+    def parts(self) -> Parts:
+        """What a call may keep of a value while the rest is generated."""
+        return Parts(self)
+
     @abstractmethod
     def from_user(self, values: Any) -> list[Any]:
         """What a user passes as prompts (one value or a list) -> list of stored values, None where
         absent."""
 
     @abstractmethod
-    def to_user(self, values: Any) -> Any:
-        """Value batch -> what a user wants to see (PIL images, strings, a DataFrame)."""
+    def show(self, stored: Sequence[Any]) -> Any:
+        """Stored values -> what a user wants to see (PIL images, strings, a DataFrame)."""
 
-    def to_array(self, values: Any) -> Any:
-        """Value batch -> what `to_user` gives, as numbers where the kind has them."""
-        return self.to_user(values)
+    def to_user(self, values: Any) -> Any:
+        """Value batch -> what a user wants to see."""
+        return self.show(self.to_stored(values))
+
+    def to_array(self, stored: Sequence[Any]) -> Any:
+        """Stored values -> what `show` gives, as numbers where the kind has them."""
+        return self.show(stored)
 
     def to_stored(self, values: Any) -> list[Any]:
         """Value batch -> stored values, one a row, in full precision: the inverse of `collate`."""

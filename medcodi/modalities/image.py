@@ -20,6 +20,7 @@ from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.image import ImageTower
 from medcodi.modalities.base import Modality, ModalityArgs, register
+from medcodi.modalities.image_parts import ImageParts
 
 VIEWS = {
     "frontal": "PA",
@@ -186,6 +187,10 @@ class ImageModality(Modality):
         depth, patch = self.args.environment_depth, self.args.environment_patch
         return EnvironmentEncoder(latent_shape, dim, depth, patch=patch)
 
+    @property
+    def parts(self) -> ImageParts:
+        return ImageParts(self)
+
     def from_user(self, values: Any) -> list[np.ndarray | None]:
         """One picture or a list of them, see data/user_images.py; a tensor or array (B, C, H, W)
         holds several."""
@@ -206,15 +211,12 @@ class ImageModality(Modality):
             )
         return list(((values.float().clamp(-1, 1) + 1) / 2).cpu().numpy()[:, 0])  # B of (S, S)
 
-    def to_user(self, values: torch.Tensor) -> list[Image.Image]:
-        return [
-            Image.fromarray((a * 255).round().astype(np.uint8), mode="L")
-            for a in self.to_stored(values)
-        ]
+    def show(self, stored: Sequence[np.ndarray]) -> list[Image.Image]:
+        return [Image.fromarray((a * 255).round().astype(np.uint8), mode="L") for a in stored]
 
-    def to_array(self, values: torch.Tensor) -> np.ndarray:
+    def to_array(self, stored: Sequence[np.ndarray]) -> np.ndarray:
         """(B, S, S, 1) in [0, 1]."""
-        return np.stack(self.to_stored(values))[..., None]
+        return np.stack(stored)[..., None]
 
     def write(self, values: Sequence[Image.Image], folder: Path, stems: Sequence[str]) -> list[str]:
         names = []

@@ -188,8 +188,8 @@ class ReportModality(Modality):
                 ) from None
         return values
 
-    def to_user(self, values: list[str]) -> list[str]:
-        return list(values)
+    def show(self, stored: Sequence[str]) -> list[str]:
+        return list(stored)
 
     def write(self, values: Sequence[str], folder: Path, stems: Sequence[str]) -> list[str]:
         names = []

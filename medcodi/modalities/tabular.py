@@ -114,12 +114,12 @@ class TabularModality(Modality):
     def to_stored(self, values: torch.Tensor) -> list[dict[str, Any]]:
         return self.schema.decode(values.cpu())
 
-    def to_user(self, values: torch.Tensor) -> pd.DataFrame:
+    def show(self, stored: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """Numbers as numbers; what is written in another way where the table comes from (dates,
         bounds, units) as texts of that form."""
-        rows = self.to_stored(values)
+        columns = self.schema.columns
         return pd.DataFrame(
-            {c.name: pd.Series([c.show(row[c.name]) for row in rows]) for c in self.schema.columns},
+            {c.name: pd.Series([c.show(row.get(c.name)) for row in stored]) for c in columns}
         )
 
     def to_previewable(self, values: torch.Tensor) -> list[dict[str, Any]]:

@@ -23,6 +23,14 @@ from medcodi.pipeline.arguments import (
     shown,
 )
 from medcodi.pipeline.index import as_value_error
+from medcodi.pipeline.keeping import (
+    StoredParts,
+    check_kept_outputs,
+    check_names,
+    check_parts,
+    check_strength,
+    equal_rows,
+)
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 MAX_GUIDANCE, MAX_SAMPLES = 100.0, 1_000_000
@@ -37,6 +45,8 @@ class Call:
 
     prompts: Stored
     negative_prompts: Stored
+    keep: StoredParts
+    strength: dict[str, float]
     outputs: list[str]
     num_inference_steps: int
     guidance: dict[str, float]
@@ -69,6 +79,8 @@ class CallChecker:
         *,
         prompts: Any,
         negative_prompts: Any,
+        keep: Any,
+        strength: Any,
         outputs: Any,
         num_inference_steps: Any,
         guidance_scale: Any,
@@ -91,12 +103,18 @@ class CallChecker:
         num_steps = count(num_inference_steps, "num_inference_steps", at_most=steps)
         each = count(num_images_per_prompt, "num_images_per_prompt", at_most=MAX_SAMPLES)
         stored = self.prompts(prompts)
+        check_kept_outputs(check_names(keep, self.names), stored, self.names)
         names = self.outputs(outputs, stored)
-        rows = len(next(iter(stored.values()))) if stored else 1
+        strengths = check_strength(strength, check_names(keep, self.names))
+        parts = check_parts(keep, strengths, self.family, self.names)
+        check_kept_outputs(parts, stored, names)
+        rows = equal_rows({"prompt": stored, "keep": parts})
         total = count(rows * each, "the number of samples", at_most=MAX_SAMPLES)
         return Call(
             prompts=stored,
             negative_prompts=self.negative(negative_prompts, names, rows),
+            keep=parts,
+            strength=strengths,
             outputs=names,
             num_inference_steps=num_steps,
             guidance=self.guidance(guidance_scale, names),

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 import torch
 from diffusers import SchedulerMixin
 
+from medcodi.autoencoders.base import Autoencoder
+from medcodi.diffusion.keep import Kept
 from medcodi.modalities.family import ModelFamily
 from medcodi.nn.seeding import derive_generator
 from medcodi.pipeline.checks import Call
+from medcodi.pipeline.keeping import check_steps, kept_rows
 from medcodi.pipeline.solvers import Solver, fit_scheduler
 
 
@@ -56,3 +59,22 @@ def noise_of(call: Call, family: ModelFamily, rows: range) -> dict[str, torch.Te
             generators = [derive_generator(call.seeds[i], name) for i in rows]
             noise[name] = torch.stack([torch.randn(shape, generator=g) for g in generators])
     return noise
+
+
+def kept_of(
+    call: Call,
+    family: ModelFamily,
+    autoencoders: Mapping[str, Autoencoder],
+    schedulers: Mapping[str, SchedulerMixin],
+) -> dict[str, Kept]:
+    """What each output keeps, R rows of it. ValueError for a strength that leaves no step."""
+    solvers = {n: Solver(schedulers[n], call.num_inference_steps, []) for n in call.strength}
+    check_steps(call.strength, {name: solver.timesteps for name, solver in solvers.items()})
+    kept = {}
+    for name, parts in call.keep.items():
+        modality = family.modality(name)
+        start = call.strength.get(name, 1.0)
+        rows = kept_rows(modality, autoencoders[modality.group], parts, start, call.batch_size)
+        if rows is not None:
+            kept[name] = rows
+    return kept

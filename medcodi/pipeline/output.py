@@ -20,9 +20,9 @@ class MedCoDiOutput:
 
     `seeds[i]` regenerates sample i alone, to the bit at the same batch size; `prompt_index[i]` is
     the row of the prompts that sample i belongs to; `latents[name]` (N, *latent_shape) are the
-    normalised latents, `value_batches[name]` what the autoencoder made of them: the full precision
-    that `values` (8-bit pictures, for one) no longer have. `interrupted`: the call was stopped
-    before its last step; only samples that were reached are here.
+    normalised latents, `stored[name]` the N values in the full precision that `values` (8-bit
+    pictures, for one) no longer have, as `Modality.collate` takes them. `interrupted`: the call was
+    stopped before its last step; only samples that were reached are here.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class MedCoDiOutput:
         latents: dict[str, torch.Tensor],
         seeds: list[int],
         prompt_index: list[int],
-        value_batches: dict[str, Any],
+        stored: dict[str, list[Any]],
         modalities: dict[str, Modality] | None = None,
         interrupted: bool = False,
     ) -> None:
-        self.values, self.latents, self.value_batches = values, latents, value_batches
+        self.values, self.latents, self.stored = values, latents, stored
         self.seeds, self.prompt_index, self.interrupted = seeds, prompt_index, interrupted
         self._modalities = modalities or {}
 
@@ -89,9 +89,9 @@ class MedCoDiOutput:
         stems = [f"sample_{i:05d}" for i in range(len(self))]
         files: dict[str, list[str]] = {}
         with staged(folder, overwrite=overwrite) as partial:
-            for name, batch in self.value_batches.items():
+            for name, values in self.stored.items():
                 modality = self._modalities[name]
-                files[name] = modality.write(modality.to_user(batch), partial, stems)
+                files[name] = modality.write(modality.show(values), partial, stems)
             save_file({n: x.contiguous() for n, x in self.latents.items()}, partial / LATENTS)
             rows = [
                 {

@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.keep import KeptPredictions
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.encoders.base import PromptEncoding
@@ -19,7 +20,7 @@ from medcodi.nn.blocks import compile_blocks
 from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, draw_seeds
 from medcodi.pipeline.checks import CallChecker, Stored
 from medcodi.pipeline.decoding import decoded
-from medcodi.pipeline.denoising import fitted_schedulers, noise_of, solvers_of
+from medcodi.pipeline.denoising import fitted_schedulers, kept_of, noise_of, solvers_of
 from medcodi.pipeline.encoding import PromptReader
 from medcodi.pipeline.folders import Folders
 from medcodi.pipeline.memory import memory_advice
@@ -121,6 +122,8 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         return_dict: bool = True,
         eta: float = 0.0,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        keep: dict[str, Any] | None = None,
+        strength: float | dict[str, float] | None = None,
     ) -> MedCoDiOutput | tuple[Any, ...]:
         """Generate.
 
@@ -154,6 +157,12 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 [0, 1], or "latent"; texts and rows stay what they are except with "latent".
             return_dict: False returns the values alone, as a tuple in the order of the outputs.
             eta: of DDIM schedulers, 0 deterministic, 1 as noisy as DDPM.
+            keep: output -> part that is kept exactly, or a list of R (None = this row keeps
+                nothing), while the rest is generated: (image, mask), the mask white where the image
+                is generated; columns of a row; a report with "..." where it is generated. What a
+                part may be, say modalities/*_parts.py.
+            strength: kept output -> number in (0, 1]: the value is varied as a whole, from that
+                share of the noise schedule on (SDEdit); with a mask, inside it.
 
         Returns:
             MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
@@ -165,6 +174,8 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         call = self.checker.call(
             prompts=prompts,
             negative_prompts=negative_prompts,
+            keep=keep,
+            strength=strength,
             outputs=outputs,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -196,13 +207,18 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 given = self.encode_prompts(call.prompts, clean, call.batch_size)
                 given.weights = call.prompt_weights
                 negative = self.encode_prompts(call.negative_prompts, False, call.batch_size)
+                kept = kept_of(call, self.family, self.autoencoders, schedulers)
             # 3. Denoise: all outputs step together, a batch of samples after the other
             total = num_steps * len(call.batches())
             with self.placed("diffusion", "environment"), self.progress_bar(total=total) as bar:
                 for rows in call.batches():
                     of_row = torch.tensor([call.prompt_index[i] for i in rows], device=self.device)
-                    predict = GuidedPrediction(
-                        joint, given[of_row], call.guidance, call.intervals, negative[of_row]
+                    predict = KeptPredictions(
+                        GuidedPrediction(
+                            joint, given[of_row], call.guidance, call.intervals, negative[of_row]
+                        ),
+                        {name: rows_kept[of_row] for name, rows_kept in kept.items()},
+                        self.family.objective,
                     )
                     solvers = solvers_of(call, schedulers, rows)
                     noise = noise_of(call, self.family, rows)

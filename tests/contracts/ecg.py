@@ -120,8 +120,8 @@ class SignalModality(Modality):
                 )
         return [None if v is None else np.asarray(v, np.float32)[None] for v in values]
 
-    def to_user(self, values: torch.Tensor) -> list[np.ndarray]:
-        return list(values[:, 0].cpu().numpy())
+    def show(self, stored: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [value[0] for value in stored]
 
     def write(self, values: Sequence[np.ndarray], folder: Path, stems: Sequence[str]) -> list[str]:
         names = [f"{stem}_{self.name}.csv" for stem in stems]

@@ -53,10 +53,7 @@ def expected(tiny_run):
     pipe = MedCoDiPipeline.from_pretrained(tiny_run.run_dir / "pipeline")
     seeds = pipe.draw_seeds(torch.Generator().manual_seed(SEED), None, 3)
     out = pipe({"report": [PROMPT] * 3}, num_inference_steps=2, seeds=seeds)
-    return {
-        name: pipe.family.modality(name).to_stored(values)
-        for name, values in out.value_batches.items()
-    }
+    return out.stored
 
 
 @pytest.mark.parametrize("name", FORMATS)

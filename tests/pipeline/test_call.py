@@ -96,7 +96,7 @@ def test_output_types(pipe):
     for picture, values in zip(pil.frontal, array.frontal, strict=True):
         assert np.array_equal(np.asarray(picture), (values[..., 0] * 255).round().astype(np.uint8))
     pd.testing.assert_frame_equal(pil.tabular, array.tabular)
-    assert torch.equal(raw.frontal, pil.latents["frontal"]) and not raw.value_batches
+    assert torch.equal(raw.frontal, pil.latents["frontal"]) and not raw.stored
     with pytest.raises(ValueError, match="unknown key 'jpeg' in the values of output_type"):
         pipe(output_type="jpeg", **call)
     frontal, table = pipe(return_dict=False, **call)

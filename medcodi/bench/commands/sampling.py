@@ -96,7 +96,7 @@ def generate(
                 torch.cuda.synchronize()
             seconds[key] += time.perf_counter() - began
             for letter, name in zip("FL", views, strict=True):
-                images[key][letter] += pipe.family.modality(name).to_stored(out.value_batches[name])
+                images[key][letter] += out.stored[name]
         logger.info("%d of %d studies", min(start + size, len(studies)), len(studies))
     pipe.schedulers = schedulers
     return {

@@ -1,0 +1,83 @@
+"""Parts of a value: what a call keeps of an output, exactly, while the rest is generated.
+
+One class a kind, `Modality.parts`. A *part* is one value of a user with what is to be generated of
+it; with a strength a value is varied as a whole and nothing of it is kept exactly. Legend: B rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from medcodi.autoencoders.base import Autoencoder
+from medcodi.diffusion.keep import Kept
+
+if TYPE_CHECKING:
+    from medcodi.modalities.base import Modality
+
+
+@dataclass(frozen=True)
+class Part:
+    """`value`: the stored value, or what is given of it. `gap` says what is to be generated, in the
+    terms of the kind; None where the value is varied as a whole."""
+
+    value: Any
+    gap: Any = None
+
+
+class Parts:
+    """Parts of any kind: whole values that are varied. A kind that has parts extends it."""
+
+    def __init__(self, modality: "Modality") -> None:
+        self.modality = modality
+
+    @property
+    def name(self) -> str:
+        return self.modality.name
+
+    def from_user(self, values: Any, varied: bool) -> list[Part | None]:
+        """What a user keeps, one part or a list -> one part a row, None where a row keeps nothing.
+        `varied`: the values come with a strength. ValueError where nothing is left to generate, and
+        for what is no part."""
+        if not varied:
+            raise ValueError(
+                f"modality {self.name!r}: a kept {self.modality.kind} needs a strength below 1, "
+                "which varies it as a whole: its kind has no parts"
+            )
+        stored = self.modality.from_user(values)
+        return [None if value is None else Part(value) for value in stored]
+
+    def parse(self, text: str, mask: str | None, varied: bool) -> list[Part | None]:
+        """A part given on the command line: a value as prompts have it, and the file of a mask."""
+        if mask is not None:
+            raise ValueError(f"modality {self.name!r}: a {self.modality.kind} has no mask")
+        return self.from_user(self.modality.parse(text), varied)
+
+    def kept(self, autoencoder: Autoencoder, parts: Sequence[Part], start: float) -> Kept:
+        """What the latents keep of B parts, on the device of the autoencoder. `start`: see
+        `Kept`."""
+        batch = self.modality.collate([part.value for part in parts])
+        if isinstance(batch, torch.Tensor):
+            batch = batch.to(autoencoder.device)
+        latents = autoencoder.encode(batch)
+        nowhere = torch.zeros_like(latents, dtype=torch.bool)
+        return Kept(latents, nowhere, latents.new_full((len(parts),), start))
+
+    def decode(
+        self,
+        autoencoder: Autoencoder,
+        latents: torch.Tensor,
+        parts: Sequence[Part | None],
+        generators: list[torch.Generator],
+    ) -> list[Any]:
+        """Latents (B, *latent_shape) -> stored values that hold what their part keeps, exactly."""
+        stored = self.modality.to_stored(self.modality.decode(autoencoder, latents, generators))
+        return [
+            value if part is None or part.gap is None else self.compose(part, value)
+            for part, value in zip(parts, stored, strict=True)
+        ]
+
+    def compose(self, part: Part, generated: Any) -> Any:
+        """A generated stored value, with what the part keeps put in."""
+        raise NotImplementedError
