@@ -49,6 +49,7 @@ class DiffusionConfig:
     linear_denoiser: bool = False  # networks predict what the best linear denoiser leaves over
     prompt_mean: bool = False  # a network gives the denoiser E[z_0 | prompts], a regression on z_0
     prompt_mean_share: float = 0.1  # of the steps of stage 2, the first: they train the mean alone
+    partner_mean: bool = False  # stage 3: a network adds what partners say to the prompt mean
     context_dim: int = 64
     null_prompt_probability: float = 0.1
     environment_dim: int = 64
@@ -56,6 +57,10 @@ class DiffusionConfig:
     clean_probability: float = 0.3
     environment_contrast_weight: float = 0.0
     environment_contrast_temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.partner_mean and not self.prompt_mean:
+            raise ValueError("diffusion.partner_mean adds to the prompt mean: it needs prompt_mean")
 
     @property
     def estimate(self) -> bool:

@@ -147,6 +147,12 @@ class JointModel(nn.Module):
                 mask(lambda state: state.clean),
                 added.get(output),
             )
+            model = self.diffusions[output]
+            if model.partner_mean is not None:
+                context, present = contexts[output], {n: states[n].present for n in others}
+                found[output].innovation = model.partner_mean(
+                    context.tokens, context.mask, {n: codes[n] for n in others}, present
+                )
         return found
 
     def forward(

@@ -14,6 +14,7 @@ from medcodi.diffusion.closed_form import ClosedForm, Known
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective
+from medcodi.diffusion.partner_mean import PartnerMean
 from medcodi.diffusion.prompt_mean import PromptMean
 from medcodi.encoders.base import PromptEncoding
 
@@ -39,8 +40,8 @@ class Context:
 class Partners:
     """What the other members of a joint generation tell one output: their environment codes
     `tokens` (B, K, E); `noisy` and `clean` (B, K) bool say whose member is generated in the row,
-    and whose is given. `innovation` (B, *latent_shape): what they add to the estimate of z_0 in
-    closed form, where that is used."""
+    and whose is given. `innovation` (B, *latent_shape): what they add to the estimate of z_0, by a
+    `PartnerMean` or in closed form, where one is used."""
 
     tokens: torch.Tensor
     noisy: torch.Tensor
@@ -63,8 +64,9 @@ class LatentDiffusion(nn.Module):
         context = model.context(prompts, keep)                        # once
         prediction = model(z_t, timesteps, context, partners)         # at every step
 
-    With a `PromptMean` the denoiser sees the mean beside its noisy latents; no gradient goes back
-    that way, the mean is trained as a regression on z_0. With a `ClosedForm` the denoiser predicts
+    With a `PromptMean` the denoiser sees the mean beside its noisy latents, and in stage 3 what a
+    `PartnerMean` adds to it; no gradient goes back that way, means are trained as regressions on
+    z_0. With a `ClosedForm` the denoiser predicts
     what the linear prediction leaves over.
     """
 
@@ -81,6 +83,17 @@ class LatentDiffusion(nn.Module):
             raise ValueError("closed_form and prompt_mean both give the estimate: choose one")
         self.fusion, self.denoiser, self.objective = fusion, denoiser, objective
         self.closed_form, self.prompt_mean = closed_form, prompt_mean
+        self.partner_mean: PartnerMean | None = None
+
+    def add_coupling(self, environment_dim: int, partner_mean: PartnerMean | None = None) -> None:
+        """What stage 3 trains: cross-modal attention in the denoiser, and a mean of partners."""
+        self.denoiser.add_coupling(environment_dim)
+        self.partner_mean = partner_mean
+
+    def coupling_parameters(self) -> list[nn.Parameter]:
+        """All that `add_coupling` added."""
+        mean = [] if self.partner_mean is None else list(self.partner_mean.parameters())
+        return self.denoiser.coupling_parameters() + mean
 
     def context(
         self,
@@ -111,11 +124,12 @@ class LatentDiffusion(nn.Module):
             coupling=None if partners is None else partners.tokens,
             coupling_mask=None if partners is None else partners.mask,
         )
+        innovation = None if partners is None else partners.innovation
         if self.prompt_mean is not None:
-            return denoise(latents, estimate=context.mean.detach().to(latents))
+            estimate = context.mean if innovation is None else context.mean + innovation
+            return denoise(latents, estimate=estimate.detach().to(latents))
         if self.closed_form is None:
             return denoise(latents)
-        innovation = None if partners is None else partners.innovation
         return self.closed_form(
             denoise, latents, timesteps, context.known, innovation, context.tokens.dtype
         )

@@ -55,7 +55,7 @@ def switched(pipe: MedCoDiPipeline, variant: str) -> MedCoDiPipeline:
             model.denoiser = ZeroDenoiser(model.denoiser)
             continue
         with torch.no_grad():  # the branch adds its output projection, which is zero from here on
-            for parameter in model.denoiser.coupling_parameters():
+            for parameter in model.coupling_parameters():
                 parameter.zero_()
     return changed
 

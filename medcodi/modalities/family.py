@@ -17,6 +17,7 @@ from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import build_objective
+from medcodi.diffusion.partner_mean import PartnerMean
 from medcodi.diffusion.prompt_mean import PromptMean
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.shared_space import SharedSpace
@@ -129,7 +130,12 @@ class ModelFamily:
 
     def couple(self, model: LatentDiffusion, name: str) -> None:
         """Add to the model of stage 2 what stage 3 trains."""
-        model.denoiser.add_coupling(self.recipe.diffusion.environment_dim)
+        dim, mean = self.recipe.diffusion.environment_dim, None
+        if self.recipe.diffusion.partner_mean:
+            shape = self.latent_shape(self.modality(name).group)
+            tokens = {n: self.build_environment(n).num_tokens for n in self.prompt_names(name)}
+            mean = PartnerMean(shape, self.recipe.diffusion.context_dim, dim, tokens)
+        model.add_coupling(dim, mean)
         if model.closed_form is not None:
             model.closed_form.add_coupling(name, self._latent_shapes_by_name())
 

@@ -41,6 +41,7 @@ NO_INFLUENCE = (
 )
 # of DiffusionConfig: stage 2 does not read them
 JOINT_ONLY = (
+    "partner_mean",
     "environment_dim",
     "independent_timestep_probability",
     "clean_probability",

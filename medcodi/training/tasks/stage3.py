@@ -96,7 +96,7 @@ class Stage3Task(Task):
             for name in self.names:
                 diffusion = frozen(run.diffusion(name))
                 run.family.couple(diffusion, name)
-                for parameter in diffusion.denoiser.coupling_parameters():
+                for parameter in diffusion.coupling_parameters():
                     parameter.requires_grad_(True)
                 diffusions[name] = diffusion
             environments = run.family.build_environments()
@@ -143,12 +143,15 @@ class Stage3Task(Task):
         contexts = self._contexts(batch, roles)
         codes = self.joint.codes(states)
         partners = self.joint.partners(states, contexts, codes)
-        losses = {
-            name: self._output_loss(
-                name, states[name], samples[name], contexts[name], partners.get(name)
-            )
-            for name in states
-        }
+        losses = {}
+        for name, state in states.items():
+            rows, told = state.noisy.nonzero().squeeze(1), partners.get(name)  # (R,)
+            own, latents = contexts[name], batch.latents[name]
+            losses[name] = self._output_loss(name, samples[name], own, told, rows)
+            if told is not None and told.innovation is not None and self.config.partner_mean:
+                mean = (own.mean + told.innovation)[rows].float()
+                errors = (mean - latents[rows]).square().flatten(1).mean(dim=1)
+                losses[f"{name}/mean"] = self._mean_over_rows(errors)
         total = sum(losses.values())
         if config.environment_contrast_weight > 0:
             contrast = self._environment_contrast(codes, states)
@@ -165,26 +168,29 @@ class Stage3Task(Task):
     def _output_loss(
         self,
         name: str,
-        state: JointState,
         sample: NoisySample,
         context: Context,
         partners: Partners | None,
+        rows: torch.Tensor,
     ) -> torch.Tensor:
-        """Mean loss of an output over the rows (of all processes) in which it is generated."""
-        rows = state.noisy.nonzero().squeeze(1)  # (R,)
+        """Mean loss of an output over the `rows` (of all processes) in which it is generated."""
         model = self.joint.diffusions[name]
-        count = torch.tensor(float(len(rows)), device=self.device)
-        world = 1
+        if len(rows) == 0:
+            nothing = sum(p.sum() for p in model.coupling_parameters()) * 0.0
+            return self._mean_over_rows(nothing.new_zeros(0)) + nothing
+        told = None if partners is None else partners[rows]
+        generated = sample[rows]
+        prediction = model(generated.latents, generated.timesteps, context[rows], told)
+        return self._mean_over_rows(generated.losses(prediction))
+
+    def _mean_over_rows(self, losses: torch.Tensor) -> torch.Tensor:
+        """Losses of rows (R,), also none -> their mean over the rows of all processes."""
+        count, world = torch.tensor(float(len(losses)), device=self.device), 1
         # validation is the same on every process
         if self.training and dist.is_available() and dist.is_initialized():
             dist.all_reduce(count)
             world = dist.get_world_size()
-        if len(rows) == 0:
-            return sum(p.sum() for p in model.denoiser.coupling_parameters()) * 0.0
-        told = None if partners is None else partners[rows]
-        generated = sample[rows]
-        prediction = model(generated.latents, generated.timesteps, context[rows], told)
-        return generated.losses(prediction).sum() * world / count
+        return losses.sum() * world / count.clamp(min=1)
 
     def _environment_contrast(
         self, codes: dict[str, torch.Tensor], states: dict[str, JointState]
