@@ -30,6 +30,7 @@ def evaluate(
     pipeline: Annotated[Path | None, typer.Option(help="default: the run's own")] = None,
     output: Annotated[Path | None, typer.Option(help="default: results/NAME")] = None,
     again: Annotated[bool, typer.Option("--again", help="measure also what is done")] = False,
+    card: Annotated[bool, typer.Option("--card", help="figures into the model card")] = False,
 ) -> None:
     """The evaluation suite: every table of the papers for one recipe, beside floors.
 
@@ -45,7 +46,12 @@ def evaluate(
     if num_studies is not None:
         recipe.evaluation.num_studies = num_studies
     output = output or Path("results") / recipe.name
-    document = run_suite(EvaluationContext(recipe, output, pipeline), names(tables), again)
+    context = EvaluationContext(recipe, output, pipeline)
+    document = run_suite(context, names(tables), again)
+    if card:
+        from medcodi.evaluation.card import write_figures
+
+        write_figures(context.pipeline_dir, document)
     told = {
         key: {"status": table["status"], "seconds": table["seconds"]}
         | (

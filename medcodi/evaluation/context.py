@@ -25,6 +25,7 @@ from medcodi.evaluation.samples import read_samples, samples_identity
 from medcodi.identity import fingerprint
 from medcodi.labeler import Labeler
 from medcodi.pipeline import MedCoDiPipeline
+from medcodi.pipeline.hub import local_folder
 from medcodi.pipeline.index import read_index
 
 logger = logging.getLogger(__name__)
@@ -34,15 +35,16 @@ HELD_OUT = ("test", "validation")
 
 
 class EvaluationContext:
-    """One evaluation of one pipeline. `output` is results/NAME, `pipeline_dir` defaults to the
-    run's own."""
+    """One evaluation of one pipeline. `output` is results/NAME, `pipeline_dir` (a folder or a name)
+    defaults to the run's own."""
 
     def __init__(
         self, recipe: Recipe, output: str | Path, pipeline_dir: str | Path | None = None
     ) -> None:
         self.recipe, self.settings, self.output = recipe, recipe.evaluation, Path(output)
         self.seed = self.settings.seed
-        self.pipeline_dir = Path(pipeline_dir) if pipeline_dir else recipe.run_dir / "pipeline"
+        own = recipe.run_dir / "pipeline"
+        self.pipeline_dir = local_folder(pipeline_dir) if pipeline_dir else own
         self.work, self.pictures = self.output / "work", self.output / "pictures"
         self._held_out: dict[tuple[tuple[str, ...], int], list[Study]] = {}
 

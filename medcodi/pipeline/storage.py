@@ -13,6 +13,7 @@ A network that diffusers or transformers know has a folder of its own inside its
 
 import contextlib
 import copy
+import dataclasses
 import hashlib
 import math
 import shutil
@@ -36,6 +37,8 @@ from medcodi.pipeline.index import (
     Index,
     as_value_error,
     check_components,
+    family_of,
+    read_index,
     read_json,
     regular_file,
     scheduler_class,
@@ -84,10 +87,20 @@ def save_components(
             tokenizer.save_pretrained(folder / "tokenizer" / name / file)
     classes = {name: type(s).__name__ for name, s in schedulers.items()}
     index = Index(family.recipe, family.assets, weights, checksums, classes, facts)
+    _write_index(folder, family, index)
+    return index
+
+
+def change_facts(folder: Path, facts: Facts) -> None:
+    """Give a pipeline folder other facts and the model card that tells them; networks stay."""
+    index = dataclasses.replace(read_index(folder), facts=facts)
+    _write_index(folder, family_of(index, str(folder / INDEX)), index)
+
+
+def _write_index(folder: Path, family: ModelFamily, index: Index) -> None:
     index.write(folder)
     with written(folder / CARD) as path:
         path.write_text(model_card(family, index), encoding="utf-8")
-    return index
 
 
 def load_components(
