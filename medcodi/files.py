@@ -11,6 +11,7 @@ next write of the same path on the same host.
 
 import contextlib
 import glob
+import hashlib
 import math
 import os
 import shutil
@@ -113,6 +114,12 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def jsonable(value: Any) -> Any:

@@ -19,13 +19,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from medcodi.files import written
+from medcodi.files import sha256, written
 
 MANIFEST, PROGRESS = "manifest.json", "progress_*_of_*.jsonl"
 NOT_COMPARED = (
     "created",
     "batch_size",
 )  # a run may be continued on another day and with another batch size
+
+
+def described_files(folder: Path, files: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Label -> path below `folder` as label -> {path, sha256}."""
+    return {label: {"path": path, "sha256": sha256(folder / path)} for label, path in files.items()}
 
 
 def check_same_run(found: dict[str, Any], header: dict[str, Any], path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.generation.formats.base import hash_prompts
+from medcodi.generation.request import Request
 from medcodi.pipeline.pipeline import MedCoDiPipeline
 
 CHUNK = 64
@@ -83,3 +84,27 @@ class StudyPrompts(GivenPrompts):
     def take(self, rows: Sequence[int]) -> dict[str, list[Any]]:
         studies = self.data.batch(list(rows))
         return {name: [study.values[name] for study in studies] for name in self.names}
+
+
+def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list[Any]]:
+    """`NAME=VALUE` texts -> prompts. A name given several times makes several rows."""
+    prompts: dict[str, list[Any]] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not value:
+            raise ValueError(
+                f"a prompt must read NAME=VALUE, got {text!r}; names: {', '.join(pipe.modalities)}"
+            )
+        if name not in pipe.modalities:
+            raise ValueError(
+                f"unknown modality {name!r} in prompt; names: {', '.join(pipe.modalities)}"
+            )
+        prompts.setdefault(name, []).extend(pipe.family.modality(name).parse(value))
+    return prompts
+
+
+def read_prompts(request: Request, pipe: MedCoDiPipeline) -> GivenPrompts:
+    """The prompts of a request. Raises ValueError as its parts do."""
+    if request.studies is not None:
+        return StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
+    return GivenPrompts(pipe, parse_prompts(pipe, request.prompts))

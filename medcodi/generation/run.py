@@ -1,8 +1,6 @@
 """`medcodi generate`: prompts from files or text, studies in one of the formats, one manifest.json.
 Repeat the command of a run that was stopped and it goes on."""
 
-import datetime
-import hashlib
 import logging
 import os
 import shutil
@@ -18,8 +16,9 @@ import medcodi
 from medcodi.generation.drawing import draw_accepted, tally
 from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.generation.formats.base import join
-from medcodi.generation.manifest import Ledger, read_manifest
-from medcodi.generation.prompts import GivenPrompts, StudyPrompts
+from medcodi.generation.header import describe
+from medcodi.generation.manifest import Ledger, described_files, read_manifest
+from medcodi.generation.prompts import GivenPrompts, read_prompts
 from medcodi.generation.request import DTYPES, Request
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.solvers import build_solver
@@ -30,29 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STUDIES_A_FOLDER = 1000  # larger runs are spread over part_00000, part_00001, ...
-
-
-def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list[Any]]:
-    """`NAME=VALUE` texts -> prompts. A name given several times makes several rows."""
-    prompts: dict[str, list[Any]] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not value:
-            raise ValueError(
-                f"a prompt must read NAME=VALUE, got {text!r}; names: {', '.join(pipe.modalities)}"
-            )
-        if name not in pipe.modalities:
-            raise ValueError(
-                f"unknown modality {name!r} in prompt; names: {', '.join(pipe.modalities)}"
-            )
-        prompts.setdefault(name, []).extend(pipe.family.modality(name).parse(value))
-    return prompts
-
-
-def read_prompts(request: Request, pipe: MedCoDiPipeline) -> GivenPrompts:
-    if request.studies is not None:
-        return StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
-    return GivenPrompts(pipe, parse_prompts(pipe, request.prompts))
 
 
 def generate_to_folder(request: Request) -> dict[str, Any] | None:
@@ -110,62 +86,6 @@ def load_filter(folder: Path) -> "PrivacyFilter":
     from medcodi.privacy.filter import PrivacyFilter  # who does not filter does not wait for it
 
     return PrivacyFilter.load(folder)
-
-
-def describe(
-    request: Request, pipe: MedCoDiPipeline, outputs: list[str], hashes: list[str]
-) -> dict[str, Any]:
-    """Everything in the manifest but its files; `settings` are those that change what is generated.
-    Of studies it says which values of them were given, not which studies they were."""
-    settings = {
-        "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
-    }
-    chosen = {
-        "solver": request.solver,
-        "dtype": request.dtype,
-        "compile": request.compile,
-        "guidance_interval": list(request.guidance_interval or []),
-    }
-    settings |= {key: value for key, value in chosen.items() if value}
-    header = {
-        "synthetic": True,
-        "clinical_use": False,
-        "medcodi_version": medcodi.__version__,
-        "model": {
-            "name": pipe.family.recipe.name,
-            "path": request.pipeline.name,
-            "hash": pipe.model_hash,
-        },
-        "created": today(),
-        "format": request.format,
-        "seed": request.seed,
-        "prompts": list(request.prompts),
-        "prompt_hashes": hashes,
-        "outputs": outputs,
-        "settings": settings,
-        "num_samples": request.num_samples,
-        "pixel_spacing": request.pixel_spacing,
-        "batch_size": request.batch_size,
-    }
-    if request.studies is not None:
-        header["studies"] = {
-            "split": request.split,
-            "given": list(request.given),
-            "limit": request.limit,
-        }
-    return header
-
-
-def today() -> str:
-    """YYYY-MM-DD; SOURCE_DATE_EPOCH (seconds since 1970, reproducible-builds.org) stands for today
-    where it is set."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is None:
-        return datetime.date.today().isoformat()
-    if not epoch.isdecimal():
-        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {epoch!r}")
-    return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
 
 
 @dataclass
@@ -311,13 +231,3 @@ class GenerationRun:
             }
             self.ledger.finish(manifest)
             return manifest
-
-
-def described_files(folder: Path, files: dict[str, str]) -> dict[str, dict[str, str]]:
-    return {
-        label: {"path": path, "sha256": file_hash(folder / path)} for label, path in files.items()
-    }
-
-
-def file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,7 +15,6 @@ torchxrayvision downloads are pickled modules: save their `state_dict()` where y
 Legend: N images, H, W pixels, D features.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medcodi.config_io import build_dataclass
+from medcodi.files import sha256
 from medcodi.metrics.images import as_float_images
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -125,8 +125,7 @@ def checked_file(spec: BackboneSpec) -> Path:
         raise FileNotFoundError(
             f"backbone {spec.name!r}: {path} does not exist; backbones are read from local files"
         )
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if found != spec.sha256.lower():
         raise ValueError(
             f"backbone {spec.name!r}: {path} has the SHA-256 {found}, expected {spec.sha256}"

@@ -2,7 +2,6 @@
 nothing is pickled."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import xxhash
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from medcodi.files import staged
+from medcodi.files import sha256, staged
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 INITIALISERS = (
@@ -167,8 +166,7 @@ def load_config(folder: str | Path) -> dict[str, Any]:
 
 def weights_hash(folder: str | Path) -> str:
     """SHA-256 (first 16 hex digits) of the weights file of a folder."""
-    with open(Path(folder) / WEIGHTS, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256(Path(folder) / WEIGHTS)[:16]
 
 
 def checksum(folder: str | Path) -> str:

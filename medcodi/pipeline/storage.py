@@ -14,7 +14,6 @@ A network that diffusers or transformers know has a folder of its own inside its
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +25,7 @@ from diffusers import SchedulerMixin
 from safetensors.torch import save_file
 from torch import nn
 
-from medcodi.files import staged, written
+from medcodi.files import sha256, staged, written
 from medcodi.modalities.family import ModelFamily
 from medcodi.nn.weights import WEIGHTS, file_checksum, fill_module, read_weights, without_values
 from medcodi.pipeline.card import model_card
@@ -78,7 +77,7 @@ def save_components(
                 )
             for path in sorted((folder / kind / name).rglob("*.safetensors")):
                 relative = path.relative_to(folder).as_posix()
-                weights[relative], checksums[relative] = _sha256(path), file_checksum(path)
+                weights[relative], checksums[relative] = sha256(path)[:16], file_checksum(path)
     for name, scheduler in schedulers.items():
         scheduler.save_pretrained(folder / "scheduler" / name)
     for name in schedulers:
@@ -192,8 +191,3 @@ def _no_larger(count: int) -> Iterator[None]:
         yield
     finally:
         nn.Module.register_parameter = register
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

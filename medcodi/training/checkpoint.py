@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from medcodi.files import staged
+from medcodi.files import sha256, staged
 from medcodi.identity import differences, fingerprint, plain
 
 logger = logging.getLogger(__name__)
@@ -116,11 +116,6 @@ def _failed_write(error: BaseException | None) -> OSError | None:
     return error
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_checkpoint(
     folder: Path, identity: dict[str, Any], module: nn.Module
 ) -> tuple[int, dict[str, Any] | None]:
@@ -147,7 +142,7 @@ def read_checkpoint(
             f"recipe's name, restore the recipe, or remove the folder {newest.parents[1]}"
         )
     with _damaged(newest / STATE, before):
-        if _sha256(newest / STATE) != meta["sha256"]:
+        if sha256(newest / STATE) != meta["sha256"]:
             raise ValueError(f"its SHA-256 is not the one in {META}")
         state = torch.load(newest / STATE, map_location="cpu", weights_only=True, mmap=True)
     _put(state["model"], module, newest)

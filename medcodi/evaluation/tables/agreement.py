@@ -1,8 +1,12 @@
 """Fig7: do a generated image and a generated report show the same findings? (MedCoDi-M, Figure 7,
 corrected for chance)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from medcodi.data.study import Study
 from medcodi.evaluation.charts import histogram
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import Labels
@@ -36,6 +40,45 @@ class ClinicalAgreement(EvaluationTable):
         if not studies:
             raise ValueError("no held-out study has both views and a report")
         labels = self._labels(context)
+        read = self._read(context, studies, labels)
+        settings = (len(studies), patients(studies), context.settings.num_resamples, context.seed)
+        rows = [_row(name, *pair, settings) for name, pair in read.items()]
+        joint, apart = (read[name] for name in list(read)[:2])
+        rows[0].cells[GAIN] = paired_difference(
+            *(lambda r, p=pair: corrected_agreement(p[0][r], p[1][r]) for pair in (joint, apart)),
+            *settings,
+        )
+        rows.insert(2, _shuffled("L>FT, joint, shuffled studies", *joint, context.seed))
+        nothing = {DISTANCE: 0.0, ZERO: 1.0, CHANCE: 0.0, AGREEMENT: None}
+        rows.append(
+            Row("no finding in any image or report (constant)", "baseline", nothing, len(studies))
+        )
+        figures = {
+            f"{r.system}.{c}": r.value(c)
+            for r in rows
+            if r.kind in ("ours", "real")
+            for c in (DISTANCE, AGREEMENT)
+        }
+        notes = [
+            f"Findings: {', '.join(labels.names)}. Classifier: trained on the {labels.source}; "
+            "thresholds: validation.",
+            "Agreement over chance: 1 - distance / distance of independent labels with the same "
+            "frequencies. A small "
+            "distance alone proves nothing: a model that never shows a finding has it too.",
+        ]
+        path = context.picture("Fig7")
+        distances = {name: hamming(*pair) for name, pair in read.items()}
+        histogram(distances, "Hamming distance of image and report", path)
+        pictures = {"Hamming distance of the labels of image and report": str(path)}
+        columns = [DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN]
+        return Result(
+            self.title, columns, rows, len(studies), [context.seed], notes, figures, pictures
+        )
+
+    def _read(
+        self, context: EvaluationContext, studies: Sequence[Study], labels: Labels
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """System -> findings of its images and of its reports, (N, labels) bool each."""
         classifier = context.networks.classifier("F", labels)
         validation = context.studies("validation", "FT", context.settings.num_training_studies)
         if not validation:
@@ -53,67 +96,13 @@ class ClinicalAgreement(EvaluationTable):
                 letter: retrieved(context, "L", letter, studies, "FT") for letter in "FT"
             },
         }
-        read = {
+        return {
             name: (
                 classifier.probabilities(np.stack(pair["F"])) >= thresholds,
                 context.labeler.label(pair["T"])[list(labels.names)].to_numpy(float) == POSITIVE,
             )
             for name, pair in systems.items()
         }
-        rows, settings = (
-            [],
-            (len(studies), patients(studies), context.settings.num_resamples, context.seed),
-        )
-        for name, (image, report) in read.items():
-            distance = hamming(image, report)
-            rows.append(
-                Row(
-                    name,
-                    KINDS.get(name, "ours"),
-                    {
-                        DISTANCE: bootstrap(lambda r, d=distance: float(d[r].mean()), *settings),
-                        ZERO: bootstrap(lambda r, d=distance: float((d[r] == 0).mean()), *settings),
-                        CHANCE: chance_hamming(image, report),
-                        AGREEMENT: bootstrap(
-                            lambda r, a=image, b=report: corrected_agreement(a[r], b[r]), *settings
-                        ),
-                    },
-                )
-            )
-        joint, apart = (read[name] for name in list(read)[:2])
-        rows[0].cells[GAIN] = paired_difference(
-            *(lambda r, p=pair: corrected_agreement(p[0][r], p[1][r]) for pair in (joint, apart)),
-            *settings,
-        )
-        rows.insert(2, _shuffled("L>FT, joint, shuffled studies", *joint, context.seed))
-        nothing = {DISTANCE: 0.0, ZERO: 1.0, CHANCE: 0.0, AGREEMENT: None}
-        rows.append(
-            Row("no finding in any image or report (constant)", "baseline", nothing, len(studies))
-        )
-        path = context.picture("Fig7")
-        histogram(
-            {name: hamming(*pair) for name, pair in read.items()},
-            "Hamming distance of image and report",
-            path,
-        )
-        figures = {
-            f"{r.system}.{c}": r.value(c)
-            for r in rows
-            if r.kind in ("ours", "real")
-            for c in (DISTANCE, AGREEMENT)
-        }
-        notes = [
-            f"Findings: {', '.join(labels.names)}. Classifier: trained on the {labels.source}; "
-            "thresholds: validation.",
-            "Agreement over chance: 1 - distance / distance of independent labels with the same "
-            "frequencies. A small "
-            "distance alone proves nothing: a model that never shows a finding has it too.",
-        ]
-        columns = [DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN]
-        pictures = {"Hamming distance of the labels of image and report": str(path)}
-        return Result(
-            self.title, columns, rows, len(studies), [context.seed], notes, figures, pictures
-        )
 
     def _labels(self, context: EvaluationContext) -> Labels:
         """The data set's labels where the labeler knows all of them, else what the labeler reads in
@@ -122,6 +111,18 @@ class ClinicalAgreement(EvaluationTable):
         if labels and set(labels.names) <= set(context.labeler.columns):
             return labels
         return context.report_labels
+
+
+def _row(system: str, image: np.ndarray, report: np.ndarray, settings: tuple[Any, ...]) -> Row:
+    """A system beside what chance gives; `settings` are those of `bootstrap`."""
+    distance = hamming(image, report)
+    cells = {
+        DISTANCE: bootstrap(lambda r: float(distance[r].mean()), *settings),
+        ZERO: bootstrap(lambda r: float((distance[r] == 0).mean()), *settings),
+        CHANCE: chance_hamming(image, report),
+        AGREEMENT: bootstrap(lambda r: corrected_agreement(image[r], report[r]), *settings),
+    }
+    return Row(system, KINDS.get(system, "ours"), cells)
 
 
 def _shuffled(system: str, image: np.ndarray, report: np.ndarray, seed: int) -> Row:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import JOINT_ROUTES, applicable, patients, retrieved, route_name
@@ -15,6 +16,16 @@ from medcodi.metrics.coherence import cosine, shuffled_cosine
 from medcodi.metrics.statistics import bootstrap, paired_difference
 
 MODEL, OWN = "the model's shared space", "independent encoder"
+COLUMNS = ["encoder", "cosine", "joint - independent"]
+NOTES = (
+    "Independent: every output by a call of its own with the same prompt and seed; the two differ "
+    "by the coupling of the outputs alone. Shuffled: outputs of different studies.",
+    "Nearest training study: the real outputs of the study with the nearest prompt. One training "
+    "study for all: that of these with the highest cosine. Both are real pairs: coherence does not "
+    "show that a prompt is followed.",
+    "The independent encoder (convolutional towers, hashed words) is trained by the suite on real "
+    "training studies. Spaces differ: compare within one encoder, against its real pairs.",
+)
 Pair = dict[str, list[Any]]
 
 
@@ -35,22 +46,13 @@ class Coherence(EvaluationTable):
         rows: list[Row] = []
         num_studies = 0
         for prompts, outputs in routes:
+            route = route_name(prompts, outputs)
             studies = context.held_out([*prompts, *outputs])
-            systems: dict[str, Pair] = {
-                "joint": context.generated(prompts, outputs, studies=studies),
-                "independent": context.generated(prompts, outputs, studies=studies, joint=False),
-                "real": {letter: context.values(studies, letter) for letter in outputs},
-                "nearest": {
-                    letter: retrieved(context, prompts, letter, studies, outputs)
-                    for letter in outputs
-                },
-            }
+            systems = _systems(context, prompts, outputs, studies)
             spoken = _spoken(systems)
             if not spoken.all():
-                notes.append(
-                    f"{route_name(prompts, outputs)}: {int((~spoken).sum())} studies with an empty "
-                    "report are left out."
-                )
+                blank = int((~spoken).sum())
+                notes.append(f"{route}: {blank} studies with an empty report are left out.")
             groups = [p for p, keep in zip(patients(studies), spoken, strict=True) if keep]
             num_studies = max(num_studies, len(groups))
             for encoder, encode in encoders.items():
@@ -60,36 +62,18 @@ class Coherence(EvaluationTable):
                     ]
                     for system, pair in systems.items()
                 }
-                rows += _rows(context, route_name(prompts, outputs), encoder, codes, groups)
+                rows += _rows(context, route, encoder, codes, groups)
         rows += published("T6")
-        notes += [
-            "Independent: every output by a call of its own with the same prompt and seed; the two "
-            "differ by the coupling "
-            "of the outputs alone. Shuffled: outputs of different studies.",
-            "Nearest training study: the real outputs of the study with the nearest prompt. One "
-            "training study for all: "
-            "that of these with the highest cosine. Both are real pairs: coherence does not show "
-            "that a prompt is followed.",
-            "The independent encoder (convolutional towers, hashed words) is trained by the suite "
-            "on real training studies. "
-            "Spaces differ: compare within one encoder, against its real pairs.",
-        ]
+        notes += NOTES
         figures = {
             f"{row.system}.{row.cells['encoder']}.{c}": row.value(c)
             for row in rows
             if row.kind == "ours"
-            for c in ("cosine", "joint - independent")
+            for c in COLUMNS[1:]
             if c in row.cells
         }
-        return Result(
-            self.title,
-            ["encoder", "cosine", "joint - independent"],
-            rows,
-            num_studies,
-            [context.seed],
-            notes,
-            figures,
-        )
+        seeds = [context.seed]
+        return Result(self.title, COLUMNS, rows, num_studies, seeds, notes, figures)
 
     @staticmethod
     @torch.no_grad()
@@ -100,6 +84,22 @@ class Coherence(EvaluationTable):
             for part in parts
         ]
         return torch.cat(embeds).double().cpu().numpy()
+
+
+def _systems(
+    context: EvaluationContext,
+    prompts: Sequence[str],
+    outputs: Sequence[str],
+    studies: Sequence[Study],
+) -> dict[str, Pair]:
+    """System -> letter -> its outputs for these studies."""
+    nearest = {letter: retrieved(context, prompts, letter, studies, outputs) for letter in outputs}
+    return {
+        "joint": context.generated(prompts, outputs, studies=studies),
+        "independent": context.generated(prompts, outputs, studies=studies, joint=False),
+        "real": {letter: context.values(studies, letter) for letter in outputs},
+        "nearest": nearest,
+    }
 
 
 def _rows(

@@ -18,7 +18,8 @@ from medcodi.data.png import encode_image
 from medcodi.data.storage import STORAGES
 from medcodi.files import written
 from medcodi.generation.formats.base import Facts, GeneratedStudy, StudyFormat, Written, join
-from medcodi.generation.formats.card import METADATA, croissant, dataset_card
+from medcodi.generation.formats.card import METADATA, dataset_card
+from medcodi.generation.formats.croissant import croissant
 from medcodi.modalities.base import Modality
 
 PICTURE, TEXT, TABLE, _ = STORAGES

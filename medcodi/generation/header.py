@@ -1,0 +1,65 @@
+"""What a manifest says of a run beside its files: model, settings, prompts."""
+
+import datetime
+import os
+from typing import Any
+
+import medcodi
+from medcodi.generation.request import Request
+from medcodi.pipeline import MedCoDiPipeline
+
+
+def describe(
+    request: Request, pipe: MedCoDiPipeline, outputs: list[str], hashes: list[str]
+) -> dict[str, Any]:
+    """Everything in the manifest but its files; `settings` are those that change what is generated.
+    Of studies it says which values of them were given, not which studies they were."""
+    settings = {
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+    }
+    chosen = {
+        "solver": request.solver,
+        "dtype": request.dtype,
+        "compile": request.compile,
+        "guidance_interval": list(request.guidance_interval or []),
+    }
+    settings |= {key: value for key, value in chosen.items() if value}
+    header = {
+        "synthetic": True,
+        "clinical_use": False,
+        "medcodi_version": medcodi.__version__,
+        "model": {
+            "name": pipe.family.recipe.name,
+            "path": request.pipeline.name,
+            "hash": pipe.model_hash,
+        },
+        "created": today(),
+        "format": request.format,
+        "seed": request.seed,
+        "prompts": list(request.prompts),
+        "prompt_hashes": hashes,
+        "outputs": outputs,
+        "settings": settings,
+        "num_samples": request.num_samples,
+        "pixel_spacing": request.pixel_spacing,
+        "batch_size": request.batch_size,
+    }
+    if request.studies is not None:
+        header["studies"] = {
+            "split": request.split,
+            "given": list(request.given),
+            "limit": request.limit,
+        }
+    return header
+
+
+def today() -> str:
+    """YYYY-MM-DD; SOURCE_DATE_EPOCH (seconds since 1970, reproducible-builds.org) stands for today
+    where it is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return datetime.date.today().isoformat()
+    if not epoch.isdecimal():
+        raise ValueError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {epoch!r}")
+    return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
