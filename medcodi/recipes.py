@@ -4,7 +4,8 @@ repository."""
 import importlib.resources
 from pathlib import Path
 
-DEFAULT = "phantom_tiny"
+DEFAULT = "phantom_tiny"  # of `medcodi train`, `evaluate`, `bench` without --config
+QUICKSTART = "phantom"  # recipe and shipped pipeline
 
 
 def shipped() -> dict[str, Path]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import console, show_table
+from medcodi.recipes import DEFAULT, QUICKSTART, about, find_recipe, shipped
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ Overrides = Annotated[
 
 def chosen(config: str | None) -> Path:
     """The recipe's file; without one, says which recipes there are and takes the default."""
-    from medcodi.recipes import DEFAULT, about, find_recipe, shipped
-
     if config is None:
         rows = [[name, about(path)] for name, path in shipped().items()]
         show_table("recipes", ["--config", "what"], rows)
@@ -79,8 +78,8 @@ def export(
 
 def quickstart(
     overrides: Overrides = None,
-    config: Annotated[str, typer.Option(help="recipe on the phantom")] = "phantom",
-    pipeline: Annotated[str, typer.Option(help="trained pipeline of this recipe")] = "phantom",
+    config: Annotated[str, typer.Option(help="recipe on the phantom")] = QUICKSTART,
+    pipeline: Annotated[str, typer.Option(help="trained pipeline of this recipe")] = QUICKSTART,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="train every stage; says how long it takes")
     ] = False,
@@ -89,7 +88,6 @@ def quickstart(
     """A trained pipeline on the chest phantom: generated studies and figures on one page, and a
     short training of every stage from its weights."""
     from medcodi.quickstart import run_from_scratch, run_quickstart
-    from medcodi.recipes import about
 
     recipe = chosen(config)
     if not from_scratch:

@@ -10,12 +10,11 @@ from typing import Any
 from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.progress import tracked
-from medcodi.data.storage import STORAGES, FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import Column, TableSchema
 from medcodi.data.writer import PreparedWriter
 
-PICTURE, _, TABLE, _ = STORAGES
 NAME = re.compile(r"[A-Za-z0-9_]+")
 BATCH = 64
 COMPARED = ("type", "categories", "unit", "origin")  # of columns; the rest is fitted or of style
@@ -110,7 +109,7 @@ def _merged(
         for name, schema in source.schemas.items():
             faults += _add_columns(columns.setdefault(name, {}), schema, name, source)
     faults += _sizes(sources)
-    if fields.get(table, (None,))[0] and fields[table][0].storage != TABLE:
+    if fields.get(table, (None,))[0] and fields[table][0].storage != Storage.TABLE:
         faults.append(f"field {table!r} is no table: it cannot have the column {source_column!r}")
     if source_column in columns[table]:
         where = columns[table][source_column][1].name
@@ -122,7 +121,7 @@ def _merged(
         **columns[table],
     }
     specs = [spec for spec, _ in fields.values()]
-    specs += [] if table in fields else [FieldSpec(table, TABLE)]
+    specs += [] if table in fields else [FieldSpec(table, Storage.TABLE)]
     schemas = {
         name: TableSchema([_unfitted(column) for column, _ in found.values()])
         for name, found in columns.items()
@@ -174,7 +173,7 @@ def _sizes(sources: list[Source]) -> list[str]:
     faults = []
     for source in sources:
         for spec in source.fields:
-            shape = _first_shape(source, spec.name) if spec.storage == PICTURE else None
+            shape = _first_shape(source, spec.name) if spec.storage == Storage.IMAGE else None
             if shape is None:
                 continue
             first, where = found.setdefault(spec.name, (shape, source))

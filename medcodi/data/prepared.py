@@ -16,14 +16,13 @@ import numpy as np
 
 from medcodi.config_io import unknown_key
 from medcodi.data.png import EncodedImage
-from medcodi.data.storage import RESERVED, STORAGES, FieldSpec, from_storage
+from medcodi.data.storage import RESERVED, FieldSpec, Storage, from_storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
 
 if TYPE_CHECKING:
     import datasets
 
-PICTURE = STORAGES[0]
 VERSION, INDEX, REJECTS, SUSPECTS = 1, "prepared.json", "rejects.csv", "suspects.csv"
 
 
@@ -105,7 +104,7 @@ class PreparedDataset:
     def _study(self, row: dict[str, Any], encoded: bool) -> Study:
         values = {
             spec.name: EncodedImage(row[spec.name]["bytes"])
-            if encoded and spec.storage == PICTURE
+            if encoded and spec.storage == Storage.IMAGE
             else from_storage(spec, self.schemas.get(spec.name), row[spec.name])
             for spec in self.fields
             if row[spec.name] is not None
@@ -117,7 +116,7 @@ class PreparedDataset:
     def schema(self) -> TableSchema | None:
         """The fitted schema of the table field; None without one. ValueError when there are several
         (see `schemas`)."""
-        schemas = [self.schemas[spec.name] for spec in self.fields if spec.storage == "table"]
+        schemas = [self.schemas[spec.name] for spec in self.fields if spec.storage == Storage.TABLE]
         if len(schemas) > 1:
             raise ValueError(
                 "there are several tables: take `schemas[name]`, name one of "

@@ -13,12 +13,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from medcodi.data.prepared import SUSPECTS, PreparedDataset
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.files import jsonable
 from medcodi.report.html import png_url, render
 
-PICTURE, TEXT, TABLE, _ = STORAGES
 SHOWN_SIDE = 192  # pixels of a sample image on the page
 VIEW = "view "  # counts of a source that say where the views came from, or that there is none
 
@@ -36,9 +35,9 @@ def describe(folder: str | Path) -> dict[str, Rows]:
         "missing": _missing(index),
     }
     for spec in splits[SPLITS[0]].fields:
-        if spec.storage == TABLE:
+        if spec.storage == Storage.TABLE:
             tables[f"missing in {spec.name}"] = _missing_cells(splits, spec.name)
-        if spec.storage == TEXT:
+        if spec.storage == Storage.TEXT:
             tables[f"words of {spec.name}"] = _lengths(splits, spec.name)
     for name, figures in index.get("greys", {}).items():
         if figures["images"]:

@@ -3,6 +3,7 @@ pixels."""
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,34 @@ from medcodi.config_io import unknown_key
 from medcodi.data.png import EncodedImage, decode_image, encode_image
 from medcodi.data.table import TableSchema
 
-STORAGES = ("image", "text", "table", "vector")
 RESERVED = ("study_id", "patient_id", "truth")
+
+
+class Storage(StrEnum):
+    IMAGE = "image"  # 16-bit greyscale PNG
+    TEXT = "text"
+    TABLE = "table"  # a struct, one member a column
+    VECTOR = "vector"  # fixed-size list of float32
 
 
 @dataclass
 class FieldSpec:
-    """How the values of one modality are stored: image (16-bit greyscale PNG), text, table (a
-    struct, one member per column) or vector (fixed-size float32 list; `shape` is the shape of the
-    array)."""
+    """How the values of one modality are stored: `storage` is one of Storage; `shape` is that of
+    the array of a vector."""
 
     name: str
     storage: str
     shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.storage not in STORAGES:
+        if self.storage not in list(Storage):
             raise ValueError(
-                f"field {self.name!r}: storage must be one of {STORAGES}, got {self.storage!r}"
+                f"field {self.name!r}: storage must be one of {', '.join(Storage)}, got "
+                f"{self.storage!r}"
             )
         if self.name in RESERVED or not self.name:
             raise ValueError(f"a field cannot be named {self.name!r}: {RESERVED} are taken")
-        if (self.storage == "vector") != (self.shape is not None):
+        if (self.storage == Storage.VECTOR) != (self.shape is not None):
             raise ValueError(
                 f"field {self.name!r}: 'vector' needs a shape, the others have none; got "
                 f"{self.storage!r}, {self.shape}"
@@ -44,11 +51,11 @@ def arrow_feature(spec: FieldSpec, schema: TableSchema | None) -> Any:
     """The `datasets` feature of a field; `schema` is needed for storage "table"."""
     import datasets  # slow to import: when needed
 
-    if spec.storage == "image":
+    if spec.storage == Storage.IMAGE:
         return datasets.Image()
-    if spec.storage == "text":
+    if spec.storage == Storage.TEXT:
         return datasets.Value("string")
-    if spec.storage == "vector":
+    if spec.storage == Storage.VECTOR:
         return datasets.List(datasets.Value("float32"), length=math.prod(spec.shape))
     return {
         c.name: datasets.Value("string" if c.is_discrete else "float64") for c in schema.columns
@@ -62,7 +69,7 @@ def schemas_by_field(
     names = [spec.name for spec in fields]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a prepared dataset needs fields with distinct names, got {names}")
-    tables = [spec.name for spec in fields if spec.storage == "table"]
+    tables = [spec.name for spec in fields if spec.storage == Storage.TABLE]
     if isinstance(schema, TableSchema):
         schema = dict.fromkeys(tables, schema)
     schema = schema or {}
@@ -77,16 +84,16 @@ def schemas_by_field(
 def to_storage(spec: FieldSpec, value: Any) -> Any:
     """What Arrow holds for an image, text or vector. Raises ValueError for a value that the storage
     cannot hold."""
-    if spec.storage == "text":
+    if spec.storage == Storage.TEXT:
         if not isinstance(value, str) or not value.strip():
             raise ValueError(f"expected a text that is not blank, got {value!r:.80}")
         return value
-    if spec.storage == "image" and isinstance(value, EncodedImage):
+    if spec.storage == Storage.IMAGE and isinstance(value, EncodedImage):
         return {"bytes": value.png, "path": None}
     array = np.asarray(value, np.float32)
     if not np.isfinite(array).all():
         raise ValueError("holds a number that is not finite")
-    if spec.storage == "vector":
+    if spec.storage == Storage.VECTOR:
         if array.shape != spec.shape:
             raise ValueError(f"expected an array of shape {spec.shape}, got {array.shape}")
         return array.reshape(-1)
@@ -125,11 +132,11 @@ def to_stored_row(
 
 def from_storage(spec: FieldSpec, schema: TableSchema | None, stored: Any) -> Any:
     """The raw value that `to_storage` (or a stored table row) stands for."""
-    if spec.storage == "image":
+    if spec.storage == Storage.IMAGE:
         return decode_image(stored["bytes"])
-    if spec.storage == "vector":
+    if spec.storage == Storage.VECTOR:
         return np.asarray(stored, np.float32).reshape(spec.shape)
-    if spec.storage == "table":
+    if spec.storage == Storage.TABLE:
         integers = {c.name for c in schema.columns if c.type == "integer"}
         return {
             n: int(cell) if n in integers and cell is not None and cell.is_integer() else cell

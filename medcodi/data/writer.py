@@ -23,8 +23,8 @@ from medcodi.data.prepared import INDEX, REJECTS, SUSPECTS, VERSION
 from medcodi.data.splits import DuplicateSearch, Picture, move_patients
 from medcodi.data.storage import (
     RESERVED,
-    STORAGES,
     FieldSpec,
+    Storage,
     arrow_feature,
     json_value,
     schemas_by_field,
@@ -36,7 +36,6 @@ from medcodi.data.table import TableSchema
 from medcodi.files import staged
 from medcodi.nn.weights import file_checksum
 
-PICTURE, _, TABLE, _ = STORAGES
 logger = logging.getLogger(__name__)
 
 ROWS_IN_MEMORY = 64  # rows of a split that wait to be written
@@ -78,7 +77,7 @@ class PreparedWriter:
         self.validation, self.test = validation, test
         self.notes: dict[str, Any] = {}
         self.num_rejects = 0
-        pictures = [spec.name for spec in self.fields if spec.storage == PICTURE]
+        pictures = [spec.name for spec in self.fields if spec.storage == Storage.IMAGE]
         self.pictures = PictureFigures(pictures, limits or GreyLimits())
         self.duplicates = DuplicateSearch() if find_duplicates and pictures else None
         self._seen: set[str] = set()
@@ -171,14 +170,14 @@ class PreparedWriter:
         if value is None:
             return None
         item = f"{study.study_id}/{spec.name}"
-        if spec.storage == TABLE:
+        if spec.storage == Storage.TABLE:
             cells, problems = to_stored_row(self.schemas[spec.name], value, item)
             for where, reason in problems:
                 self.reject(where, reason)
             return cells
         try:
             stored = to_storage(spec, value)
-            if spec.storage == PICTURE:
+            if spec.storage == Storage.IMAGE:
                 self.pictures.see(study, spec.name, value)
             return stored
         except (TypeError, ValueError) as error:

@@ -2,8 +2,8 @@
 honest.
 
 table.py     what a table is: rows of systems, floors and the paper's values; the registry
-context.py   what tables measure: held-out studies, cached generations, labels, networks trained by
-the suite
+context.py   what tables measure with: studies.py (real ones), generations.py (cached), labels.py,
+networks.py (fitted by the suite)
 suite.py     runs tables one after the other, resumable; report.py writes the page
 tables/      one file a table
 """

@@ -80,10 +80,12 @@ def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) ->
     options = table.options(context)
     prompted, spare = _training(context, letter, options["num_images"])
     test = real_test(context, [letter], options["num_test"])
-    labels = context.labels.of(prompted)
-    tested = context.labels.of(test)
+    labels = context.labels.own.of(prompted)
+    tested = context.labels.own.of(test)
     kept = [
-        k for k in utility.measurable(tested, context.labels.names) if both_classes(labels[:, k])
+        k
+        for k in utility.measurable(tested, context.labels.own.names)
+        if both_classes(labels[:, k])
     ]
     if not kept:
         raise ValueError(
@@ -91,18 +93,18 @@ def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) ->
             "test studies"
         )
     take = lambda images, of: LabelledImages(np.asarray(images, np.float32), of[:, kept])
-    made = context.generated("T", letter, studies=prompted)[letter]
-    nearest = text_distances(context.values(prompted, "T"), context.values(spare, "T")).argmin(
-        axis=1
-    )
-    images, others = context.images(test, letter), spare[: len(prompted)]
+    made = context.generations.samples("T", letter, studies=prompted)[letter]
+    nearest = text_distances(
+        context.studies.values(prompted, "T"), context.studies.values(spare, "T")
+    ).argmin(axis=1)
+    images, others = context.studies.images(test, letter), spare[: len(prompted)]
     return Bench(
         letter,
-        [context.labels.names[k] for k in kept],
-        take(context.images(prompted, letter), labels),
+        [context.labels.own.names[k] for k in kept],
+        take(context.studies.images(prompted, letter), labels),
         take(np.stack(made), labels),
-        take(context.images([spare[i] for i in nearest], letter), labels),
-        take(context.images(others, letter), context.labels.of(others)),
+        take(context.studies.images([spare[i] for i in nearest], letter), labels),
+        take(context.studies.images(others, letter), context.labels.own.of(others)),
         take(images, tested),
         patients(test),
         fit_settings(options["fit"], images.shape[1], f"evaluation.tables.{table.id}"),
@@ -113,11 +115,11 @@ def bench_of(table: EvaluationTable, context: EvaluationContext, letter: str) ->
 
 def _training(context: EvaluationContext, letter: str, count: int) -> tuple[list, list]:
     """The studies whose reports are prompts, and others, to retrieve from."""
-    studies = context.training(["T", letter])
+    studies = context.studies.training(["T", letter])
     if len(studies) < 20:
         raise ValueError(
-            f"expected 20 training studies or more with a report and a {context.name(letter)}, got "
-            f"{len(studies)}"
+            "expected 20 training studies or more with a report and a "
+            f"{context.studies.name(letter)}, got {len(studies)}"
         )
     count = min(count, len(studies) // 2)
     return studies[:count], studies[count:]

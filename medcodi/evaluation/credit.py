@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from medcodi.config_io import unknown_key
-from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import SETTINGS, pair_figures, parse_route, route_figures
 from medcodi.pipeline import MedCoDiPipeline
@@ -38,8 +38,8 @@ class ZeroDenoiser(Denoiser):
     def coupling_parameters(self) -> list[nn.Parameter]:
         return []
 
-    def forward(self, latents: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return torch.zeros_like(latents)
+    def predict(self, given: DenoiserInput) -> torch.Tensor:
+        return torch.zeros_like(given.latents)
 
 
 def switched(pipe: MedCoDiPipeline, variant: str) -> MedCoDiPipeline:
@@ -66,11 +66,10 @@ class _Switched(EvaluationContext):
 
     def __init__(self, context: EvaluationContext, variant: str) -> None:
         super().__init__(context.recipe, context.output, context.pipeline_dir)
-        self.networks = context.networks
-        self.pipeline = switched(context.pipeline, variant)
-        self.model_hash = (
-            context.model_hash if variant == TRAINED else f"{context.model_hash}, {variant}"
-        )
+        self.networks, made = context.networks, context.generations
+        self.generations.pipeline = switched(made.pipeline, variant)
+        suffix = "" if variant == TRAINED else f", {variant}"
+        self.generations.model_hash = made.model_hash + suffix
 
 
 def credit_rows(
@@ -86,9 +85,9 @@ def credit_rows(
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for variant in VARIANTS:
         own = _Switched(context, variant)
-        studies = own.held_out(LETTERS)
+        studies = own.studies.held_out(LETTERS)
         for route, (prompts, output) in parsed.items():
-            made = own.generated(prompts, (output,), studies=studies)[output]
+            made = own.generations.samples(prompts, (output,), studies=studies)[output]
             for figure in route_figures(own, prompts, output, studies, made):
                 row = rows.setdefault((route, figure["metric"]), _route_row(route, figure))
                 row[variant] = {key: figure[key] for key in ("value", "interval")}
@@ -104,10 +103,11 @@ def credit_rows(
 
 def _joint_figures(context: EvaluationContext, setting: str) -> list[dict[str, Any]]:
     prompts, pairs = SETTINGS[setting]
-    studies = context.held_out(LETTERS)
+    studies = context.studies.held_out(LETTERS)
     outputs = tuple(dict.fromkeys(letter for pair in pairs for letter in pair))
     joint, apart = (
-        context.generated(prompts, outputs, joint=joint, studies=studies) for joint in (True, False)
+        context.generations.samples(prompts, outputs, joint=joint, studies=studies)
+        for joint in (True, False)
     )
     return [
         figure

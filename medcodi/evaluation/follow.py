@@ -66,7 +66,7 @@ def route_figures(
     `phantom_figures.follow_figures`."""
     outputs = phantom_figures.Outputs(
         reading(context, output, generated),
-        reading(context, output, context.values(studies, output)),
+        reading(context, output, context.studies.values(studies, output)),
         reading(context, output, retrieved(context, prompts, output, studies)),
         _constant_report(context, len(studies)) if output == "T" else None,
     )
@@ -91,7 +91,7 @@ def pair_figures(
 ) -> list[dict[str, Any]]:
     """Agreement of two outputs, letter -> N values, generated jointly and independently from the
     same seeds; see `phantom_figures.coherence_figures`."""
-    real = {letter: context.values(studies, letter) for letter in pair}
+    real = {letter: context.studies.values(studies, letter) for letter in pair}
     first, second, third = (
         tuple(reading(context, letter, values[letter]) for letter in pair)
         for values in (joint, independent, real)
@@ -109,8 +109,8 @@ def pair_figures(
 
 def _constant_report(context: EvaluationContext, count: int) -> Reading:
     """The training report that scores best when everybody gets it."""
-    studies = context.training(["T"])
-    reports = context.values(studies, "T")
+    studies = context.studies.training(["T"])
+    reports = context.studies.values(studies, "T")
     read, true = phantom_readings.report_reading(reports), truth(studies)
     read, true = (np.stack([of[key] for key in REPORT_FINDINGS], axis=1) > 0 for of in (read, true))
     return phantom_readings.report_reading([reports[best_constant(read, true)]] * count)

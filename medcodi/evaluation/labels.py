@@ -3,6 +3,7 @@
 Legend: N studies, K findings. A label is 1 or 0, NaN where it is unknown (masked everywhere).
 """
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from medcodi.config_io import unknown_key
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
+from medcodi.evaluation.studies import Studies
 from medcodi.labeler import NEGATIVE, POSITIVE, Labeler
 
 NO_FINDING, SUPPORT = "No Finding", "Support Devices"
@@ -113,3 +115,31 @@ class ColumnLabels(Labels):
         if value in rule["positive"]:
             return 1.0
         return 0.0 if value in rule.get("negative", [value]) else np.nan
+
+
+class LabelSources:
+    """The labels that a recipe's studies have."""
+
+    def __init__(self, studies: Studies) -> None:
+        self.studies, self.settings = studies, studies.settings
+
+    @functools.cached_property
+    def labeler(self) -> Labeler:
+        return Labeler.from_vocabulary(self.settings.vocabulary)
+
+    @functools.cached_property
+    def own(self) -> Labels | None:
+        """Of the data set: the recipe's columns, else the phantom's truth, else what reports say;
+        None without any."""
+        if self.settings.labels:
+            table = self.studies.name("table")
+            schema = self.studies.split("train").schemas[table]
+            return ColumnLabels(self.settings.labels, table, schema)
+        return TruthLabels() if self.studies.have_truth else self.of_reports
+
+    @functools.cached_property
+    def of_reports(self) -> ReportLabels | None:
+        """What the labeler reads; None where the data set has no reports."""
+        reports = self.studies.name("T")
+        has_reports = reports in self.studies.split("train").names
+        return ReportLabels(self.labeler, reports) if has_reports else None

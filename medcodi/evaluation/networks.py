@@ -4,19 +4,17 @@ model never saw them."""
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from medcodi.evaluation.labels import Labels
+from medcodi.evaluation.labels import Labels, LabelSources
+from medcodi.evaluation.studies import Studies
 from medcodi.identity import fingerprint
 from medcodi.metrics.backbones import Backbone
 from medcodi.metrics.networks.classifier import ImageClassifier
 from medcodi.metrics.networks.coherence_encoder import CoherenceEncoder
 from medcodi.metrics.networks.phantom_reader import LABELS, PhantomReader
-
-if TYPE_CHECKING:
-    from medcodi.evaluation.context import EvaluationContext
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +31,11 @@ class LabelBackbone:
 
 
 class Networks:
-    """Made on first use; the same data, settings and seed find them again."""
+    """Made on first use; the same data, settings and seed find them again in `folder`."""
 
-    def __init__(self, context: "EvaluationContext") -> None:
-        self.context = context
-        self.folder = context.work / "networks"
+    def __init__(self, studies: Studies, labels: LabelSources, folder: Path) -> None:
+        self.studies, self.labels, self.folder = studies, labels, folder
+        self.settings = studies.settings
         self._kept: dict[str, Any] = {}
 
     def classifier(self, letter: str, labels: Labels | None = None) -> ImageClassifier:
@@ -46,22 +44,19 @@ class Networks:
 
         ValueError where the data set has no labels, or none of them has both classes.
         """
-        labels = labels or self.context.labels
+        labels = labels or self.labels.own
         if labels is None:
             raise ValueError("the data set has no labels to train a classifier on")
 
         def train() -> ImageClassifier:
-            studies = self.context.training([letter])
+            studies = self.studies.training([letter])
             logger.info(
                 "training the %s classifier on %d real images (%s)",
                 letter,
                 len(studies),
                 labels.source,
             )
-            images, steps = (
-                self.context.images(studies, letter),
-                self.context.settings.network_steps,
-            )
+            images, steps = self.studies.images(studies, letter), self.settings.network_steps
             return ImageClassifier(labels.names).fit(images, labels.of(studies), steps)
 
         return self._get(
@@ -71,11 +66,11 @@ class Networks:
     def backbones(self, letter: str) -> list[LabelBackbone | Backbone]:
         """The embedded default (where there are labels), then the recipe's plug-ins."""
         own = (
-            [LabelBackbone(self.classifier(letter), self.context.name(letter))]
-            if self.context.labels
+            [LabelBackbone(self.classifier(letter), self.studies.name(letter))]
+            if self.labels.own
             else []
         )
-        for spec in self.context.settings.backbones:
+        for spec in self.settings.backbones:
             key = f"backbone_{fingerprint(spec)}"
             if key not in self._kept:
                 self._kept[key] = Backbone(spec)
@@ -84,14 +79,14 @@ class Networks:
 
     def coherence(self) -> CoherenceEncoder:
         """The independent encoder of F, L and T, trained on complete real training studies."""
-        context = self.context
-        views, text = context.names("FL"), context.name("T")
+        views, text = self.studies.names("FL"), self.studies.name("T")
 
         def train() -> CoherenceEncoder:
-            studies = context.training("FLT")
+            studies = self.studies.training("FLT")
             logger.info("training the coherence encoder on %d real studies", len(studies))
-            values = {context.name(letter): context.values(studies, letter) for letter in "FLT"}
-            return CoherenceEncoder(views, text).fit(values, context.settings.network_steps)
+            names = self.studies.names("FLT")
+            values = {name: [study.values[name] for study in studies] for name in names}
+            return CoherenceEncoder(views, text).fit(values, self.settings.network_steps)
 
         return self._get("coherence", [views, text], CoherenceEncoder.load, train)
 
@@ -99,10 +94,10 @@ class Networks:
         """Reads what phantom images of a view (F or L) show, trained with their truth."""
 
         def train() -> PhantomReader:
-            studies = self.context.training([letter])
+            studies = self.studies.training([letter])
             logger.info("training the phantom's %s reader on %d images", letter, len(studies))
             truths = [study.truth for study in studies]
-            images, view = self.context.images(studies, letter), self.context.name(letter)
+            images, view = self.studies.images(studies, letter), self.studies.name(letter)
             return PhantomReader().fit(images, truths, view, num_epochs=8)
 
         return self._get(f"reader_{letter}", LABELS, PhantomReader.load, train)
@@ -112,9 +107,9 @@ class Networks:
     ) -> Any:
         about = [
             settings,
-            self.context.data_hash,
-            self.context.settings.num_training_studies,
-            self.context.settings.network_steps,
+            self.studies.data_hash,
+            self.settings.num_training_studies,
+            self.settings.network_steps,
         ]
         folder = self.folder / f"{name}_{fingerprint(about)}"
         if folder.name not in self._kept:

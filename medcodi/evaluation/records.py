@@ -9,7 +9,8 @@ import torch
 
 from medcodi.config_io import unknown_key
 from medcodi.data.study import Study
-from medcodi.evaluation.context import HELD_OUT, EvaluationContext
+from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.studies import HELD_OUT
 from medcodi.metrics.networks.fitting import FitSettings
 
 RECORD = (
@@ -45,19 +46,21 @@ def generated_records(context: EvaluationContext, count: int) -> dict[str, list[
     """`count` unconditional joint samples, letter -> values. Training studies only lend their ids
     as seeds."""
     letters = record_letters(context)
-    studies = context.training(letters, count)
+    studies = context.studies.training(letters, count)
     if len(studies) < count:
         raise ValueError(
             f"{count} samples are seeded by as many training studies, there are {len(studies)}: "
             "lower num_records"
         )
-    return context.generated((), letters, studies=studies)
+    return context.generations.samples((), letters, studies=studies)
 
 
 def real_test(context: EvaluationContext, letters: Sequence[str], count: int) -> list[Study]:
     """Up to `count` studies of test, then of validation, that have all of `letters`: more than are
     generated for."""
-    studies = context.studies(HELD_OUT, letters, count)
+    studies = context.studies.of(HELD_OUT, letters, count)
     if not studies:
-        raise ValueError(f"no held-out study has all of {', '.join(context.names(letters))}")
+        raise ValueError(
+            f"no held-out study has all of {', '.join(context.studies.names(letters))}"
+        )
     return studies

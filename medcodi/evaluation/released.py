@@ -45,7 +45,7 @@ def released_sets(
     schema: TableSchema | None,
 ) -> tuple[Sets, np.ndarray]:
     """The sets that are compared, and pairs (P, 2) of training rows of one patient."""
-    training = context.training(letters, options["num_training"])
+    training = context.studies.training(letters, options["num_training"])
     held_out = real_test(context, letters, options["num_test"])
     train_ids = {study.patient_id for study in training}
     held_out = [study for study in held_out if study.patient_id not in train_ids]
@@ -56,7 +56,9 @@ def released_sets(
         )
     generated = generated_records(context, options["num_records"])
     half = len(held_out) // 2
-    of = lambda studies: {letter: _column(context.values(studies, letter)) for letter in letters}
+    of = lambda studies: {
+        letter: _column(context.studies.values(studies, letter)) for letter in letters
+    }
     train, strangers, control = of(training), of(held_out[:half]), of(held_out[half:])
     released = {GENERATED: {letter: _column(generated[letter]) for letter in letters}}
     released[STRANGERS] = {

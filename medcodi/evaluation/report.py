@@ -33,7 +33,7 @@ def write_report(context: EvaluationContext, tables: dict[str, dict[str, Any]]) 
             "medcodi": medcodi.__version__,
             "data": context.recipe.data.prepared,
             "data_source": _source(context),
-            "model_hash": context.model_hash if has_model else None,
+            "model_hash": context.generations.model_hash if has_model else None,
             "settings": dataclasses.asdict(context.settings),
             "seconds": round(sum(t["seconds"] for t in tables.values()), 1),
             "tables": tables,

@@ -34,13 +34,12 @@ def retrieved(
     each study. With `outputs` only training studies that have all of these count, so that they come
     from one study."""
     needed = list(dict.fromkeys([*prompts, output, *outputs]))
-    training = context.training(needed)
+    training = context.studies.training(needed)
     if not training:
-        raise ValueError(
-            f"no training study has all of {', '.join(context.names(needed))} to retrieve from"
-        )
+        names = ", ".join(context.studies.names(needed))
+        raise ValueError(f"no training study has all of {names} to retrieve from")
     return [
-        context.values([training[i]], output)[0]
+        context.studies.values([training[i]], output)[0]
         for i in nearest_studies(context, prompts, studies, training)
     ]
 
@@ -54,7 +53,10 @@ def nearest_studies(
     """Index of the training study with the nearest prompts, for each study."""
     distances = []
     for letter in prompts:
-        given, known = context.values(studies, letter), context.values(training, letter)
+        given, known = (
+            context.studies.values(studies, letter),
+            context.studies.values(training, letter),
+        )
         if isinstance(given[0], str):
             distances.append(text_distances(given, known))
         else:
@@ -70,10 +72,9 @@ def applicable(
     kept, notes = [], []
     for prompts, outputs in routes:
         reasons = context.missing([*prompts, *outputs])
-        if not reasons and not context.held_out([*prompts, *outputs]):
-            reasons = [
-                f"no held-out study has all of {', '.join(context.names([*prompts, *outputs]))}"
-            ]
+        if not reasons and not context.studies.held_out([*prompts, *outputs]):
+            names = ", ".join(context.studies.names([*prompts, *outputs]))
+            reasons = [f"no held-out study has all of {names}"]
         if reasons:
             notes.append(f"{route_name(prompts, outputs)} is left out: {'; '.join(reasons)}.")
         else:

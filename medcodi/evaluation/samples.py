@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medcodi.data.storage import Storage
 from medcodi.data.study import Study
 from medcodi.labeler.files import read_reports
 from medcodi.metrics.images import as_float_images
@@ -35,10 +36,10 @@ def read_samples(
     if not folder.is_dir():
         raise FileNotFoundError(f"folder of samples {folder} does not exist")
     ids = [study.study_id for study in studies]
-    if storage == "text":
+    if storage == Storage.TEXT:
         texts = _texts(folder, name, ids)
         return [texts[study_id] for study_id in ids]
-    if storage != "image":
+    if storage != Storage.IMAGE:
         raise ValueError(
             f"samples of {name!r} cannot be read from a folder: only images and reports can"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from medcodi.config_io import unknown_key
+from medcodi.data.storage import Storage
 from medcodi.modalities.base import Modality
 from medcodi.modalities.family import ModelFamily
 from medcodi.pipeline.arguments import (
@@ -170,7 +171,9 @@ class CallChecker:
             return prompts
         texts = [prompts] if isinstance(prompts, str) else prompts
         if isinstance(texts, (list, tuple)) and all(isinstance(t, str) for t in texts):
-            readers = [name for name in self.names if self.family.modality(name).storage == "text"]
+            readers = [
+                name for name in self.names if self.family.modality(name).storage == Storage.TEXT
+            ]
             if len(readers) == 1:
                 return {readers[0]: list(texts)}
             raise ValueError(

@@ -90,7 +90,9 @@ def run_quickstart(
     watch.run("held-out phantoms", lambda: prepare(recipe, **held_out))
     context = EvaluationContext(recipe, run_dir / "evaluation", folder)
     document = watch.run("generate and measure", lambda: run_suite(context, ("follow", "joint")))
-    watch.run("train on", lambda: train_on(config, overrides, pipeline, context.pipeline))
+    watch.run(
+        "train on", lambda: train_on(config, overrides, pipeline, context.generations.pipeline)
+    )
     return _page(recipe, context, document, watch, 0.0)
 
 
@@ -157,7 +159,7 @@ def _page(
         "seconds": watch.seconds,
         "total": sum(watch.seconds.values()),
         "peak_memory_gib": own + workers_gib,  # an upper bound: the peaks need not fall together
-        "joint_batch_of_8_seconds": joint_sampling_seconds(context.pipeline),
+        "joint_batch_of_8_seconds": joint_sampling_seconds(context.generations.pipeline),
     }
     (recipe.run_dir / TIMING).write_text(json.dumps(timing, indent=1))
     page = build_page(recipe.run_dir, document, all_sheets(context), timing)

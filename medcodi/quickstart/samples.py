@@ -42,20 +42,26 @@ def all_sheets(context: EvaluationContext) -> list[dict[str, Any]]:
     """A sheet of every route and of unconditional joint samples: the first held-out studies, from
     the samples that the tables `follow` and `joint` measured."""
     letters = ("F", "L", "T", "table")
-    studies, sheets = context.held_out(letters)[:NUM_SHOWN], []
+    studies, sheets = context.studies.held_out(letters)[:NUM_SHOWN], []
     for prompts, output in (*map(parse_route, ROUTES), ((), "")):
         outputs = (output,) if prompts else ("F", "L", "T")
-        made = context.generated(prompts, outputs, studies=studies)
-        real = {context.name(o): context.values(studies, o) for o in outputs} if prompts else {}
+        made = context.generations.samples(prompts, outputs, studies=studies)
+        real = (
+            {context.studies.name(o): context.studies.values(studies, o) for o in outputs}
+            if prompts
+            else {}
+        )
         sheets.append(
             sheet(
-                " and ".join(context.names(prompts)) + " to " + " and ".join(context.names(outputs))
+                " and ".join(context.studies.names(prompts))
+                + " to "
+                + " and ".join(context.studies.names(outputs))
                 if prompts
                 else "generated together, from nothing",
                 route_name(prompts, outputs),
                 studies if prompts else [],
-                {context.name(p): context.values(studies, p) for p in prompts},
-                {context.name(o): made[o] for o in outputs},
+                {context.studies.name(p): context.studies.values(studies, p) for p in prompts},
+                {context.studies.name(o): made[o] for o in outputs},
                 real,
             )
         )

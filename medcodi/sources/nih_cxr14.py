@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 
 from medcodi.config_io import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
-from medcodi.sources.archive.archive import PICTURE, TABLE, Assembly
+from medcodi.sources.archive.archive import Assembly
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
@@ -114,7 +114,10 @@ class NihArchive(HintedArchive):
 
     @property
     def fields(self) -> list[FieldSpec]:
-        return [FieldSpec(self.options.front, PICTURE), FieldSpec(self.options.table, TABLE)]
+        return [
+            FieldSpec(self.options.front, Storage.IMAGE),
+            FieldSpec(self.options.table, Storage.TABLE),
+        ]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:

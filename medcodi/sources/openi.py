@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config_io import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
 from medcodi.data.writer import PreparedWriter
-from medcodi.sources.archive.archive import TABLE, TEXT, Assembly, numbered
+from medcodi.sources.archive.archive import Assembly, numbered
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
@@ -127,9 +127,9 @@ class OpeniArchive(HintedArchive):
 
     @property
     def fields(self) -> list[FieldSpec]:
-        own = super().fields if self.with_images else [FieldSpec(self.options.text, TEXT)]
+        own = super().fields if self.with_images else [FieldSpec(self.options.text, Storage.TEXT)]
         tables = [name for name in (self.options.mesh, self.options.findings) if name]
-        return [*own, *(FieldSpec(name, TABLE) for name in tables)]
+        return [*own, *(FieldSpec(name, Storage.TABLE) for name in tables)]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:

@@ -17,11 +17,11 @@ from typing import Any
 import pandas as pd
 
 from medcodi.config_io import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study, split_of
 from medcodi.data.table import TableSchema
 from medcodi.data.writer import PreparedWriter
-from medcodi.sources.archive.archive import PICTURE, TABLE, Archive, Assembly
+from medcodi.sources.archive.archive import Archive, Assembly
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import DicomOptions, Record
 from medcodi.sources.archive.prepare import prepare_archive
@@ -88,7 +88,10 @@ class StonyBrookArchive(Archive):
 
     @property
     def fields(self) -> list[FieldSpec]:
-        return [FieldSpec(self.options.front, PICTURE), FieldSpec(self.options.table, TABLE)]
+        return [
+            FieldSpec(self.options.front, Storage.IMAGE),
+            FieldSpec(self.options.table, Storage.TABLE),
+        ]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:

@@ -17,8 +17,8 @@ def measured(tiny_run, tmp_path_factory):
         "same": Way("euler", 3),
         "other": Way("unipc", 2, (0.1, 0.9)),
     }
-    before = dict(context.pipeline.schedulers)
-    return measure(context, rows), before == context.pipeline.schedulers
+    before = dict(context.generations.pipeline.schedulers)
+    return measure(context, rows), before == context.generations.pipeline.schedulers
 
 
 def test_rows_stand_beside_the_reference(measured):
@@ -44,12 +44,12 @@ def test_the_reference_is_guided_at_every_step_whatever_the_recipe_says(
     tiny_run, tmp_path, monkeypatch
 ):
     context = context_of(tiny_run, tmp_path, batch_size=2)
-    for name in context.names("FL"):
+    for name in context.studies.names("FL"):
         monkeypatch.setattr(
-            context.pipeline.family.modality(name).args, "guidance_interval", [0.4, 0.6]
+            context.generations.pipeline.family.modality(name).args, "guidance_interval", [0.4, 0.6]
         )
     rows = []
-    denoiser = context.pipeline.diffusions[context.name("F")].denoiser
+    denoiser = context.generations.pipeline.diffusions[context.studies.name("F")].denoiser
     denoiser.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
-    generate(context, context.held_out("FLT")[:2], {"reference": Way("euler", 3)})
+    generate(context, context.studies.held_out("FLT")[:2], {"reference": Way("euler", 3)})
     assert rows[-3:] == [4, 4, 4]  # two studies, with and without their prompt

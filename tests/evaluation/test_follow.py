@@ -27,8 +27,8 @@ def context(tiny_run, tmp_path_factory):
 
 
 def test_real_outputs_are_the_ceiling_and_empty_reports_find_nothing(context):
-    studies = context.held_out(("F", "L", "T", "table"))
-    real = context.values(studies, "T")
+    studies = context.studies.held_out(("F", "L", "T", "table"))
+    real = context.studies.values(studies, "T")
     for row in route_figures(context, ("F",), "T", studies, real):
         assert row["value"] == row["ceiling"] or row["note"]
     silent = route_figures(context, ("F",), "T", studies, ["Heart size is normal."] * len(studies))
@@ -36,8 +36,8 @@ def test_real_outputs_are_the_ceiling_and_empty_reports_find_nothing(context):
 
 
 def test_a_pair_that_is_the_same_both_ways_has_no_difference(context):
-    studies = context.held_out(("F", "L", "T", "table"))
-    values = {letter: context.values(studies, letter) for letter in ("F", "T")}
+    studies = context.studies.held_out(("F", "L", "T", "table"))
+    values = {letter: context.studies.values(studies, letter) for letter in ("F", "T")}
     for row in pair_figures(context, "unconditional", ("F", "T"), studies, values, values):
         assert row["difference"]["value"] == 0 or row["difference"]["value"] is None
         assert row["joint"]["value"] == row["ceiling"]

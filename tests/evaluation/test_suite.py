@@ -123,11 +123,11 @@ def test_a_rerun_repeats_nothing_and_another_setting_does(done, tiny_run):
 def test_generated_samples_are_kept_paired_and_resumable(done, tiny_run, tmp_path):
     context, _ = done
     again = EvaluationContext(context.recipe, context.output)
-    studies = again.held_out("FLT")
-    apart = again.generated("T", "FL", studies=studies, joint=False)
-    assert "pipeline" not in vars(again)  # nothing was generated: all of it was kept
+    studies = again.studies.held_out("FLT")
+    apart = again.generations.samples("T", "FL", studies=studies, joint=False)
+    assert "pipeline" not in vars(again.generations)  # nothing was generated: all of it was kept
     assert np.array_equal(
-        np.stack(apart["F"]), np.stack(again.generated("T", "F", studies=studies)["F"])
+        np.stack(apart["F"]), np.stack(again.generations.samples("T", "F", studies=studies)["F"])
     )
     fresh = context_of(tiny_run, tmp_path)
     first = fresh.generated("T", "F", studies=studies[:2])["F"]
@@ -148,7 +148,7 @@ def test_without_a_pipeline_the_others_still_run(tiny_run, tmp_path):
 
 
 def write_samples(folder, context, broken=None):
-    studies = context.held_out("TF")
+    studies = context.studies.held_out("TF")
     (folder / "frontal").mkdir(parents=True)
     for study in studies:
         pixels = (study.values["frontal"] * 255).round().astype(np.uint8)
@@ -164,9 +164,11 @@ def write_samples(folder, context, broken=None):
 def test_samples_of_another_system_are_measured(tiny_run, tmp_path):
     context = context_of(tiny_run, tmp_path / "out", samples={"T>F": str(tmp_path / "samples")})
     write_samples(tmp_path / "samples", context)
-    studies = context.held_out("TF")
-    read = context.generated("T", "F")["F"]
-    assert np.stack(read) == pytest.approx(np.stack(context.values(studies, "F")), abs=1 / 255)
+    studies = context.studies.held_out("TF")
+    read = context.generations.samples("T", "F")["F"]
+    assert np.stack(read) == pytest.approx(
+        np.stack(context.studies.values(studies, "F")), abs=1 / 255
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,15 +246,15 @@ def test_labels_of_one_class_fail_clearly(tiny_run, tmp_path):
 
 def test_label_sources(tiny_run, tmp_path):
     context = context_of(tiny_run, tmp_path)
-    studies = context.held_out(["F", "T", "table"])
-    assert isinstance(context.labels, TruthLabels)
-    truth = context.labels.of(studies)
+    studies = context.studies.held_out(["F", "T", "table"])
+    assert isinstance(context.labels.own, TruthLabels)
+    truth = context.labels.own.of(studies)
     assert truth.shape == (len(studies), 8) and set(np.unique(truth)) <= {0, 1}
     reports = ReportLabels(Labeler.from_vocabulary("chexpert"), "report")
-    read = reports.of(studies)[:, [reports.names.index(name) for name in context.labels.names]]
+    read = reports.of(studies)[:, [reports.names.index(name) for name in context.labels.own.names]]
     known = ~np.isnan(read)
     assert known.any() and (read[known] == truth[known]).mean() > 0.9
-    schema = context.split("train").schemas["tabular"]
+    schema = context.studies.split("train").schemas["tabular"]
     columns = ColumnLabels(
         {"icu": {"column": "is_icu", "positive": ["true"]}}, "tabular", schema
     ).of(studies)

@@ -14,6 +14,7 @@ from medcodi.labeler.files import label_file
 from medcodi.labeler.gold import is_test, negation_f1, openi_archive, read_gold, score
 from medcodi.labeler.phrases import PhraseCompiler, PhraseTable
 from medcodi.labeler.vocabulary import load_vocabulary, shipped
+from medcodi.sources.findings import FINDINGS
 
 GOLD = Path(__file__).resolve().parents[3] / "shared" / "data" / "openi_gold" / "labels.csv"
 CHEXPERT = [
@@ -31,22 +32,6 @@ CHEXPERT = [
     "Pleural Other",
     "Fracture",
     "Support Devices",
-]
-CHESTXRAY14 = [
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
 ]
 NOUNS = {
     "chexpert": {
@@ -135,9 +120,8 @@ def sentence(template: str, *nouns: str) -> str:
 
 def test_shipped_vocabularies_have_their_columns(labelers):
     assert shipped() == ["chestxray14", "chexpert"]
-    assert (
-        labelers["chexpert"].columns == CHEXPERT and labelers["chestxray14"].columns == CHESTXRAY14
-    )
+    assert labelers["chexpert"].columns == CHEXPERT
+    assert labelers["chestxray14"].columns == list(FINDINGS)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +407,7 @@ def test_command_labels_a_file_and_loses_nothing(tmp_path):
     )
     assert result.exit_code == 0, result.output
     lines = output.read_text().splitlines()
-    assert lines[0] == ",".join(["id", *CHESTXRAY14])
+    assert lines[0] == ",".join(["id", *FINDINGS])
     labels = pd.read_csv(output, dtype=str, keep_default_na=False)
     assert labels["id"].tolist() == ["007", "b", "b", "", "d"]
     assert labels["Effusion"].tolist() == ["0", "", "0", "", ""] and labels[
@@ -548,7 +532,7 @@ def gold_figures(labelers) -> dict[str, dict]:
             f"needs {GOLD.name} of openi_gold beside the repository and the torchxrayvision package"
         )
     texts, gold = read_gold(GOLD, archive)
-    assert list(gold.columns) == CHESTXRAY14
+    assert list(gold.columns) == list(FINDINGS)
     labels = labelers["chestxray14"].label(texts).set_index(gold.index)
     test = is_test(gold.index)
     parts = {"dev": ~test, "test": test, "all": np.ones(len(test), bool)}

@@ -12,8 +12,6 @@ the closed form of the coupling, and with several processes DDP's buckets, a cop
 that stands in a column of its own. Last line of stdout: one JSON document.
 """
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import torch
 
 import medcodi.modalities  # noqa: F401  registers the kinds
+from medcodi.bench.command import bench_parser, show
 from medcodi.bench.memory import joint_sampling, stand_in_assets, training_step
 from medcodi.config_io import for_modality, load_recipe
 from medcodi.modalities.family import ModelFamily
@@ -107,16 +106,13 @@ def training_cells(row: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench memory", description=__doc__.partition("\n\n")[0]
-    )
+    parser = bench_parser("memory", __doc__)
     default = ["mimic_cxr_paper", "mimic_cxr"]
     parser.add_argument("--config", nargs="+", default=default)
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16])
     arguments = parser.parse_args(arguments)
     told = [measure(config, arguments.rows) for config in arguments.config]
-    print("\n".join(markdown(one) for one in told))
-    print(json.dumps(told))
+    show(told, "\n".join(markdown(one) for one in told))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@
 Processor seconds, the least of the repeats. Last line of stdout: one JSON document.
 """
 
-import argparse
-import json
 import tempfile
 import time
 import warnings
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medcodi.bench.command import bench_parser, show
 from medcodi.labeler import Labeler
 from medcodi.metrics.bleu import EVALUATE_MODULE, corpus_bleu
 from medcodi.metrics.fidelity import frechet_distance
@@ -121,9 +120,7 @@ def labeler(texts: list[str], repeats: int) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench metrics", description=__doc__.partition("\n\n")[0]
-    )
+    parser = bench_parser("metrics", __doc__)
     parser.add_argument("--num-samples", type=int, default=1000)
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--num-reports", type=int, default=2000)
@@ -141,11 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bleu": bleu(texts, arguments.repeats),
         "labeler": labeler(texts, arguments.repeats),
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "metric_speed.json").write_text(json.dumps(figures, indent=1))
-    for name in ("frechet", "bleu", "labeler"):
-        print(name, ", ".join(f"{key} {value:.4g}" for key, value in figures[name].items()))
-    print(json.dumps(figures))
+    lines = [
+        f"{name} {', '.join(f'{key} {value:.4g}' for key, value in figures[name].items())}\n"
+        for name in ("frechet", "bleu", "labeler")
+    ]
+    show(figures, "".join(lines), arguments.output, "metric_speed")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,18 @@
 """Ablation: multi-prompt against single-prompt training of stage 2, at equal length (the paper's
 MedCoDi against MedCoDi-M).
 
-    medcodi bench multiprompt --config phantom_tiny [key=value ...]
+    medcodi bench multiprompt [--config RECIPE] [key=value ...]
 
 Both variants share autoencoders, shared space and cache; they differ in `diffusion.multi_prompt`
 alone and are measured without coupling on the routes with one and with two prompts. Last line of
 stdout: one JSON document.
 """
 
-import argparse
-import json
-import logging
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 import medcodi.modalities  # noqa: F401  registers the kinds
+from medcodi.bench.command import add_recipe, bench_parser, read_recipe, show
 from medcodi.config import Recipe
 from medcodi.config_io import load_recipe
 from medcodi.evaluation import EvaluationContext
@@ -57,22 +51,11 @@ def measure(recipe: Recipe, num_studies: int) -> list[dict]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench multiprompt", description=__doc__.partition("\n\n")[0]
-    )
-    parser.add_argument("--config", default="phantom_tiny")
+    parser = bench_parser("multiprompt", __doc__)
+    add_recipe(parser)
     parser.add_argument("--num-studies", type=int, default=192)
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=None,
-        help="folder for .json and .md (default: the run folder)",
-    )
-    parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-
-    multi = load_recipe(find_recipe(arguments.config), arguments.overrides)
+    multi = read_recipe(arguments)
     single = load_recipe(
         find_recipe(arguments.config),
         [*arguments.overrides, "diffusion.multi_prompt=false", f"name={multi.name}_single_prompt"],
@@ -94,26 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for s, m in zip(figures["single"], figures["multi"], strict=True)
     ]
     document = {"ablation": "multi_prompt", "recipe": multi.name, "seed": multi.seed, "rows": rows}
-    report(document, arguments.output or multi.run_dir)
+    show(document, markdown(document), arguments.output, "multiprompt_ablation")
 
 
-def report(document: dict, folder: Path) -> None:
-    table = Table(title="multi-prompt against single-prompt training, same length, coupling off")
-    head, rows = ("route", "metric", "n", "single-prompt", "multi-prompt"), []
-    for column in head:
-        table.add_column(column)
+def markdown(document: dict) -> str:
+    rows = []
     for row in document["rows"]:
         cells = [row["route"], row["metric"], str(row["n"])]
         for variant in ("single", "multi"):
             value, low, high = (row[variant][key] for key in ("value", "low", "high"))
             cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
-        table.add_row(*cells)
         rows.append(cells)
-    Console().print(table)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "multiprompt_ablation.json").write_text(json.dumps(document, indent=1))
-    (folder / "multiprompt_ablation.md").write_text(markdown_table(head, rows) + "\n")
-    print(json.dumps(document))
+    title = "Multi-prompt against single-prompt training, same length, coupling off\n\n"
+    head = ("route", "metric", "n", "single-prompt", "multi-prompt")
+    return title + markdown_table(head, rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ metadata, in about the proportions of MIMIC-CXR) when all of them are
 selected. Last line of stdout: one JSON document.
 """
 
-import argparse
 import csv
 import gzip
 import hashlib
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from pydicom.uid import generate_uid
 
+from medcodi.bench.command import bench_parser, show
 from medcodi.bench.commands.prepare_speed import dataset
 from medcodi.report.markdown import markdown_table
 from medcodi.sources import get_source
@@ -130,9 +130,7 @@ def measure_mimic(num_images: int, folder: Path | None) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench prepare_memory", description=__doc__.partition("\n\n")[0]
-    )
+    parser = bench_parser("prepare_memory", __doc__)
     parser.add_argument("--num-files", type=int, nargs="+", default=[1000, 4000, 10000])
     parser.add_argument("--num-workers", type=int, default=2)
     parser.add_argument("--mimic", type=int, help="images of a simulated release, instead of files")
@@ -154,8 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append(row)
         print(json.dumps(row), flush=True)
     head = ["files", "MiB before", "MiB at most", "MiB at most, a worker", "seconds"]
-    print(markdown_table(head, [[f"{value:.0f}" for value in row.values()] for row in rows]))
-    print(json.dumps(rows))
+    cells = [[f"{value:.0f}" for value in row.values()] for row in rows]
+    show(rows, markdown_table(head, cells) + "\n")
 
 
 if __name__ == "__main__":

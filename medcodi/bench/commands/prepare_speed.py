@@ -35,6 +35,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from medcodi.bench.command import bench_parser, show
 from medcodi.report.markdown import markdown_table
 from medcodi.sources import get_source
 from medcodi.sources.archive.options import DicomOptions
@@ -188,9 +189,7 @@ def row(label: str, rounds: Rounds) -> list[str]:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench prepare_speed", description=__doc__.partition("\n\n")[0]
-    )
+    parser = bench_parser("prepare_speed", __doc__)
     parser.add_argument("--num-files", type=int, default=40)
     parser.add_argument("--num-compressed", type=int, default=12)
     parser.add_argument("--num-workers", type=int, default=2)
@@ -251,11 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             shutil.rmtree(source)
     shown = markdown_table(["files", *WAYS, f"over {READ}", f"over {RESIZE}"], rows)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "prepare_speed.json").write_text(json.dumps(figures, indent=1))
-    (arguments.output / "prepare_speed.md").write_text(shown + "\n")
-    print(shown)
-    print(json.dumps(figures))
+    show(figures, shown + "\n", arguments.output, "prepare_speed")
 
 
 if __name__ == "__main__":

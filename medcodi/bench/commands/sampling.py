@@ -1,7 +1,7 @@
 """Does faster sampling keep the quality? Solvers, steps and guidance intervals on a trained
 pipeline, time beside fidelity, factual correctness and coherence.
 
-    medcodi bench sampling --config phantom_tiny [--num-studies 96] [--pipeline DIR]
+    medcodi bench sampling [--config RECIPE] [--num-studies 96] [--pipeline DIR]
     [key=value ...]
 
 Frontal and lateral images are generated jointly from the report of held-out studies, with the same
@@ -11,29 +11,25 @@ code samples. Differences to it are paired by study, 95 % intervals by patient. 
 and sampling.md to results/NAME. Last line of stdout: one JSON document.
 """
 
-import argparse
-import json
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from medcodi.config_io import load_recipe
+from medcodi.bench.command import add_evaluation, bench_parser, device_name, read_context, show
 from medcodi.data.study import Study
 from medcodi.evaluation import EvaluationContext
-from medcodi.evaluation.generation import sample_seed
+from medcodi.evaluation.generations import sample_seed
 from medcodi.evaluation.routes import patients
 from medcodi.metrics.coherence import cosine
 from medcodi.metrics.fidelity import kernel_distance
 from medcodi.metrics.statistics import Estimate, auc, bootstrap, paired_difference
 from medcodi.pipeline.solvers import build_solver
-from medcodi.recipes import find_recipe
 from medcodi.report.markdown import markdown_table
 
 logger = logging.getLogger("sampling")
@@ -68,8 +64,8 @@ def generate(
     context: EvaluationContext, studies: list[Study], rows: dict[str, Way]
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, float]]:
     """Row -> view letter -> images (N, H, W), and the seconds of each row."""
-    pipe, report = context.pipeline, context.name("T")
-    views, schedulers = context.names("FL"), dict(context.pipeline.schedulers)
+    pipe, report = context.generations.pipeline, context.studies.name("T")
+    views, schedulers = context.studies.names("FL"), dict(context.generations.pipeline.schedulers)
     images: dict[str, dict[str, list]] = {key: {"F": [], "L": []} for key in rows}
     seconds = dict.fromkeys(rows, 0.0)
 
@@ -114,13 +110,15 @@ def mean_auc(labels: np.ndarray, scores: np.ndarray, rows: np.ndarray) -> float:
 
 
 def measure(context: EvaluationContext, rows: dict[str, Way]) -> dict[str, Any]:
-    studies = context.held_out("FLT")
-    labels, groups = context.labels.of(studies), patients(studies)
+    studies = context.studies.held_out("FLT")
+    labels, groups = context.labels.own.of(studies), patients(studies)
     generated, seconds = generate(context, studies, rows)
     classifier, encoder = context.networks.classifier("F"), context.networks.coherence()
-    views, report = context.names("FL"), context.name("T")
-    texts = encoder.encode(report, context.values(studies, "T"))
-    reference_images = context.images(context.studies(("test", "validation"), ["F"], 2000), "F")
+    views, report = context.studies.names("FL"), context.studies.name("T")
+    texts = encoder.encode(report, context.studies.values(studies, "T"))
+    reference_images = context.studies.images(
+        context.studies.of(("test", "validation"), ["F"], 2000), "F"
+    )
     real = classifier.features(reference_images)
 
     def statistics(images: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -135,14 +133,14 @@ def measure(context: EvaluationContext, rows: dict[str, Way]) -> dict[str, Any]:
         }
 
     settings = (len(studies), groups, context.settings.num_resamples, context.seed)
-    all_real = {letter: context.images(studies, letter) for letter in "FL"}
+    all_real = {letter: context.studies.images(studies, letter) for letter in "FL"}
     table = [
         {
             "row": "real images",
             **{k: asdict(bootstrap(s, *settings)) for k, s in statistics(all_real).items()},
         }
     ]
-    floor = context.images(context.training("F", len(studies)), "F")
+    floor = context.studies.images(context.studies.training("F", len(studies)), "F")
     table[0]["kernel_distance"] = asdict(kernel_distance(classifier.features(floor), real))
     base = statistics(generated["reference"])
     for key, way in rows.items():
@@ -201,35 +199,18 @@ def markdown(told: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench sampling", description=__doc__.partition("\n\n")[0]
-    )
-    parser.add_argument("--config", default="phantom_tiny")
-    parser.add_argument("--num-studies", type=int, default=None)
-    parser.add_argument("--pipeline", type=Path, default=None, help="default: the run's own")
-    parser.add_argument("--output", type=Path, default=None, help="default: results/NAME")
-    parser.add_argument("overrides", nargs="*")
+    parser = bench_parser("sampling", __doc__)
+    add_evaluation(parser)
     arguments = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe = load_recipe(find_recipe(arguments.config), arguments.overrides)
-    if arguments.num_studies is not None:
-        recipe.evaluation.num_studies = arguments.num_studies
-    output = arguments.output or Path("results") / recipe.name
-    context = EvaluationContext(recipe, output, arguments.pipeline)
+    context = read_context(arguments)
     told = {
-        "recipe": recipe.name,
-        "model_hash": context.model_hash,
+        "recipe": context.recipe.name,
+        "model_hash": context.generations.model_hash,
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU ({torch.get_num_threads()} threads)",
+        "device": device_name(),
     }
-    told |= measure(context, ways(recipe.diffusion.prediction_type))
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "sampling.json").write_text(json.dumps(told, indent=1))
-    (output / "sampling.md").write_text(markdown(told))
-    print(markdown(told))
-    print(json.dumps(told))
+    told |= measure(context, ways(context.recipe.diffusion.prediction_type))
+    show(told, markdown(told), context.output, "sampling")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How fast are preparation, cache, training, sampling and report decoding, and what does each
 optimisation bring?
 
-    medcodi bench speed [--config phantom_tiny] [--device cpu] [--repeats 5]
+    medcodi bench speed [--config RECIPE] [--device cpu] [--repeats 5]
     [--compile] [key=value ...]
 
 The networks have the recipe's sizes and random weights, the data are chest phantoms: speed needs
@@ -14,10 +14,7 @@ results/NAME. Last
 line of stdout: one JSON document.
 """
 
-import argparse
-import json
 import logging
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,12 +25,13 @@ from typing import Any
 import torch
 
 import medcodi.modalities  # noqa: F401  registers the kinds
+from medcodi.bench.command import add_recipe, bench_parser, device_name, read_recipe, show
 from medcodi.bench.loading import loading
 from medcodi.bench.speed_generation import measure_reports, measure_sampling
 from medcodi.bench.speed_training import Table, measure_training, training_options
 from medcodi.config import Recipe
 from medcodi.config_io import load_recipe
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.modalities.family import seeded
 from medcodi.nn.weights import save_module
 from medcodi.recipes import find_recipe
@@ -42,7 +40,6 @@ from medcodi.sources.phantom import prepare_phantom
 from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
 
-PICTURE, TEXT = STORAGES[:2]
 logger = logging.getLogger("speed")
 TARGETS = {
     "training": 5.0,
@@ -93,7 +90,7 @@ def measure_data(recipe: Recipe, num_studies: int, size: int) -> tuple[Run, Tabl
 def examples(run: Run) -> tuple[str, str]:
     """The modalities that are measured: the first with pictures and the first with texts."""
     by_storage = {run.family.modality(name).storage: name for name in reversed(run.family.names)}
-    return by_storage[PICTURE], by_storage[TEXT]
+    return by_storage[Storage.IMAGE], by_storage[Storage.TEXT]
 
 
 def largest_side(recipe: Recipe) -> int:
@@ -170,7 +167,9 @@ def measure(
     """Every table. The recipe's `data.prepared` and `output_dir` are written to."""
     run, table = measure_data(recipe, num_studies, largest_side(recipe))
     picture, text = examples(run)
-    pictures = [name for name in run.family.names if run.family.modality(name).storage == PICTURE]
+    pictures = [
+        name for name in run.family.names if run.family.modality(name).storage == Storage.IMAGE
+    ]
     options = training_options(compiled, device)
     few = {key: options[key] for key in ("reference", "medcodi")}
     jobs = {
@@ -205,10 +204,8 @@ def measure(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="medcodi bench speed", description=__doc__.partition("\n\n")[0]
-    )
-    parser.add_argument("--config", default="phantom_tiny")
+    parser = bench_parser("speed", __doc__)
+    add_recipe(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--num-studies", type=int, default=192)
@@ -222,14 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=Path,
         help="also load and train this recipe's networks (mimic_cxr.yaml: 20 GiB)",
     )
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe, device = (
-        load_recipe(find_recipe(arguments.config), arguments.overrides),
-        torch.device(arguments.device),
-    )
+    recipe, device = read_recipe(arguments), torch.device(arguments.device)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         local = replace(
@@ -238,11 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         compiled = arguments.compile or device.type == "cuda"
         large = load_recipe(find_recipe(arguments.large)) if arguments.large else None
         told = measure(local, device, arguments.repeats, arguments.num_studies, compiled, large)
-    name = f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name()
     told |= {
-        "device": name,
+        "device": device_name(device),
         "torch": torch.__version__,
         "repeats": arguments.repeats,
         "seconds": time.perf_counter() - start,
@@ -251,12 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "what a square matrix product reached in this run. Activations: what backward keeps. "
         + ("" if compiled else "torch.compile was not measured (`--compile`)."),
     }
-    folder = arguments.output or Path("results") / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "speed.json").write_text(json.dumps(told, indent=1))
-    (folder / "speed.md").write_text(markdown(told))
-    print(markdown(told))
-    print(json.dumps(told))
+    show(told, markdown(told), arguments.output, "speed")
 
 
 if __name__ == "__main__":

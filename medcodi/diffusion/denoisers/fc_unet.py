@@ -16,7 +16,7 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from medcodi.diffusion.cross_modal import CrossModalProcessor, add_cross_modal_attention
-from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
 from medcodi.nn.embedding import TimestepEmbedding
 
 
@@ -184,32 +184,21 @@ class FCUNet(Denoiser):
             p for m in self.modules() if isinstance(m, CrossModalProcessor) for p in m.parameters()
         ]
 
-    def forward(
-        self,
-        latents: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor,
-        context_mask: torch.Tensor,
-        coupling: torch.Tensor | None = None,
-        coupling_mask: torch.Tensor | None = None,
-        estimate: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        if estimate is not None:
+    def predict(self, given: DenoiserInput) -> torch.Tensor:
+        if given.estimate is not None:
             raise ValueError("FCUNet takes no estimate of the clean latents")
-        kwargs = (
-            {"coupling": coupling, "coupling_mask": coupling_mask} if coupling is not None else None
-        )
-        time = self.time(timesteps)  # (B, T)
-        hidden = self.input(latents.flatten(1)).unflatten(1, (-1, self.second_dim))  # (B, C, S)
+        seen = (given.context, given.context_mask, given.cross_attention())
+        time = self.time(given.timesteps)  # (B, T)
+        hidden = self.input(given.latents.flatten(1)).unflatten(
+            1, (-1, self.second_dim)
+        )  # (B, C, S)
         skips = [hidden]
         for stage in self.down:
-            hidden = stage(hidden, time, context, context_mask, kwargs)
+            hidden = stage(hidden, time, *seen)
             skips.append(hidden)
         for stage in self.middle:
-            hidden = stage(hidden, time, context, context_mask, kwargs)
+            hidden = stage(hidden, time, *seen)
         for stage in self.up:
-            hidden = stage(
-                torch.cat([hidden, skips.pop()], dim=1), time, context, context_mask, kwargs
-            )
+            hidden = stage(torch.cat([hidden, skips.pop()], dim=1), time, *seen)
         out = self.output(nn.functional.silu(self.norm(hidden)).flatten(1))  # (B, N * Z)
         return out.unflatten(1, self.latent_shape)

@@ -8,11 +8,13 @@ Legend: B batch, C latent channels, H, W latent grid, p side of a patch, N = H W
 context width, L context tokens.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
 from medcodi.diffusion.denoisers.vector import VectorDenoiser
 from medcodi.nn.embedding import grid_positions
 
@@ -53,23 +55,8 @@ class PatchDenoiser(Denoiser):
     def _slots(self, latents: torch.Tensor) -> torch.Tensor:
         return F.pixel_unshuffle(latents, self.patch).flatten(2).transpose(1, 2)  # (B, N, C p^2)
 
-    def forward(
-        self,
-        latents: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor,
-        context_mask: torch.Tensor,
-        coupling: torch.Tensor | None = None,
-        coupling_mask: torch.Tensor | None = None,
-        estimate: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        out = self.transformer(
-            self._slots(latents),
-            timesteps,
-            context,
-            context_mask,
-            coupling,
-            coupling_mask,
-            None if estimate is None else self._slots(estimate),
-        )
+    def predict(self, given: DenoiserInput) -> torch.Tensor:
+        estimate = None if given.estimate is None else self._slots(given.estimate)
+        slots = replace(given, latents=self._slots(given.latents), estimate=estimate)
+        out = self.transformer(**vars(slots))
         return F.pixel_shuffle(out.transpose(1, 2).unflatten(2, self.grid), self.patch)

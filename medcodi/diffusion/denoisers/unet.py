@@ -7,7 +7,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from medcodi.diffusion.cross_modal import CrossModalProcessor, add_cross_modal_attention
-from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
 
 
 class ImageDenoiser(Denoiser):
@@ -47,27 +47,12 @@ class ImageDenoiser(Denoiser):
         processors = [m for m in self.unet.modules() if isinstance(m, CrossModalProcessor)]
         return [p for m in processors for p in m.parameters()]
 
-    def forward(
-        self,
-        latents: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor,
-        context_mask: torch.Tensor,
-        coupling: torch.Tensor | None = None,
-        coupling_mask: torch.Tensor | None = None,
-        estimate: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        kwargs = (
-            {"coupling": coupling, "coupling_mask": coupling_mask} if coupling is not None else None
-        )
-        summary = context[:, 0] if self.summary else None  # (B, D)
-        if estimate is not None:
-            latents = torch.cat([latents, estimate], dim=1)  # (B, 2 C, H, W)
+    def predict(self, given: DenoiserInput) -> torch.Tensor:
         return self.unet(
-            latents,
-            timesteps,
-            context,
-            class_labels=summary,
-            encoder_attention_mask=context_mask,
-            cross_attention_kwargs=kwargs,
+            given.with_estimate(dim=1),  # (B, C or 2 C, H, W)
+            given.timesteps,
+            given.context,
+            class_labels=given.context[:, 0] if self.summary else None,  # (B, D)
+            encoder_attention_mask=given.context_mask,
+            cross_attention_kwargs=given.cross_attention(),
         ).sample

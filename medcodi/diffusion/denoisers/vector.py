@@ -11,7 +11,7 @@ environment width.
 import torch
 from torch import nn
 
-from medcodi.diffusion.denoisers.base import Denoiser
+from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
 from medcodi.nn.attention import Attention, FeedForward
 from medcodi.nn.embedding import TimestepEmbedding
 
@@ -135,27 +135,18 @@ class VectorDenoiser(Denoiser):
             p for b in self.blocks if b.cross_modal is not None for p in b.cross_modal.parameters()
         ]
 
-    def forward(
-        self,
-        latents: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor,
-        context_mask: torch.Tensor,
-        coupling: torch.Tensor | None = None,
-        coupling_mask: torch.Tensor | None = None,
-        estimate: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        if estimate is not None:
-            latents = torch.cat([latents, estimate], dim=-1)  # (B, N, 2 C)
-        time = self.time(timesteps)  # (B, W)
+    def predict(self, given: DenoiserInput) -> torch.Tensor:
+        latents = given.with_estimate(dim=-1)  # (B, N, C or 2 C)
+        time = self.time(given.timesteps)  # (B, W)
         if self.summary is not None:
-            time = time + self.summary(context[:, 0])
+            time = time + self.summary(given.context[:, 0])
         hidden = self.input(latents) + self.position  # (B, N, W)
+        seen = (given.context, given.context_mask, given.coupling, given.coupling_mask)
         skips: list[torch.Tensor] = []
         half = len(self.blocks) // 2
         for index, block in enumerate(self.blocks):
             skipped = skips.pop() if index > half else None
-            hidden = block(hidden, time, context, context_mask, coupling, coupling_mask, skipped)
+            hidden = block(hidden, time, *seen, skipped)
             if index < half:
                 skips.append(hidden)
         return self.output(self.norm(hidden))  # (B, N, C)

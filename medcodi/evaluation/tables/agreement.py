@@ -36,7 +36,7 @@ class ClinicalAgreement(EvaluationTable):
     version = 2
 
     def run(self, context: EvaluationContext) -> Result:
-        studies = context.held_out("LFT")
+        studies = context.studies.held_out("LFT")
         if not studies:
             raise ValueError("no held-out study has both views and a report")
         labels = self._labels(context)
@@ -80,18 +80,20 @@ class ClinicalAgreement(EvaluationTable):
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """System -> findings of its images and of its reports, (N, labels) bool each."""
         classifier = context.networks.classifier("F", labels)
-        validation = context.studies("validation", "FT", context.settings.num_training_studies)
+        validation = context.studies.of("validation", "FT", context.settings.num_training_studies)
         if not validation:
             raise ValueError(
                 "no validation study has a frontal image and a report: thresholds cannot be chosen"
             )
         thresholds = best_thresholds(
-            labels.of(validation), classifier.probabilities(context.images(validation, "F"))
+            labels.of(validation), classifier.probabilities(context.studies.images(validation, "F"))
         )
         systems = {
-            "L>FT, joint": context.generated("L", "FT", studies=studies),
-            "L>F and L>T, independent": context.generated("L", "FT", studies=studies, joint=False),
-            "real pairs": {letter: context.values(studies, letter) for letter in "FT"},
+            "L>FT, joint": context.generations.samples("L", "FT", studies=studies),
+            "L>F and L>T, independent": context.generations.samples(
+                "L", "FT", studies=studies, joint=False
+            ),
+            "real pairs": {letter: context.studies.values(studies, letter) for letter in "FT"},
             "nearest training study": {
                 letter: retrieved(context, "L", letter, studies, "FT") for letter in "FT"
             },
@@ -99,7 +101,8 @@ class ClinicalAgreement(EvaluationTable):
         return {
             name: (
                 classifier.probabilities(np.stack(pair["F"])) >= thresholds,
-                context.labeler.label(pair["T"])[list(labels.names)].to_numpy(float) == POSITIVE,
+                context.labels.labeler.label(pair["T"])[list(labels.names)].to_numpy(float)
+                == POSITIVE,
             )
             for name, pair in systems.items()
         }
@@ -107,10 +110,10 @@ class ClinicalAgreement(EvaluationTable):
     def _labels(self, context: EvaluationContext) -> Labels:
         """The data set's labels where the labeler knows all of them, else what the labeler reads in
         real reports."""
-        labels = context.labels
-        if labels and set(labels.names) <= set(context.labeler.columns):
+        labels = context.labels.own
+        if labels and set(labels.names) <= set(context.labels.labeler.columns):
             return labels
-        return context.report_labels
+        return context.labels.of_reports
 
 
 def _row(system: str, image: np.ndarray, report: np.ndarray, settings: tuple[Any, ...]) -> Row:

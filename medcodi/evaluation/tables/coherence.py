@@ -41,13 +41,13 @@ class Coherence(EvaluationTable):
         routes, notes = applicable(context, JOINT_ROUTES)
         encoders = {
             MODEL: self._shared_space,
-            OWN: lambda c, letter, v: c.networks.coherence().encode(c.name(letter), v),
+            OWN: lambda c, letter, v: c.networks.coherence().encode(c.studies.name(letter), v),
         }
         rows: list[Row] = []
         num_studies = 0
         for prompts, outputs in routes:
             route = route_name(prompts, outputs)
-            studies = context.held_out([*prompts, *outputs])
+            studies = context.studies.held_out([*prompts, *outputs])
             systems = _systems(context, prompts, outputs, studies)
             spoken = _spoken(systems)
             if not spoken.all():
@@ -80,7 +80,9 @@ class Coherence(EvaluationTable):
     def _shared_space(context: EvaluationContext, letter: str, values: Sequence[Any]) -> np.ndarray:
         parts = [values[i : i + 64] for i in range(0, len(values), 64)]
         embeds = [
-            context.pipeline.encode_prompt(context.name(letter), list(part)).embeds
+            context.generations.pipeline.encode_prompt(
+                context.studies.name(letter), list(part)
+            ).embeds
             for part in parts
         ]
         return torch.cat(embeds).double().cpu().numpy()
@@ -95,9 +97,9 @@ def _systems(
     """System -> letter -> its outputs for these studies."""
     nearest = {letter: retrieved(context, prompts, letter, studies, outputs) for letter in outputs}
     return {
-        "joint": context.generated(prompts, outputs, studies=studies),
-        "independent": context.generated(prompts, outputs, studies=studies, joint=False),
-        "real": {letter: context.values(studies, letter) for letter in outputs},
+        "joint": context.generations.samples(prompts, outputs, studies=studies),
+        "independent": context.generations.samples(prompts, outputs, studies=studies, joint=False),
+        "real": {letter: context.studies.values(studies, letter) for letter in outputs},
         "nearest": nearest,
     }
 

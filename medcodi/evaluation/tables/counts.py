@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.evaluation.context import HELD_OUT, EvaluationContext
+from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
+from medcodi.evaluation.studies import HELD_OUT
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.statistics import share_of
 
@@ -19,17 +20,19 @@ class LabelCounts(EvaluationTable):
     id, title, needs = "T1", "Label counts of the held-out studies", ("labels",)
 
     def run(self, context: EvaluationContext) -> Result:
-        studies = context.studies(HELD_OUT)
+        studies = context.studies.of(HELD_OUT)
         if not studies:
             raise ValueError(f"{context.recipe.data.prepared} has no held-out study")
-        labels = context.labels.of(studies)
+        labels = context.labels.own.of(studies)
         rows, figures = [], {}
-        for name, column in zip(context.labels.names, labels.T, strict=True):
+        for name, column in zip(context.labels.own.names, labels.T, strict=True):
             rows.append(Row(name, "real", _counts(column), len(studies)))
             known, positive = rows[-1].cells["labelled"], rows[-1].cells["positive"]
             figures |= {f"{name}.labelled": known, f"{name}.positive": positive}
-        training = context.training([])
-        for name, column in zip(context.labels.names, context.labels.of(training).T, strict=True):
+        training = context.studies.training([])
+        for name, column in zip(
+            context.labels.own.names, context.labels.own.of(training).T, strict=True
+        ):
             rows.append(Row(f"{name}, training studies", "floor", _counts(column), len(training)))
         rows += published("T1")
         return Result(
@@ -39,8 +42,8 @@ class LabelCounts(EvaluationTable):
             len(studies),
             [],
             [
-                f"Labels: {context.labels.source}. A label that is uncertain or missing is masked, "
-                "never counted as negative.",
+                f"Labels: {context.labels.own.source}. A label that is uncertain or missing is "
+                "masked, never counted as negative.",
                 "Held out: the test and the validation split. Training studies (other patients, "
                 "those that the suite reads) "
                 "are real against real. Intervals of shares: Wilson's. Nothing is generated: there "

@@ -32,26 +32,31 @@ class FactualImage(EvaluationTable):
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, ROUTES)
-        self.context, self.names = context, context.labels.names
+        self.context, self.names = context, context.labels.own.names
         self.classifier = context.networks.classifier("F")
-        validation = context.studies("validation", "F", context.settings.num_training_studies)
+        validation = context.studies.of("validation", "F", context.settings.num_training_studies)
         if not validation:
             raise ValueError(
                 "the validation split has no frontal image: thresholds cannot be chosen"
             )
-        scores = self.classifier.probabilities(context.images(validation, "F"))
-        self.thresholds = best_thresholds(context.labels.of(validation), scores)
-        rows, curves, studies = [], {}, context.held_out("F")
-        rows += self._rows("real frontal", "real", studies, context.images(studies, "F"), curves)
+        scores = self.classifier.probabilities(context.studies.images(validation, "F"))
+        self.thresholds = best_thresholds(context.labels.own.of(validation), scores)
+        rows, curves, studies = [], {}, context.studies.held_out("F")
+        rows += self._rows(
+            "real frontal", "real", studies, context.studies.images(studies, "F"), curves
+        )
         for prompts, output in routes:
-            name, studies = route_name(prompts, output), context.held_out([*prompts, output])
-            images = np.stack(context.generated(prompts, output, studies=studies)[output])
+            name, studies = (
+                route_name(prompts, output),
+                context.studies.held_out([*prompts, output]),
+            )
+            images = np.stack(context.generations.samples(prompts, output, studies=studies)[output])
             rows += self._rows(name, "ours", studies, images, curves)
             rows += self._shuffled(f"{name}, shuffled studies", studies, images)
             nearest = np.stack(retrieved(context, prompts, output, studies))
             rows += self._rows(f"{name}, nearest training study", "baseline", studies, nearest)
-        rows += self._prior(context.held_out("F"))
-        rows += self._constant("every finding everywhere", context.held_out("F"))
+        rows += self._prior(context.studies.held_out("F"))
+        rows += self._constant("every finding everywhere", context.studies.held_out("F"))
         path = context.picture("T3_roc")
         roc_curves(curves, path)
         figures = {
@@ -61,12 +66,12 @@ class FactualImage(EvaluationTable):
             for a in AVERAGES
         }
         notes += [
-            f"Labels: {context.labels.source}; unknown ones masked. Averages are over the findings "
-            "that have both classes. "
+            f"Labels: {context.labels.own.source}; unknown ones masked. Averages are over the "
+            "findings that have both classes. "
             "Thresholds of F1: highest F1 on real validation images"
             + (
                 ", some of which are measured too."
-                if _shared(validation, context.held_out("F"))
+                if _shared(validation, context.studies.held_out("F"))
                 else "."
             ),
             "The classifier is trained by the suite on real training images; it is no published "
@@ -77,7 +82,7 @@ class FactualImage(EvaluationTable):
             self.title,
             ["measure", *self.names, *AVERAGES],
             rows + published("T3", ("measure", *self.names, *AVERAGES)),
-            len(context.held_out("F")),
+            len(context.studies.held_out("F")),
             [context.seed],
             notes,
             figures,
@@ -87,7 +92,7 @@ class FactualImage(EvaluationTable):
     def _rows(
         self, system: str, kind: str, studies: list, images: np.ndarray, curves: dict | None = None
     ) -> list[Row]:
-        labels, scores = self.context.labels.of(studies), self.classifier.probabilities(images)
+        labels, scores = self.context.labels.own.of(studies), self.classifier.probabilities(images)
         if curves is not None:
             known = ~np.isnan(labels)
             curves[system] = labels[known], scores[known]
@@ -105,9 +110,9 @@ class FactualImage(EvaluationTable):
 
     def _prior(self, studies: list) -> list[Row]:
         """Real images of training studies, drawn without regard to the prompt."""
-        training = self.context.training("F")
+        training = self.context.studies.training("F")
         drawn = np.random.default_rng(self.context.seed).integers(len(training), size=len(studies))
-        images = self.context.images([training[i] for i in drawn], "F")
+        images = self.context.studies.images([training[i] for i in drawn], "F")
         return self._rows("random training image (prior)", "baseline", studies, images)
 
     def _measures(self, scores: np.ndarray) -> list[tuple[str, Callable, np.ndarray]]:
@@ -115,7 +120,7 @@ class FactualImage(EvaluationTable):
 
     def _shuffled(self, system: str, studies: list, images: np.ndarray) -> list[Row]:
         """The same images against the labels of other studies: chance."""
-        labels, scores = self.context.labels.of(studies), self.classifier.probabilities(images)
+        labels, scores = self.context.labels.own.of(studies), self.classifier.probabilities(images)
         rows = []
         for measure, function, values in self._measures(scores):
             shuffles = min(self.context.settings.num_resamples, 200)
@@ -130,7 +135,7 @@ class FactualImage(EvaluationTable):
 
     def _constant(self, system: str, studies: list) -> list[Row]:
         """Every finding everywhere: no AUC but chance, and the F1 of its prevalence."""
-        labels, settings = self.context.labels.of(studies), self.context.settings
+        labels, settings = self.context.labels.own.of(studies), self.context.settings
         says_yes = bootstrap_each(
             lambda rows: f1_scores(labels[rows], np.ones_like(labels[rows])),
             len(labels),

@@ -43,22 +43,25 @@ class FactualReport(EvaluationTable):
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
-        labeler = context.labeler
+        labeler = context.labels.labeler
         self.context = context
         known = [name for name in FINDINGS if name in labeler.columns]
         self.names = known if len(known) == len(FINDINGS) else list(labeler.columns)
         rows: list[Row] = []
         for prompts, output in routes:
-            name, studies = route_name(prompts, output), context.held_out([*prompts, output])
-            texts = context.generated(prompts, output, studies=studies)[output]
+            name, studies = (
+                route_name(prompts, output),
+                context.studies.held_out([*prompts, output]),
+            )
+            texts = context.generations.samples(prompts, output, studies=studies)[output]
             rows.append(self._row(name, "ours", texts, studies))
             rows[-1].cells[CONTRADICTS] = self._contradicting(texts)
             rows.append(self._shuffled(f"{name}, shuffled studies", texts, studies))
             nearest = retrieved(context, prompts, output, studies)
             rows.append(self._row(f"{name}, nearest training study", "baseline", nearest, studies))
-        studies = context.held_out("T")
+        studies = context.studies.held_out("T")
         rows += self._baselines(studies) + self._ceiling(studies)
-        real = self.context.values(studies, "T")
+        real = self.context.studies.values(studies, "T")
         rows.append(
             Row("real reports", "real", {CONTRADICTS: self._contradicting(real)}, len(studies))
         )
@@ -87,15 +90,17 @@ class FactualReport(EvaluationTable):
         )
 
     def _labels(self, texts: Sequence[str]) -> np.ndarray:
-        return self.context.labeler.label(texts)[self.names].to_numpy(float)
+        return self.context.labels.labeler.label(texts)[self.names].to_numpy(float)
 
     def _contradicting(self, texts: Sequence[str]) -> Estimate:
         return share_of(
-            np.array([bool(self.context.labeler.contradictions(text)) for text in texts], float)
+            np.array(
+                [bool(self.context.labels.labeler.contradictions(text)) for text in texts], float
+            )
         )
 
     def _truth(self, studies: Sequence[Study]) -> np.ndarray:
-        labels = self._labels(self.context.values(studies, "T"))
+        labels = self._labels(self.context.studies.values(studies, "T"))
         return np.where(labels == UNCERTAIN, np.nan, (labels == POSITIVE).astype(float))
 
     def _row(self, system: str, kind: str, texts: Sequence[str], studies: Sequence[Study]) -> Row:
@@ -131,7 +136,7 @@ class FactualReport(EvaluationTable):
         }
 
     def _baselines(self, studies: Sequence[Study]) -> list[Row]:
-        training = self.context.values(self.context.training("T"), "T")
+        training = self.context.studies.values(self.context.studies.training("T"), "T")
         stated = self._labels(training) == POSITIVE
         constant = training[best_constant(stated, stated)]
         drawn = np.random.default_rng(self.context.seed).integers(len(training), size=len(studies))
@@ -147,15 +152,15 @@ class FactualReport(EvaluationTable):
     def _ceiling(self, studies: Sequence[Study]) -> list[Row]:
         """The real report against the data set's own labels, where these are no reading of reports
         and share classes."""
-        labels = self.context.labels
+        labels = self.context.labels.own
         shared = [name for name in self.names if labels and name in labels.names]
-        if not shared or labels is self.context.report_labels:
+        if not shared or labels is self.context.labels.of_reports:
             return []
         truth = np.full((len(studies), len(self.names)), np.nan)
         truth[:, [self.names.index(n) for n in shared]] = labels.of(studies)[
             :, [labels.names.index(n) for n in shared]
         ]
-        read = self._labels(self.context.values(studies, "T")) == POSITIVE
+        read = self._labels(self.context.studies.values(studies, "T")) == POSITIVE
         return [
             self._scored(f"real report against the {labels.source}", "real", truth, read, studies)
         ]

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from medcodi.evaluation.charts import feature_map, image_grid
-from medcodi.evaluation.context import HELD_OUT, EvaluationContext
+from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
 from medcodi.evaluation.routes import IMAGE_ROUTES, applicable, patients, retrieved, route_name
+from medcodi.evaluation.studies import HELD_OUT
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.diversity import num_scales, pairwise_ms_ssim
 from medcodi.metrics.fidelity import (
@@ -43,10 +44,10 @@ class _View:
     """The real reference of one view with its features in every backbone."""
 
     def __init__(self, context: EvaluationContext, letter: str) -> None:
-        self.letter, self.name = letter, context.name(letter)
+        self.letter, self.name = letter, context.studies.name(letter)
         self.backbones = context.networks.backbones(letter)
-        studies = context.studies(HELD_OUT, [letter], MAX_REFERENCE)
-        self.images, self.patients = context.images(studies, letter), patients(studies)
+        studies = context.studies.of(HELD_OUT, [letter], MAX_REFERENCE)
+        self.images, self.patients = context.studies.images(studies, letter), patients(studies)
         self.features = [backbone.features(self.images) for backbone in self.backbones]
         self.radiomic = radiomic_features(self.images)
 
@@ -95,7 +96,7 @@ class Fidelity(EvaluationTable):
             view = _View(context, letter)
             sizes = sorted(
                 {
-                    len(context.held_out([*prompts, letter]))
+                    len(context.studies.held_out([*prompts, letter]))
                     for prompts, output in routes
                     if output == letter
                 }
@@ -108,8 +109,13 @@ class Fidelity(EvaluationTable):
             ]
             shown: dict[str, np.ndarray] = {f"real {view.name}": view.images}
             for prompts in (prompts for prompts, output in routes if output == letter):
-                name, studies = route_name(prompts, letter), context.held_out([*prompts, letter])
-                images = np.stack(context.generated(prompts, letter, studies=studies)[letter])
+                name, studies = (
+                    route_name(prompts, letter),
+                    context.studies.held_out([*prompts, letter]),
+                )
+                images = np.stack(
+                    context.generations.samples(prompts, letter, studies=studies)[letter]
+                )
                 nearest = np.stack(retrieved(context, prompts, letter, studies))
                 of_view += view.rows(context, name, "ours", images, patients(studies))
                 of_view += view.rows(
@@ -149,7 +155,7 @@ class Fidelity(EvaluationTable):
         """The routes with enough studies for neighbourhoods and covariances, and notes on the
         others."""
         routes, notes = applicable(context, IMAGE_ROUTES)
-        counts = {route: len(context.held_out([*route[0], route[1]])) for route in routes}
+        counts = {route: len(context.studies.held_out([*route[0], route[1]])) for route in routes}
         few = {route: count for route, count in counts.items() if count < LEAST}
         notes += [
             f"{route_name(*r)} is left out: {n} held-out studies, at least {LEAST} needed."
@@ -162,8 +168,8 @@ class Fidelity(EvaluationTable):
     def _floor(self, context: EvaluationContext, view: _View, size: int) -> list[Row]:
         """Real against real: training patients, who are disjoint from the reference, as many as are
         generated; and the most typical of their images over and over."""
-        studies = context.training([view.letter], size)
-        images, groups = context.images(studies, view.letter), patients(studies)
+        studies = context.studies.training([view.letter], size)
+        images, groups = context.studies.images(studies, view.letter), patients(studies)
         typical = images[((images - images.mean(axis=0)) ** 2).mean(axis=(1, 2)).argmin()]
         constant = np.repeat(typical[None], len(images), axis=0)
         return [

@@ -39,8 +39,8 @@ class Follow(EvaluationTable):
         rows, studies = [], []
         for route in self.options(context)["routes"]:
             prompts, output = parse_route(route)
-            studies = context.held_out(("F", "L", "T", "table"))
-            made = context.generated(prompts, (output,), studies=studies)[output]
+            studies = context.studies.held_out(("F", "L", "T", "table"))
+            made = context.generations.samples(prompts, (output,), studies=studies)[output]
             rows += [
                 Row(route, "ours", _follow_cells(figure), figure["n"])
                 for figure in route_figures(context, prompts, output, studies, made)
@@ -79,14 +79,14 @@ class Joint(EvaluationTable):
         return {"settings": list(SETTINGS)}
 
     def run(self, context: EvaluationContext) -> Result:
-        rows, studies = [], context.held_out(("F", "L", "T", "table"))
+        rows, studies = [], context.studies.held_out(("F", "L", "T", "table"))
         for setting in self.options(context)["settings"]:
             if setting not in SETTINGS:
                 raise unknown_key(setting, SETTINGS, "evaluation.tables.joint.settings")
             prompts, pairs = SETTINGS[setting]
             outputs = tuple(dict.fromkeys(letter for pair in pairs for letter in pair))
             joint, apart = (
-                context.generated(prompts, outputs, joint=joint, studies=studies)
+                context.generations.samples(prompts, outputs, joint=joint, studies=studies)
                 for joint in (True, False)
             )
             for pair in pairs:

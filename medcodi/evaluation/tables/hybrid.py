@@ -57,14 +57,14 @@ class Hybrid(EvaluationTable):
 
     def run(self, context: EvaluationContext) -> Result:
         options = self.options(context)
-        schema = context.split("train").schemas[context.name("table")]
+        schema = context.studies.split("train").schemas[context.studies.name("table")]
         read = reader(options["outcome"], schema)
         held_out = real_test(context, ["F", "table"], options["num_test"])
         held_out = list(
             {study.patient_id: study for study in held_out}.values()
         )  # DeLong's rows are independent
         made = generated_records(context, options["num_records"])
-        training = context.training(["F", "table"], 2 * options["num_records"])
+        training = context.studies.training(["F", "table"], 2 * options["num_records"])
         real, other = training[: len(training) // 2], training[len(training) // 2 :]
         parts = {
             "test": read(*self._values(context, held_out)),
@@ -81,7 +81,7 @@ class Hybrid(EvaluationTable):
         )
         scores = outcome_scores(parts, settings, options["seeds"], context.seed)
         rows, figures = _outcome_rows(parts["test"].outcome, scores)
-        values = context.values(held_out, "table")
+        values = context.studies.values(held_out, "table")
         kept = np.array([row.get(options["outcome"]["column"]) is not None for row in values])
         rows += _known_rows(held_out, parts["test"].outcome, kept)
         ranked, more = _rank_rows(parts, settings, context.seed)
@@ -103,7 +103,7 @@ class Hybrid(EvaluationTable):
     def _values(
         context: EvaluationContext, studies: Sequence[Study]
     ) -> tuple[np.ndarray, list[dict]]:
-        return context.images(studies, "F"), context.values(studies, "table")
+        return context.studies.images(studies, "F"), context.studies.values(studies, "table")
 
     @staticmethod
     def _notes(

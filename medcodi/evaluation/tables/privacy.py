@@ -72,7 +72,9 @@ class Privacy(EvaluationTable):
         options = self.options(context)
         letters = record_letters(context, ["F"])
         schema = (
-            context.split("train").schemas[context.name("table")] if "table" in letters else None
+            context.studies.split("train").schemas[context.studies.name("table")]
+            if "table" in letters
+            else None
         )
         sets, pairs = released_sets(context, options, letters, schema)
         options["level"] = options["level"] or max(
@@ -123,7 +125,7 @@ def _released_rows(
             if space == JOINT:
                 apart = [d[0] for key, d in spaces[name].items() if key != JOINT]
                 cells[LINKED] = privacy.linkage(apart)
-            where = "joint record" if space == JOINT else context.name(space)
+            where = "joint record" if space == JOINT else context.studies.name(space)
             rows[name, space] = Row(f"{name}, {where}", KINDS[name], cells)
             numbers = {key: getattr(v, "value", v) for key, v in cells.items() if key != VERDICT}
             figures |= {f"{name}.{space}.{key}": value for key, value in numbers.items()}
@@ -206,25 +208,25 @@ def _membership_by_loss(
     rows, count = [], len(sets.control["F"])
     owners = sets.train_patients[:count] + sets.control_patients
     for letter, known in itertools.product(letters, ((), letters)):
-        name, prompts = context.name(letter), [other for other in known if other != letter]
+        name, prompts = context.studies.name(letter), [other for other in known if other != letter]
         losses = [
             denoising_losses(
-                context.pipeline,
+                context.generations.pipeline,
                 name,
                 part[letter][:count],
                 context.seed,
-                {context.name(p): part[p][:count] for p in prompts},
+                {context.studies.name(p): part[p][:count] for p in prompts},
             )
             for part in (sets.train, sets.control)
         ]
         attacked = privacy.membership(-losses[0], -losses[1], context.seed, owners)
-        given = f", {', '.join(context.names(prompts))} known" if prompts else ""
+        given = f", {', '.join(context.studies.names(prompts))} known" if prompts else ""
         rows.append(Row(f"loss of the {name} denoiser{given}", "ours", {MEMBERS: attacked}))
     return rows
 
 
 def _notes(sizes: Sequence[int], context: EvaluationContext, options: dict[str, Any]) -> list[str]:
-    total = len(context.split("train"))
+    total = len(context.studies.split("train"))
     return [
         f"{sizes[0]} unconditional joint samples, {sizes[1]} of {total} training studies searched, "
         f"{sizes[2]} held-out "

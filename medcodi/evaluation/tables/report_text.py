@@ -29,9 +29,12 @@ class ReportText(EvaluationTable):
         routes, notes = applicable(context, REPORT_ROUTES)
         rows: list[Row] = []
         for prompts, output in routes:
-            name, studies = route_name(prompts, output), context.held_out([*prompts, output])
-            real = context.values(studies, output)
-            texts = context.generated(prompts, output, studies=studies)[output]
+            name, studies = (
+                route_name(prompts, output),
+                context.studies.held_out([*prompts, output]),
+            )
+            real = context.studies.values(studies, output)
+            texts = context.generations.samples(prompts, output, studies=studies)[output]
             rows.append(self._row(context, name, "ours", texts, real, studies))
             rows.append(
                 self._row(
@@ -44,7 +47,7 @@ class ReportText(EvaluationTable):
                     context, f"{name}, nearest training study", "baseline", nearest, real, studies
                 )
             )
-        studies = context.held_out("T")
+        studies = context.studies.held_out("T")
         rows += self._baselines(context, studies) + self._within_studies(context, notes)
         rows += published("T4")
         notes += [
@@ -99,7 +102,10 @@ class ReportText(EvaluationTable):
     def _baselines(self, context: EvaluationContext, studies: list[Study]) -> list[Row]:
         """What knows nothing of the study: the most frequent training report, and one drawn from
         the training split."""
-        real, training = context.values(studies, "T"), context.values(context.training("T"), "T")
+        real, training = (
+            context.studies.values(studies, "T"),
+            context.studies.values(context.studies.training("T"), "T"),
+        )
         constant = Counter(training).most_common(1)[0][0]
         drawn = [
             training[i]
@@ -117,12 +123,14 @@ class ReportText(EvaluationTable):
     def _within_studies(self, context: EvaluationContext, notes: list[str]) -> list[Row]:
         """A2: reports from several scans of a study against each other, and against a second sample
         from the same scan."""
-        studies = [] if context.missing("FLT") else context.held_out("FLT")
+        studies = [] if context.missing("FLT") else context.studies.held_out("FLT")
         if not studies:
             notes.append("Scans of one study: no held-out study has both views and a report.")
             return []
-        first, second = (context.generated(view, "T", studies=studies)["T"] for view in "FL")
-        again = context.generated("F", "T", seed=context.seed + 1, studies=studies)["T"]
+        first, second = (
+            context.generations.samples(view, "T", studies=studies)["T"] for view in "FL"
+        )
+        again = context.generations.samples("F", "T", seed=context.seed + 1, studies=studies)["T"]
         return [
             self._row(
                 context, "scans of one study, F>T against L>T", "ours", first, second, studies

@@ -47,12 +47,14 @@ class Frames:
 
 def frames(table: EvaluationTable, context: EvaluationContext) -> Frames:
     options = table.options(context)
-    schema = context.split("train").schemas[context.name("table")]
+    schema = context.studies.split("train").schemas[context.studies.name("table")]
     held_out = real_test(context, ["table"], options["num_rows"])
-    training = context.training(["table"], len(held_out))
+    training = context.studies.training(["table"], len(held_out))
     count = min(len(held_out), len(training))
-    generated = context.generated((), ["table"], studies=training[:count])["table"]
-    real, other = (context.values(studies[:count], "table") for studies in (held_out, training))
+    generated = context.generations.samples((), ["table"], studies=training[:count])["table"]
+    real, other = (
+        context.studies.values(studies[:count], "table") for studies in (held_out, training)
+    )
     made = {
         n: tabular.table_frame(rows, schema)
         for n, rows in (("real", real), ("generated", generated), ("other", other))

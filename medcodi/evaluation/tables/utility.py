@@ -25,11 +25,11 @@ def _result(title: str, bench: Bench, parts: Mapping[str, Part]) -> Result:
         f"{n} {int(np.nansum(c))}" for n, c in zip(bench.names, bench.test.labels.T, strict=True)
     )
     about = [
-        f"{bench.settings.network} from scratch on {bench.context.name(bench.letter)} images, mean "
-        "of "
+        f"{bench.settings.network} from scratch on {bench.context.studies.name(bench.letter)} "
+        "images, mean of "
         f"{len(bench.options['seeds'])} seeds; a "
         "fifth of each training set stops it early and sets the thresholds of F1. Labels: "
-        f"{bench.context.labels.source}.",
+        f"{bench.context.labels.own.source}.",
         f"{len(bench.real)} training studies prompt as many synthetic images by their reports; "
         f"tested on {len(bench.test)} "
         f"real held-out images (positive: {positive}). Findings without both classes on either "

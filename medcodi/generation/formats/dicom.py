@@ -17,7 +17,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.generation.formats.base import (
     NOT_CLINICAL,
     Facts,
@@ -28,7 +28,6 @@ from medcodi.generation.formats.base import (
 )
 from medcodi.modalities.base import Modality
 
-PICTURE, TEXT, _, _ = STORAGES
 BITS = 12
 # Where columns and rows run to, by View Position, as films hang: a frontal with the patient's left
 # on the right side of the picture, a lateral with the face to the left (LL) or to the right (RL).
@@ -52,7 +51,7 @@ class DicomFormat(StudyFormat):
     def __init__(self, modalities: Sequence[Modality], facts: Facts) -> None:
         super().__init__(modalities, facts)
         for modality in self.modalities:
-            if modality.storage == PICTURE and modality.view not in ("", *ORIENTATION):
+            if modality.storage == Storage.IMAGE and modality.view not in ("", *ORIENTATION):
                 raise ValueError(
                     f"modalities.{modality.name}.view: expected one of {', '.join(ORIENTATION)}, "
                     f"got {modality.view!r}"
@@ -63,12 +62,12 @@ class DicomFormat(StudyFormat):
         (folder / inside).mkdir(exist_ok=True)
         for number, modality in enumerate(self.modalities, start=1):
             value = study.stored[modality.name]
-            if modality.storage == PICTURE:
+            if modality.storage == Storage.IMAGE:
                 dataset = self.image(study, modality, number, value)
-            elif modality.storage == TEXT and not value.strip():
+            elif modality.storage == Storage.TEXT and not value.strip():
                 written.left_out[modality.name] = "the generated text is empty"
                 continue
-            elif modality.storage == TEXT:
+            elif modality.storage == Storage.TEXT:
                 dataset = self.text(study, modality, number, value)
             else:
                 written.files[modality.name] = self.write_as_user(

@@ -10,10 +10,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
+from medcodi.data.storage import Storage
 from medcodi.generation.formats.base import Facts, GeneratedStudy
 from medcodi.generation.formats.dicom import (
     ORIENTATION,
-    PICTURE,
     DicomFormat,
     code,
     view_position,
@@ -39,7 +39,7 @@ class DXFormat(DicomFormat):
                 f"format {self.name!r} states the spacing of the pixels: give --pixel-spacing in mm"
             )
         for modality in self.modalities:
-            if modality.storage == PICTURE and not modality.view:
+            if modality.storage == Storage.IMAGE and not modality.view:
                 raise ValueError(
                     f"format {self.name!r} states the view of every image: the recipe lacks "
                     f"modalities.{modality.name}.view "

@@ -17,13 +17,12 @@ from typing import Any
 import pydicom
 from fhir.resources.R4B.bundle import Bundle
 
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.data.table import Column
 from medcodi.generation.formats.base import NOT_CLINICAL, GeneratedStudy, Written, join
 from medcodi.generation.formats.dicom import DicomFormat
 from medcodi.modalities.base import Modality
 
-PICTURE, TEXT, TABLE, _ = STORAGES
 HTEST = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason",
     "code": "HTEST",
@@ -67,7 +66,7 @@ class FhirFormat(DicomFormat):
             ],
         }
         subject = {"reference": self._url(study, "Patient")}
-        pictures = [m for m in self.modalities if m.storage == PICTURE and m.name in files]
+        pictures = [m for m in self.modalities if m.storage == Storage.IMAGE and m.name in files]
         resources = {"Patient": patient}
         if pictures:
             resources["ImagingStudy"] = self.imaging_study(
@@ -78,12 +77,12 @@ class FhirFormat(DicomFormat):
                 m, column, study.stored[m.name].get(column.name), subject
             )
             for m in self.modalities
-            if m.storage == TABLE
+            if m.storage == Storage.TABLE
             for column in m.schema.columns
         }
         resources |= {key: cell for key, cell in cells.items() if cell is not None}
         for modality in self.modalities:
-            if modality.storage == TEXT and study.stored[modality.name].strip():
+            if modality.storage == Storage.TEXT and study.stored[modality.name].strip():
                 report = self.report(study.stored[modality.name].strip(), subject)
                 links = {
                     "imagingStudy": ["ImagingStudy"] if pictures else [],

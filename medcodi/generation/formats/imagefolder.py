@@ -15,14 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medcodi.data.png import encode_image
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.files import written
 from medcodi.generation.formats.base import Facts, GeneratedStudy, StudyFormat, Written, join
 from medcodi.generation.formats.card import METADATA, dataset_card
 from medcodi.generation.formats.croissant import croissant
 from medcodi.modalities.base import Modality
-
-PICTURE, TEXT, TABLE, _ = STORAGES
 
 
 class ImageFolderFormat(StudyFormat):
@@ -30,7 +28,7 @@ class ImageFolderFormat(StudyFormat):
 
     def __init__(self, modalities: Sequence[Modality], facts: Facts) -> None:
         super().__init__(modalities, facts)
-        if not any(m.storage == PICTURE for m in self.modalities):
+        if not any(m.storage == Storage.IMAGE for m in self.modalities):
             raise ValueError(
                 f"format {self.name!r} needs an output that is a picture, got "
                 f"{', '.join(m.name for m in self.modalities)}"
@@ -42,19 +40,19 @@ class ImageFolderFormat(StudyFormat):
         )
         for modality in self.modalities:
             value = study.stored[modality.name]
-            if modality.storage == PICTURE:
+            if modality.storage == Storage.IMAGE:
                 path = join(parent, f"{study.stem}_{modality.name}.png")
                 (folder / path).write_bytes(encode_image(value))
                 written.files[modality.name] = path
                 written.row[f"{modality.name}_file_name"] = path.removeprefix(f"{self.root}/")
-            elif modality.storage == TEXT and not value.strip():
+            elif modality.storage == Storage.TEXT and not value.strip():
                 written.left_out[modality.name] = "the generated text is empty"
-            elif modality.storage == TABLE:
+            elif modality.storage == Storage.TABLE:
                 shown = {c.name: c.show(value[c.name]) for c in modality.schema.columns}
                 written.row |= {f"{modality.name}_{column}": cell for column, cell in shown.items()}
             else:
                 written.row[modality.name] = (
-                    value if modality.storage == TEXT else value.reshape(-1).tolist()
+                    value if modality.storage == Storage.TEXT else value.reshape(-1).tolist()
                 )
         return written
 
@@ -67,9 +65,9 @@ class ImageFolderFormat(StudyFormat):
             ("prompts", pa.string()),
         ]
         for modality in self.modalities:
-            if modality.storage == PICTURE:
+            if modality.storage == Storage.IMAGE:
                 columns.append((f"{modality.name}_file_name", pa.string()))
-            elif modality.storage == TABLE:
+            elif modality.storage == Storage.TABLE:
                 for column in modality.schema.columns:
                     number = pa.int64() if column.type == "integer" else pa.float64()
                     columns.append(
@@ -82,7 +80,7 @@ class ImageFolderFormat(StudyFormat):
                 columns.append(
                     (
                         modality.name,
-                        pa.string() if modality.storage == TEXT else pa.list_(pa.float32()),
+                        pa.string() if modality.storage == Storage.TEXT else pa.list_(pa.float32()),
                     )
                 )
         return pa.schema(columns)
@@ -91,7 +89,7 @@ class ImageFolderFormat(StudyFormat):
         table = pa.Table.from_pylist([sample["row"] for sample in samples], schema=self.schema)
         with written(folder / METADATA) as temporary:
             pq.write_table(table, temporary)
-        pictures = [m.name for m in self.modalities if m.storage == PICTURE]
+        pictures = [m.name for m in self.modalities if m.storage == Storage.IMAGE]
         texts = {
             "README.md": dataset_card(self.facts, table, pictures),
             "croissant.json": croissant(self.facts, table, folder, pictures),

@@ -13,7 +13,7 @@ from medcodi.data.greys import Greys
 from medcodi.data.png import EncodedImage
 from medcodi.data.prepared import REJECTS, SUSPECTS
 from medcodi.data.sections import ReportText, has_content, read_report
-from medcodi.data.storage import STORAGES, FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
 from medcodi.data.writer import PreparedWriter
@@ -25,7 +25,6 @@ from medcodi.sources.archive.work import Job, read_one
 from medcodi.sources.dicom.person import PROJECTIONS, SEXES
 from medcodi.sources.dicom.view import View
 
-PICTURE, TEXT, TABLE, _ = STORAGES
 VIEWS = "views.csv"
 
 
@@ -66,9 +65,11 @@ class Archive:
 
     @property
     def fields(self) -> list[FieldSpec]:
-        pictures = [FieldSpec(name, PICTURE) for name in (self.options.front, self.options.side)]
-        header = [FieldSpec(self.options.header, TABLE)] if self.options.header else []
-        return [*pictures, FieldSpec(self.options.text, TEXT), *header]
+        pictures = [
+            FieldSpec(name, Storage.IMAGE) for name in (self.options.front, self.options.side)
+        ]
+        header = [FieldSpec(self.options.header, Storage.TABLE)] if self.options.header else []
+        return [*pictures, FieldSpec(self.options.text, Storage.TEXT), *header]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:

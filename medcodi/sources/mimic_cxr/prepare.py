@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.config_io import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.data.writer import PreparedWriter
-from medcodi.sources.archive.archive import TABLE, Assembly, numbered
+from medcodi.sources.archive.archive import Assembly, numbered
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
@@ -90,7 +90,7 @@ class MimicArchive(HintedArchive):
     def fields(self) -> list[FieldSpec]:
         return [
             *super().fields,
-            *([FieldSpec(self.options.labels, TABLE)] if self.options.labels else []),
+            *([FieldSpec(self.options.labels, Storage.TABLE)] if self.options.labels else []),
         ]
 
     @property
