@@ -130,12 +130,12 @@ def test_generated_samples_are_kept_paired_and_resumable(done, tiny_run, tmp_pat
         np.stack(apart["F"]), np.stack(again.generations.samples("T", "F", studies=studies)["F"])
     )
     fresh = context_of(tiny_run, tmp_path)
-    first = fresh.generated("T", "F", studies=studies[:2])["F"]
-    more = fresh.generated("T", "F", studies=studies[1:4])["F"]
+    first = fresh.generations.samples("T", "F", studies=studies[:2])["F"]
+    more = fresh.generations.samples("T", "F", studies=studies[1:4])["F"]
     assert np.array_equal(first[1], more[0])
     assert np.stack(more) == pytest.approx(np.stack(apart["F"][1:4]), abs=1e-4)
     assert not np.array_equal(
-        fresh.generated("T", "F", studies=studies[:2], seed=5)["F"][0], first[0]
+        fresh.generations.samples("T", "F", studies=studies[:2], seed=5)["F"][0], first[0]
     )
 
 

@@ -94,13 +94,12 @@ class Fidelity(EvaluationTable):
         rows, pictures, counts, warnings = [], {}, [], []
         for letter in dict.fromkeys(output for _, output in routes):
             view = _View(context, letter)
-            sizes = sorted(
-                {
-                    len(context.studies.held_out([*prompts, letter]))
-                    for prompts, output in routes
-                    if output == letter
-                }
-            )
+            given = {
+                prompts: context.studies.held_out([*prompts, letter])
+                for prompts, output in routes
+                if output == letter
+            }
+            sizes = sorted({len(studies) for studies in given.values()})
             of_view = [row for size in sizes for row in self._floor(context, view, size)]
             notes += [
                 n
@@ -108,23 +107,14 @@ class Fidelity(EvaluationTable):
                 if (n := small_sample_note(sizes[0], f.shape[1], b.name))
             ]
             shown: dict[str, np.ndarray] = {f"real {view.name}": view.images}
-            for prompts in (prompts for prompts, output in routes if output == letter):
-                name, studies = (
-                    route_name(prompts, letter),
-                    context.studies.held_out([*prompts, letter]),
-                )
-                images = np.stack(
-                    context.generations.samples(prompts, letter, studies=studies)[letter]
-                )
+            for prompts, studies in given.items():
+                name, groups = route_name(prompts, letter), patients(studies)
+                made = context.generations.samples(prompts, letter, studies=studies)
+                images = np.stack(made[letter])
                 nearest = np.stack(retrieved(context, prompts, letter, studies))
-                of_view += view.rows(context, name, "ours", images, patients(studies))
-                of_view += view.rows(
-                    context,
-                    f"{name}, nearest training study",
-                    "baseline",
-                    nearest,
-                    patients(studies),
-                )
+                of_view += view.rows(context, name, "ours", images, groups)
+                name_of_nearest = f"{name}, nearest training study"
+                of_view += view.rows(context, name_of_nearest, "baseline", nearest, groups)
                 shown[name] = images
                 counts.append(len(studies))
             pictures |= self._pictures(context, view, shown)
