@@ -139,8 +139,7 @@ class Generations:
             batch_size=len(studies),
             num_inference_steps=self.settings.num_inference_steps,
         )
-        modality = self.pipeline.family.modality
-        return {name: modality(name).to_stored(out.value_batches[name]) for name in wanted}
+        return {name: out.stored[name] for name in wanted}
 
 
 class GeneratedRoute:
