@@ -33,7 +33,10 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     else:
         components["diffusion"] = {name: frozen(run.diffusion(name)) for name in family.names}
     schedulers = {name: family.objective.scheduler() for name in family.names}
-    return MedCoDiPipeline.from_components(family, components, schedulers)
+    pipe = MedCoDiPipeline.from_components(family, components, schedulers)
+    if Path(recipe.data.prepared).is_dir():  # a run may outlive its data
+        pipe.facts.data_hash = run.data_hash
+    return pipe
 
 
 def assemble(recipe: Recipe, coupled: bool = True, dtype: torch.dtype | None = None) -> Path:

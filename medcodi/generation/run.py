@@ -4,7 +4,6 @@ Repeat the command of a run that was stopped and it goes on."""
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,12 @@ import torch
 from tqdm.auto import tqdm
 
 import medcodi
-from medcodi.generation.drawing import draw_accepted, tally
 from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.generation.formats.base import join
 from medcodi.generation.header import describe
 from medcodi.generation.manifest import Ledger, described_files, read_manifest
 from medcodi.generation.prompts import GivenPrompts, read_prompts
+from medcodi.generation.refusals import tally
 from medcodi.generation.request import DTYPES, Request
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.solvers import build_solver
@@ -53,6 +52,7 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
     header = describe(request, pipe, outputs, hashes)
     privacy = load_filter(request.private) if request.private else None
     if privacy is not None:
+        pipe.check_privacy(privacy, outputs)
         header["privacy"] = privacy.summary(outputs)
     finished = read_manifest(request.output, header)
     if finished is not None:
@@ -139,45 +139,38 @@ class GenerationRun:
         shutil.rmtree(self.stage, ignore_errors=True)
 
     def sample(self, indices: range) -> list[GeneratedStudy]:
+        """One study of each sample; a filter has those that it refuses drawn again."""
         rows = [i // self.request.num_samples for i in indices]
-        draw = lambda chosen, seeds: self.draw([rows[j] for j in chosen], seeds)
-        drawn = draw_accepted(draw, [self.seeds[i] for i in indices], self.privacy)
-        given = self.prompts.take(rows)
-        return [
-            GeneratedStudy(
-                self.stem(index),
-                one.seed,
-                self.prompt_hashes[row],
-                *one.sample,
-                one.refused,
-                {name: values[at] for name, values in given.items()},
-            )
-            for at, (index, row, one) in enumerate(zip(indices, rows, drawn, strict=True))
-        ]
-
-    def draw(
-        self, rows: Sequence[int], seeds: Sequence[int]
-    ) -> tuple[dict[str, list[Any]], list[Any]]:
-        """One sample of each prompt row: stored values by modality, and (stored, shown) of each."""
-        prompts, interval = self.prompts.take(list(rows)), self.request.guidance_interval
+        given, interval = self.prompts.take(rows), self.request.guidance_interval
         out = self.pipe(
-            prompts,
+            given,
             self.outputs,
             self.request.num_inference_steps,
             self.request.guidance_scale,
-            num_images_per_prompt=1 if prompts else len(rows),
+            num_images_per_prompt=1 if given else len(rows),
             batch_size=len(rows),
-            seeds=list(seeds),
+            seeds=[self.seeds[i] for i in indices],
             guidance_interval=dict.fromkeys(self.outputs, interval) if interval else None,
+            privacy=self.privacy,
         )
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
-        samples = []
-        for j in range(len(rows)):
+        studies = []
+        for at, (index, row) in enumerate(zip(indices, rows, strict=True)):
             # each row is shown alone: a column of a whole batch has another type where one of its
             # cells is missing
-            shown = {n: m.show(out.stored[n][j : j + 1]) for n, m in modalities.items()}
-            samples.append(({n: v[j] for n, v in out.stored.items()}, shown))
-        return out.stored, samples
+            shown = {n: m.show(out.stored[n][at : at + 1]) for n, m in modalities.items()}
+            studies.append(
+                GeneratedStudy(
+                    self.stem(index),
+                    out.seeds[at],
+                    self.prompt_hashes[row],
+                    {name: values[at] for name, values in out.stored.items()},
+                    shown,
+                    out.refused[at],
+                    {name: values[at] for name, values in given.items()},
+                )
+            )
+        return studies
 
     def store(self, index: int, study: GeneratedStudy) -> None:
         """Write beside, move into place, then enter in the ledger."""

@@ -4,7 +4,7 @@ Legend: R prompt rows, N = R x num_images_per_prompt samples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -66,6 +66,19 @@ class Call:
         total = len(self.seeds)
         starts = range(0, total, self.batch_size)
         return [range(start, min(start + self.batch_size, total)) for start in starts]
+
+    def again(self, samples: Sequence[int], seeds: list[int]) -> "Call":
+        """The call of some of its samples alone, a prompt row each, from other seeds."""
+        rows = [self.prompt_index[i] for i in samples]
+        chosen = lambda stored: {name: [v[row] for row in rows] for name, v in stored.items()}
+        return replace(
+            self,
+            prompts=chosen(self.prompts),
+            negative_prompts=chosen(self.negative_prompts),
+            keep=chosen(self.keep),
+            prompt_index=list(range(len(rows))),
+            seeds=seeds,
+        )
 
 
 class CallChecker:

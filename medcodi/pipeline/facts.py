@@ -17,10 +17,12 @@ class Figure:
 class Facts:
     """What a model card tells beyond the recipe. "" and {} stand for what is not known.
 
-    `hours` by stage; `privacy` and `limits` are sentences that are added to the general ones.
+    `hours` by stage; `privacy` and `limits` are sentences that are added to the general ones;
+    `data_hash` tells prepared folders apart.
     """
 
     data: str = ""
+    data_hash: str = ""
     commit: str = ""
     hours: dict[str, float] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)

@@ -22,7 +22,8 @@ class MedCoDiOutput:
     the row of the prompts that sample i belongs to; `latents[name]` (N, *latent_shape) are the
     normalised latents, `stored[name]` the N values in the full precision that `values` (8-bit
     pictures, for one) no longer have, as `Modality.collate` takes them. `interrupted`: the call was
-    stopped before its last step; only samples that were reached are here.
+    stopped before its last step; only samples that were reached are here. `refused[i]`: why a
+    privacy filter refused earlier draws of sample i.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class MedCoDiOutput:
         stored: dict[str, list[Any]],
         modalities: dict[str, Modality] | None = None,
         interrupted: bool = False,
+        refused: list[list[str]] | None = None,
     ) -> None:
         self.values, self.latents, self.stored = values, latents, stored
         self.seeds, self.prompt_index, self.interrupted = seeds, prompt_index, interrupted
+        self.refused = [[] for _ in seeds] if refused is None else refused
         self._modalities = modalities or {}
 
     def keys(self) -> KeysView[str]:
@@ -97,6 +100,7 @@ class MedCoDiOutput:
                 {
                     "seed": self.seeds[i],
                     "prompt_row": self.prompt_index[i],
+                    **({"refused": self.refused[i]} if self.refused[i] else {}),
                     "files": {name: names[i] for name, names in files.items()},
                 }
                 for i in range(len(self))

@@ -16,9 +16,16 @@ from medcodi.diffusion.keep import KeptPredictions
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.encoders.base import PromptEncoding
+from medcodi.modalities.base import Modality
 from medcodi.nn.blocks import compile_blocks
-from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, draw_seeds
-from medcodi.pipeline.checks import CallChecker, Stored
+from medcodi.pipeline.arguments import (
+    CALLBACK_TENSORS,
+    changed_latents,
+    check_finite,
+    count,
+    draw_seeds,
+)
+from medcodi.pipeline.checks import Call, CallChecker, Stored
 from medcodi.pipeline.decoding import decoded
 from medcodi.pipeline.denoising import fitted_schedulers, kept_of, noise_of, solvers_of
 from medcodi.pipeline.encoding import PromptReader
@@ -27,6 +34,7 @@ from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.networks import FamilyNetworks, module_dict
 from medcodi.pipeline.output import MedCoDiOutput
 from medcodi.pipeline.placement import Placement
+from medcodi.pipeline.private import Privacy, Redrawing, checked_privacy
 from medcodi.pipeline.solvers import fit_scheduler
 from medcodi.pipeline.storage import Components
 
@@ -124,6 +132,8 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         keep: dict[str, Any] | None = None,
         strength: float | dict[str, float] | None = None,
+        privacy: Privacy | None = None,
+        max_draws: int = 50,
     ) -> MedCoDiOutput | tuple[Any, ...]:
         """Generate.
 
@@ -163,10 +173,12 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 part may be, say modalities/*_parts.py.
             strength: kept output -> number in (0, 1]: the value is varied as a whole, from that
                 share of the noise schedule on (SDEdit); with a mask, inside it.
+            privacy: a filter (`medcodi.privacy.filter.PrivacyFilter`): a sample that it refuses is
+                drawn again, up to `max_draws` times; `out.refused[i]` says why.
 
         Returns:
             MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
-            TooLittleMemoryError.
+            TooLittleMemoryError, NothingAcceptedError.
         """
         # 1. What is asked for
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
@@ -191,6 +203,17 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             callback=callback_on_step_end,
             callback_tensors=callback_on_step_end_tensor_inputs,
         )
+        max_draws = count(max_draws, "max_draws")
+        run = lambda part: self._run(part, coupled, condition_on_latents, callback_on_step_end)
+        if privacy is not None:
+            run = Redrawing(run, privacy, max_draws, self.check_privacy(privacy, call.outputs))
+        out = run(call)
+        return out if return_dict else out.to_tuple()
+
+    def _run(
+        self, call: Call, coupled: bool, condition_on_latents: bool, callback: Callback | None
+    ) -> MedCoDiOutput:
+        """The samples of a checked call."""
         schedulers, num_steps = fitted_schedulers(
             call, self.schedulers, self.family.objective.scheduler()
         )
@@ -229,20 +252,18 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                     for step in range(num_steps):
                         t = {name: solver.timesteps[step] for name, solver in solvers.items()}
                         # what the denoisers see of z_t, and their prediction, joint and guided
-                        seen = {
-                            name: s.model_input(z[name], t[name]) for name, s in solvers.items()
-                        }
+                        seen = {n: s.model_input(z[n], t[n]) for n, s in solvers.items()}
                         predictions = predict(seen, t)
                         # z_t -> z_s, each output along its own schedule
                         z = {
                             name: solver.step(predictions[name], t[name], z[name])
                             for name, solver in solvers.items()
                         }
-                        if callback_on_step_end is not None:
+                        if callback is not None:
                             state = {"latents": z, "timesteps": t, "predictions": predictions}
                             told = {name: state[name] for name in call.callback_tensors}
                             first = t[call.outputs[0]]
-                            answer = callback_on_step_end(self, step, first, told)
+                            answer = callback(self, step, first, told)
                             z = changed_latents(answer, z, told)
                         bar.update()
                         if self.interrupt:
@@ -253,8 +274,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                         break
             # 4. Decode
             with self.placed("autoencoder"):
-                out = decoded(call, parts, self.family, self.autoencoders, self._interrupt)
-        return out if return_dict else out.to_tuple()
+                return decoded(call, parts, self.family, self.autoencoders, self._interrupt)
 
     def encode_prompt(self, name: str, values: Any) -> PromptEncoding:
         """Prompt encoding of user values (R of them), for similarity in the shared space."""
@@ -281,5 +301,10 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
     def check_outputs(self, outputs: Any, prompts: Any) -> list[str]:
         """Names to generate, in the order of the family, or ValueError."""
         return self.checker.outputs(outputs, prompts)
+
+    def check_privacy(self, privacy: Any, outputs: Sequence[str]) -> dict[str, Modality]:
+        """The modalities of `outputs` where the filter can judge them, or ValueError."""
+        modalities = {name: self.family.modality(name) for name in outputs}
+        return checked_privacy(privacy, modalities, self.facts.data_hash)
 
     draw_seeds = staticmethod(draw_seeds)

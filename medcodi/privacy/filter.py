@@ -22,6 +22,7 @@ from medcodi.data.study import Study
 from medcodi.files import staged
 from medcodi.identity import fingerprint
 from medcodi.metrics.networks.fitting import FitSettings
+from medcodi.modalities.base import Modality
 from medcodi.privacy.guard import Guard
 from medcodi.privacy.images import ImageGuard
 from medcodi.privacy.rows import RowGuard
@@ -114,6 +115,24 @@ class PrivacyFilter:
             "judged": [name for name in outputs if name in self.guards],
             "false_match_rate": self.about["false_match_rate"],
         }
+
+    def check(self, modalities: Mapping[str, Modality], data_hash: str = "") -> None:
+        """ValueError where it cannot judge the outputs `modalities` of a model: none has a guard,
+        another resolution, other columns, or a model that was trained on other data than
+        `data_hash` ("": the model does not say)."""
+        judged = [name for name in modalities if name in self.guards]
+        if not judged:
+            raise ValueError(
+                f"this filter judges {', '.join(self.guards)}; got {', '.join(modalities)}"
+            )
+        for name in judged:
+            self.guards[name].check(modalities[name])
+        own = fingerprint(self.about["data"])
+        if data_hash and data_hash != own:
+            raise ValueError(
+                f"this filter was fitted on the data {own}, the model was trained on {data_hash}: "
+                "fit one on the prepared folder of the model (medcodi privacy fit)"
+            )
 
     def judge(self, values: Mapping[str, Sequence[Any]]) -> Verdict:
         """N generated studies, modality -> N stored values (None where a study has none).

@@ -6,9 +6,12 @@ Legend: N values, T training records, H holdout records.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from medcodi.modalities.base import Modality
 
 MIN_HOLDOUT = 20
 
@@ -35,6 +38,14 @@ class Guard(ABC):
     @abstractmethod
     def match(self, values: Sequence[Any]) -> Match:
         """Scores of N stored values against the training records."""
+
+    def check(self, modality: "Modality") -> None:
+        """ValueError where it cannot judge what `modality` generates."""
+        if modality.storage != self.storage:
+            raise ValueError(
+                f"this filter judges {modality.name!r} as {self.storage}, the model generates "
+                f"{modality.storage}"
+            )
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from medcodi.config_io import build_dataclass
 from medcodi.metrics.networks.fitting import FitSettings
 from medcodi.metrics.networks.verifier import Verifier, patient_pairs
+from medcodi.modalities.base import Modality
 from medcodi.nn.weights import load_config, load_module, save_module
 from medcodi.privacy.guard import Guard, Match
 from medcodi.privacy.verification import VerificationNetwork
@@ -59,14 +60,21 @@ class ImageGuard(Guard):
         guard.bank = {"embeds": embeds, "features": guard.verification.features(images)}
         return guard
 
+    def check(self, modality: Modality) -> None:
+        super().check(modality)
+        self._check_size(modality.args.size, modality.args.size)
+
+    def _check_size(self, height: int, width: int) -> None:
+        if (height, width) != (self.size, self.size):
+            raise ValueError(
+                f"this filter was fitted on images of {self.size} x {self.size} pixels, got "
+                f"{height} x {width}: fit one on this resolution"
+            )
+
     def match(self, values: Sequence[Any]) -> Match:
         """ValueError for images of another size than those that the guard was fitted on."""
         images = np.stack(values)
-        if images.shape[1:] != (self.size, self.size):
-            raise ValueError(
-                f"this filter was fitted on images of {self.size} x {self.size} pixels, got "
-                f"{images.shape[1]} x {images.shape[2]}: fit one on this resolution"
-            )
+        self._check_size(*images.shape[1:])
         first, second = (self._best(x) for x in (images, images[:, :, ::-1].copy()))
         mirrored = second.score > first.score
         return Match(*(np.where(mirrored, b, a) for a, b in zip(first, second, strict=True)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from medcodi.data.table import TableSchema
 from medcodi.metrics.privacy import neighbour_ratios, row_distances
+from medcodi.modalities.base import Modality
 from medcodi.privacy.guard import Guard, Match
 
 CHUNK = 256
@@ -28,6 +29,17 @@ class RowGuard(Guard):
         if len(rows) < 2:
             raise ValueError(f"a guard of rows needs two training rows or more, got {len(rows)}")
         self.rows, self.schema = list(rows), schema
+
+    def check(self, modality: Modality) -> None:
+        super().check(modality)
+        here = {column.name for column in self.schema.columns}
+        here = {column.name for column in self.schema.columns}
+        there = {column.name for column in modality.schema.columns}
+        if here != there:
+            raise ValueError(
+                f"this filter was fitted on rows with other columns than {modality.name!r} has: "
+                f"{', '.join(sorted(here ^ there))}"
+            )
 
     def match(self, values: Sequence[Any]) -> Match:
         scores, records = [], []

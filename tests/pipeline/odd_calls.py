@@ -109,6 +109,8 @@ SETTINGS = (
     "output_type",
     "eta",
     "callback_on_step_end_tensor_inputs",
+    "privacy",
+    "max_draws",
 )
 
 
