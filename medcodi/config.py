@@ -82,6 +82,36 @@ class OptimConfig:
     max_grad_norm: float = 1.0
 
 
+@dataclass
+class DPConfig:
+    """Differential privacy of a stage (training/dp/): `delta` and either `epsilon`, from which the
+    noise follows, or `noise_multiplier`. `unit` is whose addition or removal the guarantee is
+    about; the gradient of a unit is clipped to `max_grad_norm`, in place of `optim.max_grad_norm`.
+    """
+
+    delta: float
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    max_grad_norm: float = 1.0
+    unit: str = "patient"  # patient | sample (one study)
+    accountant: str = "prv"  # prv | rdp
+
+    def __post_init__(self) -> None:
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("dp: give either epsilon or noise_multiplier")
+        if not 0 < self.delta < 1:
+            raise ValueError(f"dp.delta must lie between 0 and 1, got {self.delta}")
+        for name in ("epsilon", "noise_multiplier", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"dp.{name} must be above 0, got {value}")
+        for name, valid in (("unit", ("patient", "sample")), ("accountant", ("prv", "rdp"))):
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"dp.{name} must be {' or '.join(valid)}, got {getattr(self, name)!r}"
+                )
+
+
 LEAST = {
     "batch_size": 1,
     "gradient_accumulation_steps": 1,
@@ -110,6 +140,7 @@ class StageConfig:
     compile: bool = False  # torch.compile of the networks' repeated blocks
     gradient_checkpointing: bool = False
     ema_decay: float = 0.0
+    dp: DPConfig | None = None  # differential privacy, of stage 2
     log_every: int = 20
     validate_every: int = 0  # 0: never
     validation_batches: int = 4

@@ -60,6 +60,10 @@ class Draws:
         self._asked += 1
         return upload(drawn[self.rows.start : self.rows.stop], self.device)
 
+    def of_row(self, index: torch.Tensor) -> "RowDraws":
+        """The draws of the row at `index` (0-d, as vmap gives it) of this micro-batch."""
+        return RowDraws(self, index)
+
     def normal(self, *shape: int) -> torch.Tensor:
         """(B, *shape) standard normal."""
         return self._draw(torch.randn, shape)
@@ -67,6 +71,21 @@ class Draws:
     def uniform(self, *shape: int) -> torch.Tensor:
         """(B, *shape) in [0, 1)."""
         return self._draw(torch.rand, shape)
+
+
+class RowDraws:
+    """The draws of one row inside vmap, as a batch of one."""
+
+    def __init__(self, draws: Draws, index: torch.Tensor) -> None:
+        self.draws, self.index, self.device = draws, index, draws.device
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """(1, *shape) standard normal."""
+        return self.draws.normal(*shape).index_select(0, self.index[None])
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """(1, *shape) in [0, 1)."""
+        return self.draws.uniform(*shape).index_select(0, self.index[None])
 
 
 class StepSampler(Sampler[list[int]]):
@@ -100,6 +119,10 @@ class StepSampler(Sampler[list[int]]):
             )
             self._permutations[epoch] = generator.permutation(self.num_rows)
         return self._permutations[epoch]
+
+    def step_rows(self, step: int) -> tuple[int, list[range]]:
+        """Rows of the global batch of a step, and the positions of each micro-batch in it."""
+        return self.global_batch, self.micro_rows
 
     def indices(self, step: int, rows: range) -> list[int]:
         positions = range(

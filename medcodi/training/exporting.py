@@ -1,7 +1,9 @@
 """The export of a finished stage, and `done.json`, which is written last."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -22,12 +24,19 @@ def is_done(export: Path, fingerprint: str) -> bool:
         return False
 
 
-def export_stage(task: Task, export: Path, fingerprint: str, step: int, monitor: Monitor) -> None:
-    """Measure what later stages need and write `task` to `export`. CheckpointError when the disk is
-    full; the checkpoints beside `export` stay."""
+def export_stage(
+    task: Task,
+    export: Path,
+    fingerprint: str,
+    step: int,
+    monitor: Monitor,
+    told: Mapping[str, Any],
+) -> None:
+    """Measure what later stages need and write `task` to `export`, its config.json with what is
+    `told` besides. CheckpointError when the disk is full; the checkpoints beside `export` stay."""
     found = task.finalize()
     monitor.final(step, found)
-    config = {"fingerprint": fingerprint, "step": step, **found}
+    config = {"fingerprint": fingerprint, "step": step, **told, **found}
     try:
         task.export(export, config)
         with written(export / DONE) as temporary:

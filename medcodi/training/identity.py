@@ -53,6 +53,8 @@ JOINT_ONLY = (
 def stage_identity(task: "Task", config: StageConfig, seed: int) -> dict[str, Any]:
     """The `fingerprint` of a task, and what that is made from, to tell what differs."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in NO_INFLUENCE}
+    if config.dp is None:  # as if there was no such key
+        settings.pop("dp")
     if not task.accumulation_changes:
         settings["gradient_accumulation_steps"] = 1
     made_from = {

@@ -18,9 +18,10 @@ import torch
 from medcodi.config import Recipe, StageConfig
 from medcodi.nn.seeding import derive_seed
 from medcodi.training.checkpoint import read_checkpoint, save_checkpoint
-from medcodi.training.draws import Draws, StepSampler
+from medcodi.training.draws import Draws
 from medcodi.training.ema import EMA
 from medcodi.training.exporting import export_stage, is_done
+from medcodi.training.gradients import Gradients, gradients_of
 from medcodi.training.identity import stage_identity
 from medcodi.training.interrupt import TrainingInterrupted, graceful_stop
 from medcodi.training.loading import batches
@@ -64,7 +65,7 @@ def train(
     """A stage, from its newest checkpoint to its export."""
     folder, accelerator = recipe.run_dir / task.label, topology.accelerator
     main, device = accelerator.is_main_process, accelerator.device
-    micro_rows = topology.micro_rows  # ValueError before anything is loaded
+    _ = topology.micro_rows  # ValueError before anything is loaded
     # 1. Networks on the device, with the weights of the newest checkpoint
     task.to(device)
     speed_up(task, config)
@@ -74,11 +75,8 @@ def train(
 
     # 2. Data; all processes are here, and fill missing caches together
     data = {split: task.dataset(split) for split in ("train", "validation")}
-    seed = derive_seed(recipe.seed, task.label)
-    order = StepSampler(
-        len(data["train"]), seed, config.batch_size, micro_rows, step, config.num_steps
-    )
-    loader = batches(data["train"], order, recipe.data, device)
+    gradients = gradients_of(task, config, topology, data["train"], recipe.seed, step, folder)
+    loader = batches(data["train"], gradients.order, recipe.data, device)
 
     # 3. What the data tell without training; the optimizer and the average, as they were saved
     task.begin()
@@ -91,13 +89,14 @@ def train(
         accelerator.wait_for_everyone()
         state = whole_state(task, ema, topology)
         if main:
-            save_checkpoint(folder / "checkpoints", step, identity, state, config.checkpoints_kept)
+            told, kept = {**identity, **gradients.told(step)}, config.checkpoints_kept
+            save_checkpoint(folder / "checkpoints", step, told, state, kept)
 
     monitor = Monitor(folder, task.label, config, step, main)
     with graceful_stop() as stop, contextlib.closing(monitor):
         while step < config.num_steps:
             lr = learning_rate(step, config.num_steps, config.optim)
-            losses = optimizer_step(task, config, recipe, topology, loader, step, lr)
+            losses = optimizer_step(task, config, recipe, topology, gradients, loader, step, lr)
             step += 1
             ema.update(step)
             monitor.log(step, losses, lr)
@@ -116,7 +115,8 @@ def train(
     # 5. Export of the averaged weights
     with torch.no_grad(), topology.averaged(task, ema) as averaged:
         if main:
-            export_stage(averaged, folder / "export", identity["fingerprint"], step, monitor)
+            told = gradients.told(step)
+            export_stage(averaged, folder / "export", identity["fingerprint"], step, monitor, told)
     accelerator.wait_for_everyone()
 
 
@@ -125,34 +125,29 @@ def optimizer_step(
     config: StageConfig,
     recipe: Recipe,
     topology: Topology,
+    gradients: Gradients,
     loader: Iterator[Any],
     step: int,
     lr: float,
 ) -> dict[str, torch.Tensor]:
     """One update from the global batch, after `step` others; returns its mean losses. Raises
     NonFiniteLossError."""
-    accelerator, model = topology.accelerator, topology.model
-    rank, micro_rows = accelerator.process_index, topology.micro_rows
+    rank, device = topology.accelerator.process_index, topology.accelerator.device
     for group in topology.optimizer.param_groups:
         group["lr"] = lr
     torch.manual_seed(derive_seed(recipe.seed, task.label, step, rank))  # dropout
-    model.train()
+    topology.model.train()
 
     # forward and backward, one micro-batch after the other
     totals: dict[str, torch.Tensor] = {}
-    draws = Draws(
-        recipe.seed, task.label, step, config.batch_size, micro_rows[0], accelerator.device
-    )
-    for index, rows in enumerate(micro_rows):
-        batch, last = next(loader), index == len(micro_rows) - 1
-        with topology.micro_batch(last), accelerator.autocast():
-            losses = model(batch, draws.of(rows), step / config.num_steps)
-            topology.backward(losses["loss"], last)
-        for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + value.detach() / len(micro_rows)
+    size, micro_rows = gradients.order.step_rows(step)
+    draws = Draws(recipe.seed, task.label, step, size, range(0), device)
+    for micro, rows in enumerate(micro_rows):
+        for name, value in gradients.add(next(loader), draws.of(rows), step, micro).items():
+            totals[name] = totals.get(name, 0.0) + value
 
     # update
-    totals, norm = topology.mean(totals), topology.clip()
+    totals, norm = topology.mean(totals), gradients.finish(step)
     if _reads_device(step + 1, config, topology) and not all(
         math.isfinite(float(v)) for v in (*totals.values(), norm)
     ):

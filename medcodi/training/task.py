@@ -2,7 +2,7 @@
 only this class."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ class Task(nn.Module, ABC):
         """After training, with the averaged weights: measure what later stages need; goes to
         export/config.json."""
         return {}
+
+    def patients(self, split: str) -> Sequence[str]:
+        """The patient of each row of `dataset(split)`, for differential privacy. ValueError where
+        this task cannot train with it: its loss must be a mean over rows, and nothing else may be
+        read from them."""
+        raise ValueError(f"{self.label} cannot train with dp: leave it out, only stage 2 can")
 
     @abstractmethod
     def export(self, folder: Path, config: dict[str, Any]) -> None:

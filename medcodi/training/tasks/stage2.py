@@ -73,6 +73,15 @@ class Stage2Task(Task):
             self.run, split, [self.name], self.diffusion.fusion.names, device=self.device
         )
 
+    def patients(self, split: str) -> list[str]:
+        if self.diffusion.closed_form is not None:
+            raise ValueError(
+                f"{self.label} cannot train with dp: diffusion.linear_denoiser reads the data "
+                "without noise; set it to false (diffusion.prompt_mean is allowed)"
+            )
+        owners = self.run.data(split, [self.name]).patient_ids
+        return [owners[study] for study in self.dataset(split).studies]
+
     def draw_prompts(self, batch: CachedBatch, draws: Draws) -> torch.Tensor:
         """Which prompts each row keeps, (B, P) bool; none with probability `null_probability`."""
         names = self.diffusion.fusion.names
