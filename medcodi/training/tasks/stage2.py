@@ -20,7 +20,7 @@ from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
-from medcodi.training.tasks.paired import paired_losses, table
+from medcodi.training.tasks.paired import PAIRED_ROWS, autocast, paired_losses, table
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +131,12 @@ class Stage2Task(Task):
     def finalize(self) -> dict[str, Any]:
         stage, data = self.run.recipe.stage2, self.dataset("validation")
         found: dict[str, Any] = {"validation": self.validate(data, stage, self.run.recipe.seed)}
-        if for_modality(stage, self.name).paired_validation:
-            found["paired"] = paired_losses(
-                self.diffusion, self.name, data, stage.batch_size, self.device
-            )
+        own = for_modality(stage, self.name)
+        if own.paired_validation:
+            with autocast(self.device, own.mixed_precision):
+                found["paired"] = paired_losses(
+                    self.diffusion, self.name, data, PAIRED_ROWS, self.device
+                )
             logger.info("%s, paired losses\n%s", self.label, table(found["paired"]))
         return found
 

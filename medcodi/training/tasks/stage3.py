@@ -28,7 +28,7 @@ from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
 from medcodi.training.task import Task, to_device
-from medcodi.training.tasks.paired import paired_partners, table
+from medcodi.training.tasks.paired import PAIRED_ROWS, autocast, paired_partners, table
 
 logger = logging.getLogger(__name__)
 CHUNK = 512  # rows that the closed form reads at once
@@ -215,7 +215,8 @@ class Stage3Task(Task):
         stage, data = self.run.recipe.stage3, self.dataset("validation")
         found: dict[str, Any] = {"validation": self.validate(data, stage, self.run.recipe.seed)}
         if stage.paired_validation:
-            found["paired"] = paired_partners(self.joint, data, stage.batch_size, self.device)
+            with autocast(self.device, stage.mixed_precision):
+                found["paired"] = paired_partners(self.joint, data, PAIRED_ROWS, self.device)
             for name, row in found["paired"].items():
                 logger.info("%s, %s with its partners\n%s", self.label, name, table(row))
         return found
