@@ -60,6 +60,7 @@ class Call:
     eta: float
     output_type: str
     callback_tensors: tuple[str, ...]
+    max_draws: int
 
     def batches(self) -> list[range]:
         """Rows of N, `batch_size` at a time."""
@@ -109,6 +110,7 @@ class CallChecker:
         output_type: Any,
         callback: Any,
         callback_tensors: Any,
+        max_draws: Any,
     ) -> Call:
         """The arguments of `MedCoDiPipeline.__call__`, checked."""
         if callback is not None and not callable(callback):
@@ -141,6 +143,7 @@ class CallChecker:
             eta=number(eta, "eta", 0, 1),
             output_type=choice(output_type, OUTPUT_TYPES, "output_type"),
             callback_tensors=check_callback_tensors(callback_tensors),
+            max_draws=count(max_draws, "max_draws"),
         )
 
     def negative(self, prompts: Any, outputs: Sequence[str], rows: int) -> Stored:

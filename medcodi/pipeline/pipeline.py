@@ -18,13 +18,7 @@ from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.base import Modality
 from medcodi.nn.blocks import compile_blocks
-from medcodi.pipeline.arguments import (
-    CALLBACK_TENSORS,
-    changed_latents,
-    check_finite,
-    count,
-    draw_seeds,
-)
+from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, draw_seeds
 from medcodi.pipeline.checks import Call, CallChecker, Stored
 from medcodi.pipeline.decoding import decoded
 from medcodi.pipeline.denoising import fitted_schedulers, kept_of, noise_of, solvers_of
@@ -202,11 +196,11 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             output_type=output_type,
             callback=callback_on_step_end,
             callback_tensors=callback_on_step_end_tensor_inputs,
+            max_draws=max_draws,
         )
-        max_draws = count(max_draws, "max_draws")
         run = lambda part: self._run(part, coupled, condition_on_latents, callback_on_step_end)
         if privacy is not None:
-            run = Redrawing(run, privacy, max_draws, self.check_privacy(privacy, call.outputs))
+            run = Redrawing(run, privacy, self.check_privacy(privacy, call.outputs))
         out = run(call)
         return out if return_dict else out.to_tuple()
 
@@ -255,15 +249,11 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                         seen = {n: s.model_input(z[n], t[n]) for n, s in solvers.items()}
                         predictions = predict(seen, t)
                         # z_t -> z_s, each output along its own schedule
-                        z = {
-                            name: solver.step(predictions[name], t[name], z[name])
-                            for name, solver in solvers.items()
-                        }
+                        z = {n: s.step(predictions[n], t[n], z[n]) for n, s in solvers.items()}
                         if callback is not None:
                             state = {"latents": z, "timesteps": t, "predictions": predictions}
                             told = {name: state[name] for name in call.callback_tensors}
-                            first = t[call.outputs[0]]
-                            answer = callback(self, step, first, told)
+                            answer = callback(self, step, t[call.outputs[0]], told)
                             z = changed_latents(answer, z, told)
                         bar.update()
                         if self.interrupt:

@@ -57,15 +57,13 @@ class Redrawing:
         self,
         run: Callable[[Call], MedCoDiOutput],
         privacy: Privacy,
-        max_draws: int,
         modalities: dict[str, Modality],
     ) -> None:
-        self.run, self.privacy = run, privacy
-        self.max_draws, self.modalities = max_draws, modalities
+        self.run, self.privacy, self.modalities = run, privacy, modalities
 
     def __call__(self, call: Call) -> MedCoDiOutput:
-        """N samples, each drawn at most `max_draws` times. An interrupted call returns what was
-        kept until then.
+        """N samples, each drawn at most `call.max_draws` times. A call that was interrupted returns
+        what was kept until then.
 
         Raises NothingAcceptedError, ValueError for calls whose samples cannot be judged or drawn
         again.
@@ -78,7 +76,7 @@ class Redrawing:
         refused: list[list[str]] = [[] for _ in waiting]
         draws: list[MedCoDiOutput] = []
         place: dict[int, int] = {}  # sample -> its row in all draws together
-        for attempt in range(self.max_draws):
+        for attempt in range(call.max_draws):
             out = self.run(call.again(waiting, [_seed(call.seeds[i], attempt) for i in waiting]))
             first = sum(map(len, draws))
             for at, reason in enumerate(self.privacy.judge(out.stored).reasons):
@@ -91,7 +89,7 @@ class Redrawing:
             if not waiting or out.interrupted:
                 return _joined(draws, place, refused, call, self.modalities)
         raise NothingAcceptedError(
-            f"the privacy filter refused one sample {self.max_draws} times "
+            f"the privacy filter refused one sample {call.max_draws} times "
             f"({refused[waiting[0]][-1]}): the model repeats its training data for this prompt, or "
             "the filter is too strict (medcodi privacy fit --false-match-rate)"
         )
