@@ -46,7 +46,6 @@ class DiffusionConfig:
     multi_prompt: bool = True
     # fusion tokens: a prompt also conditions with the latents of its autoencoder
     prompt_latents: bool = False
-    linear_denoiser: bool = False  # networks predict what the best linear denoiser leaves over
     prompt_mean: bool = False  # a network gives the denoiser E[z_0 | prompts], a regression on z_0
     prompt_mean_share: float = 0.1  # of the steps of stage 2, the first: they train the mean alone
     partner_mean: bool = False  # stage 3: a network adds what partners say to the prompt mean
@@ -61,11 +60,6 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         if self.partner_mean and not self.prompt_mean:
             raise ValueError("diffusion.partner_mean adds to the prompt mean: it needs prompt_mean")
-
-    @property
-    def estimate(self) -> bool:
-        """Whether denoisers get an estimate of z_0 beside their noisy latents."""
-        return self.linear_denoiser or self.prompt_mean
 
 
 @dataclass

@@ -36,13 +36,14 @@ FC_UNET = {
     "norm_num_groups": 4,
 }
 FAMILIES: dict[str, dict[str, Any]] = {
-    "flow, tokens, closed form": {
+    "flow, tokens, means": {
         "diffusion": {"prompt_latents": True, "timestep_sampling": "logit_normal"},
         "stage2": {"ema_decay": 0.9},
     },
     "flow, tokens, shift 3": {
         "diffusion": {
-            "linear_denoiser": False,
+            "prompt_mean": False,
+            "partner_mean": False,
             "shift": 3.0,
             "environment_contrast_weight": 0.1,
         },
@@ -52,7 +53,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "diffusion": {
             "prediction_type": "epsilon",
             "fusion": "mean",
-            "linear_denoiser": False,
+            "prompt_mean": False,
+            "partner_mean": False,
             "loss_weighting": "min_snr",
         },
         "modalities": {"report": {"denoiser": {"fc_unet": FC_UNET}}},

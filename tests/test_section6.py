@@ -164,7 +164,9 @@ def test_13_loads_are_strict(family, tmp_path):
     with seeded(0):
         model = family.build_diffusion("report")
     save_module(model, tmp_path / "report", {})
-    with pytest.raises(ValueError, match=r"does not fit this recipe. Missing keys: \[.*coupling"):
+    with pytest.raises(
+        ValueError, match=r"does not fit this recipe. Missing keys: \[.*cross_modal"
+    ):
         load_module(family.build_diffusion("report", coupled=True), tmp_path / "report")
     with pytest.raises(ValueError, match="Unexpected keys"):
         load_module(family.build_diffusion("frontal"), tmp_path / "report")

@@ -39,7 +39,7 @@ def test_every_stage_starts_from_the_pipeline(given, tiny_prepared, tmp_path):
             before = given.components[kind][name].state_dict()
             for key, value in module.state_dict().items():
                 if not key.endswith(MEASURED) and not torch.equal(value, before[key]):
-                    moved.add((kind, "cross_modal" in key))
+                    moved.add((kind, "cross_modal" in key or "partner_mean" in key))
     assert moved == {("environment", False), ("diffusion", True)}  # what stage 3 trains
     (source,) = json.loads((recipe.run_dir / "stage3" / STARTED).read_text()).items()
     assert source == ("given", {"pipeline": given.model_hash})

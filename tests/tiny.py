@@ -89,7 +89,8 @@ def tiny_recipe(folder: Path, **overrides: Any) -> Recipe:
         },
         "diffusion": {
             "prediction_type": "flow",
-            "linear_denoiser": True,
+            "prompt_mean": True,
+            "partner_mean": True,
             "context_dim": 32,
             "environment_dim": 16,
         },

@@ -161,7 +161,10 @@ def training_step(
         keep = torch.ones(rows, len(prompts), dtype=torch.bool)
         before, memory.peak = memory.live, memory.live
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision == "bf16"):
-            loss = model(latents, timesteps, model.context(prompts, keep)).float().square().mean()
+            context = model.context(prompts, keep)
+            loss = model(latents, timesteps, context).float().square().mean()
+            if context.mean is not None:
+                loss = loss + context.mean.float().square().mean()
         kept = memory.live - before
         loss.backward()
         most = memory.peak - before
@@ -184,10 +187,6 @@ def joint_sampling(
     `dtype`."""
     with default_dtype(dtype), without_memory() as memory:
         diffusions = {n: family.build_diffusion(n, coupled=True).eval() for n in names}
-        for model in diffusions.values():
-            if model.closed_form is not None:
-                # its small systems are as many as the batch has different rows: values decide
-                model.closed_form.coupling = None
         environments = family.build_environments().eval()
         weights = weights_of(*diffusions.values(), environments)
         latents = {

@@ -54,7 +54,6 @@ class Trainer:
         self.task = Stage2Task(run, name).to(device)
         (run.folder / self.task.label).mkdir(parents=True, exist_ok=True)
         self.data = self.task.dataset("train")
-        self.task.begin()
         self.parameters = [p for p in self.task.parameters() if p.requires_grad]
         speed_up(
             self.task,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from medcodi.diffusion import closed_form
 from medcodi.diffusion.ldm import Context, LatentDiffusion, Partners
 from medcodi.diffusion.objective import Objective
 from medcodi.encoders.base import PromptEncoding
@@ -134,9 +133,8 @@ class JointModel(nn.Module):
             return {}
         codes = self.codes(states) if codes is None else codes
         outputs = {name: m for name, m in self.diffusions.items() if name in states}
-        added = closed_form.innovations(outputs, states, contexts)
         found = {}
-        for output in outputs:
+        for output, model in outputs.items():
             others = [name for name in states if name != output]
             mask = lambda flag, others=others: torch.cat(
                 [flag(states[n])[:, None].expand(-1, codes[n].shape[1]) for n in others], dim=1
@@ -145,9 +143,7 @@ class JointModel(nn.Module):
                 torch.cat([codes[n] for n in others], dim=1),  # (B, K, E)
                 mask(lambda state: state.noisy),
                 mask(lambda state: state.clean),
-                added.get(output),
             )
-            model = self.diffusions[output]
             if model.partner_mean is not None:
                 context, present = contexts[output], {n: states[n].present for n in others}
                 found[output].innovation = model.partner_mean(

@@ -4,13 +4,11 @@ Legend: B batch, L context tokens, K tokens of the other outputs, D context widt
 width.
 """
 
-import functools
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from medcodi.diffusion.closed_form import ClosedForm, Known
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.multiprompt import PromptFusion
 from medcodi.diffusion.objective import Objective
@@ -22,26 +20,24 @@ from medcodi.encoders.base import PromptEncoding
 @dataclass
 class Context:
     """Prompts as one denoiser sees them, the same at every timestep: `tokens` (B, L, D) with their
-    `mask` (B, L) bool; `mean` (B, *latent_shape) is E[z_0 | prompts] of a `PromptMean`, and `known`
-    what they say in closed form, where these are used."""
+    `mask` (B, L) bool; `mean` (B, *latent_shape) is E[z_0 | prompts] of a `PromptMean`, where one
+    is used."""
 
     tokens: torch.Tensor
     mask: torch.Tensor
-    known: Known | None = None
     mean: torch.Tensor | None = None
 
     def __getitem__(self, rows: torch.Tensor | slice) -> "Context":
-        known = None if self.known is None else self.known[rows]
         mean = None if self.mean is None else self.mean[rows]
-        return Context(self.tokens[rows], self.mask[rows], known, mean)
+        return Context(self.tokens[rows], self.mask[rows], mean)
 
 
 @dataclass
 class Partners:
     """What the other members of a joint generation tell one output: their environment codes
     `tokens` (B, K, E); `noisy` and `clean` (B, K) bool say whose member is generated in the row,
-    and whose is given. `innovation` (B, *latent_shape): what they add to the estimate of z_0, by a
-    `PartnerMean` or in closed form, where one is used."""
+    and whose is given. `innovation` (B, *latent_shape) is what they add to E[z_0 | prompts] by a
+    `PartnerMean`, where one is used."""
 
     tokens: torch.Tensor
     noisy: torch.Tensor
@@ -66,8 +62,7 @@ class LatentDiffusion(nn.Module):
 
     With a `PromptMean` the denoiser sees the mean beside its noisy latents, and in stage 3 what a
     `PartnerMean` adds to it; no gradient goes back that way, means are trained as regressions on
-    z_0. With a `ClosedForm` the denoiser predicts
-    what the linear prediction leaves over.
+    z_0.
     """
 
     def __init__(
@@ -75,14 +70,11 @@ class LatentDiffusion(nn.Module):
         fusion: PromptFusion,
         denoiser: Denoiser,
         objective: Objective,
-        closed_form: ClosedForm | None = None,
         prompt_mean: PromptMean | None = None,
     ) -> None:
         super().__init__()
-        if closed_form is not None and prompt_mean is not None:
-            raise ValueError("closed_form and prompt_mean both give the estimate: choose one")
         self.fusion, self.denoiser, self.objective = fusion, denoiser, objective
-        self.closed_form, self.prompt_mean = closed_form, prompt_mean
+        self.prompt_mean = prompt_mean
         self.partner_mean: PartnerMean | None = None
 
     def add_coupling(self, environment_dim: int, partner_mean: PartnerMean | None = None) -> None:
@@ -104,9 +96,8 @@ class LatentDiffusion(nn.Module):
         """`keep` (B, P) bool over `fusion.names`: which prompts each row has; `weights` are alpha
         of fusion mean."""
         tokens, mask = self.fusion(prompts, keep, weights)
-        known = None if self.closed_form is None else self.closed_form.known(prompts, keep)
         mean = None if self.prompt_mean is None else self.prompt_mean(tokens, mask)
-        return Context(tokens, mask, known, mean)
+        return Context(tokens, mask, mean)
 
     def forward(
         self,
@@ -116,20 +107,17 @@ class LatentDiffusion(nn.Module):
         partners: Partners | None = None,
     ) -> torch.Tensor:
         """z_t (B, *latent_shape), t (B,) -> the prediction, shaped as z_t."""
-        denoise = functools.partial(
-            self.denoiser,
-            timesteps=timesteps,
-            context=context.tokens,
-            context_mask=context.mask,
+        estimate = context.mean
+        if estimate is not None:
+            if partners is not None and partners.innovation is not None:
+                estimate = estimate + partners.innovation
+            estimate = estimate.detach().to(latents)
+        return self.denoiser(
+            latents,
+            timesteps,
+            context.tokens,
+            context.mask,
             coupling=None if partners is None else partners.tokens,
             coupling_mask=None if partners is None else partners.mask,
-        )
-        innovation = None if partners is None else partners.innovation
-        if self.prompt_mean is not None:
-            estimate = context.mean if innovation is None else context.mean + innovation
-            return denoise(latents, estimate=estimate.detach().to(latents))
-        if self.closed_form is None:
-            return denoise(latents)
-        return self.closed_form(
-            denoise, latents, timesteps, context.known, innovation, context.tokens.dtype
+            estimate=estimate,
         )

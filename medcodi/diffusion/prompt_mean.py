@@ -54,8 +54,8 @@ class PromptMean(nn.Module):
         else:
             places, numbers = latent_shape
             queries = torch.randn(places, context_dim)
-        self.queries = nn.Parameter(queries[None])  # (1, N, D)
         self.summary = nn.Linear(context_dim, context_dim)
+        self.queries = nn.Parameter(queries[None].to(self.summary.weight.dtype))  # (1, N, D)
         self.blocks = nn.ModuleList(MeanBlock(context_dim, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(context_dim)
         self.output = nn.Linear(context_dim, numbers)

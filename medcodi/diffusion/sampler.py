@@ -35,8 +35,8 @@ class GuidedPrediction:
     p = p_null + g (p_prompt - p_null)
 
     The null pass sees neither prompts nor given values, but still its noisy partners; where there
-    are `negative` prompts, it sees those. g = 1 is the prompt pass alone. What partners add in
-    closed form is that of the prompt pass in both: it is not guided. Without prompts partners tell
+    are `negative` prompts, it sees those. g = 1 is the prompt pass alone. What partners add to
+    the mean is that of the prompt pass in both: it is not guided. Without prompts partners tell
     each other more than with them, so that g > 1 would turn their share around.
 
     `interval[m]` guides output m at noise levels [low, high] alone (Kynkaanniemi et al. 2024). When

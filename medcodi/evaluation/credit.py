@@ -1,7 +1,7 @@
 """Which part of a pipeline does the work? Every route and joint setting of the phantom, measured
 three times: with the denoisers zeroed, with the cross-modal attention off, and as trained.
 
-What is left when the denoisers are zeroed comes from closed forms and autoencoders. Legend: N
+What is left when the denoisers are zeroed comes from the autoencoders. Legend: N
 studies. Letters: F frontal, L lateral, T report, table the row.
 """
 

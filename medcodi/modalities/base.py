@@ -18,7 +18,6 @@ from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.config_io import build_dataclass
 from medcodi.data.prepared import FieldSpec, PreparedDataset
-from medcodi.diffusion.closed_form import PENALTY
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.sampler import check_interval
@@ -53,7 +52,6 @@ class ModalityArgs:
         "autoencoder": "autoencoder",
         "denoiser": "denoiser",
         "null_prompt_probability": "denoiser",
-        "linear_penalty": "denoiser",
         "environment_depth": "environment",
         "gate": "",
         "guidance_scale": "",
@@ -68,8 +66,6 @@ class ModalityArgs:
     guidance_interval: list[float] | None = None
     # share of the rows that stage 2 trains without a prompt; None: that of `diffusion`
     null_prompt_probability: float | None = None
-    # of the ridge regressions on the prompts (diffusion.linear_denoiser)
-    linear_penalty: float = PENALTY
     environment_depth: int = 1
 
     def check(self, where: str) -> None:

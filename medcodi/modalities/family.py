@@ -12,7 +12,6 @@ from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import Recipe
 from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
-from medcodi.diffusion import closed_form
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import PromptFusion
@@ -123,7 +122,7 @@ class ModelFamily:
             latent_encoders,
         )
         mean = PromptMean(shape, diffusion.context_dim) if diffusion.prompt_mean else None
-        model = LatentDiffusion(fusion, denoiser, self.objective, self._closed_form(name), mean)
+        model = LatentDiffusion(fusion, denoiser, self.objective, mean)
         if coupled:
             self.couple(model, name)
         return model
@@ -136,24 +135,6 @@ class ModelFamily:
             tokens = {n: self.build_environment(n).num_tokens for n in self.prompt_names(name)}
             mean = PartnerMean(shape, self.recipe.diffusion.context_dim, dim, tokens)
         model.add_coupling(dim, mean)
-        if model.closed_form is not None:
-            model.closed_form.add_coupling(name, self._latent_shapes_by_name())
-
-    def _closed_form(self, name: str) -> closed_form.ClosedForm | None:
-        diffusion = self.recipe.diffusion
-        if not diffusion.linear_denoiser:
-            return None
-        return closed_form.build(
-            self.recipe.shared_space.embed_dim,
-            self._latent_shapes_by_name(),
-            name,
-            diffusion.prompt_latents,
-            self.modality(name).args.linear_penalty,
-            self.objective,
-        )
-
-    def _latent_shapes_by_name(self) -> dict[str, tuple[int, ...]]:
-        return {n: self.latent_shape(self.modality(n).group) for n in self.names}
 
     def build_environment(self, name: str, dim: int | None = None) -> EnvironmentEncoder:
         """V_m of one modality, to tokens of width `dim` (default: `diffusion.environment_dim`).

@@ -160,7 +160,7 @@ class ImageModality(Modality):
                 )
             sizes = vars(a.transformer)
             return PatchDenoiser(
-                latent_shape, diffusion.context_dim, **sizes, estimate=diffusion.estimate
+                latent_shape, diffusion.context_dim, **sizes, estimate=diffusion.prompt_mean
             )
         if len(a.attention) != len(a.block_out_channels):
             raise ValueError(
@@ -178,7 +178,7 @@ class ImageModality(Modality):
             "norm_num_groups": a.norm_num_groups,
         }
         return ImageDenoiser(
-            latent_shape, diffusion.context_dim, unet, a.summary, diffusion.estimate
+            latent_shape, diffusion.context_dim, unet, a.summary, diffusion.prompt_mean
         )
 
     def build_environment_encoder(

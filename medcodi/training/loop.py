@@ -78,8 +78,7 @@ def train(
     gradients = gradients_of(task, config, topology, data["train"], recipe.seed, step, folder)
     loader = batches(data["train"], gradients.order, recipe.data, device)
 
-    # 3. What the data tell without training; the optimizer and the average, as they were saved
-    task.begin()
+    # 3. The optimizer and the average, as they were saved
     topology.prepare(task, lambda parameters: build_optimizer(parameters, task, config.optim))
     ema = EMA(task, config.ema_decay, topology.local)
     load_state(task, ema, topology, saved)

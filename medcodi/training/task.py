@@ -36,10 +36,6 @@ class Task(nn.Module, ABC):
         """JSON-like identity of all that this task builds on: recipe parts, hashes of frozen
         weights (training/identity.py)."""
 
-    def begin(self) -> None:
-        """Before the first step, resumed or not: what the data tell in closed form, and is thus in
-        no checkpoint."""
-
     def validate(self, data: Any, config: StageConfig, seed: int) -> dict[str, float]:
         """Mean losses on `data`, the dataset of the validation split, with fixed draws: the same
         numbers for the same weights."""

@@ -108,7 +108,7 @@ class SignalModality(Modality):
             WIDTH,
             depth=3,
             num_heads=4,
-            estimate=diffusion.estimate,
+            estimate=diffusion.prompt_mean,
         )
 
     def from_user(self, values: Any) -> list[np.ndarray | None]:

@@ -209,7 +209,7 @@ def test_denoiser(run, modality):
         for parameter in denoiser.parameters():  # as if trained: some outputs start at zero
             parameter.add_(0.1 * torch.randn_like(parameter))
     call = functools.partial(
-        denoiser, estimate=torch.randn(3, *shape) if diffusion.estimate else None
+        denoiser, estimate=torch.randn(3, *shape) if diffusion.prompt_mean else None
     )
     latents, context = torch.randn(3, *shape), torch.randn(3, 5, diffusion.context_dim)
     mask = torch.tensor(

@@ -64,8 +64,3 @@ def test_the_denoiser_reads_the_mean_and_sends_no_gradient_back():
     assert all(p.grad is None for p in diffusion.prompt_mean.parameters())
     context.mean = context.mean + 1
     assert not torch.allclose(out, diffusion(latents, times, context))
-
-
-def test_closed_form_and_prompt_mean_exclude_each_other():
-    with pytest.raises(ValueError, match="choose one"):
-        model(prompt_mean=PromptMean((2, 4, 4), WIDTH), closed_form=object())

@@ -37,8 +37,8 @@ def test_without_attention_only_the_attention_is_missing(coupled):
     before = _joint(coupled, True)
     off = switch(coupled, UNCOUPLED)
     changed, kept = off.diffusions["report"], coupled.diffusions["report"]
-    assert all(not p.any() for p in changed.denoiser.coupling_parameters())
-    coupling = {id(p) for p in changed.denoiser.coupling_parameters()}
+    assert all(not p.any() for p in changed.coupling_parameters())
+    coupling = {id(p) for p in changed.coupling_parameters()}
     for (name, new), (_, old) in zip(
         changed.named_parameters(), kept.named_parameters(), strict=True
     ):

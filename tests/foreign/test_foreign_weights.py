@@ -141,7 +141,12 @@ def build_family(tmp_path, folders=None, image=IMAGE, report=REPORT) -> ModelFam
         tmp_path,
         modalities=modalities,
         shared_space={"embed_dim": EMBED},
-        diffusion={"fusion": "mean", "prediction_type": "epsilon", "linear_denoiser": False},
+        diffusion={
+            "fusion": "mean",
+            "prediction_type": "epsilon",
+            "prompt_mean": False,
+            "partner_mean": False,
+        },
     )
     recipe.modalities["report"]["denoiser"] = report[
         "denoiser"

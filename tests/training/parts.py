@@ -85,7 +85,11 @@ def assert_close(one, two, single=1e-5):
             for weights, _ in (one, two):
                 weights[key].chunk(3)[1].zero_()
         torch.testing.assert_close(
-            one[0][key], two[0][key], rtol=1e-5, atol=single, msg=f"{key} differs"
+            one[0][key],
+            two[0][key],
+            rtol=1e-5,
+            atol=single,
+            msg=lambda told, key=key: f"{key}: {told}",
         )
     differences = torch.cat([(one[0][key] - two[0][key]).float().flatten() for key in one[0]])
     assert differences.abs().mean() < 1e-6

@@ -110,7 +110,6 @@ of = lambda name, **arguments: {"modalities": {name: arguments}}
         ({"shared_space": {"loss": "sigmoid"}}, {"stage1"}),
         (of("report", denoiser={"depth": 5}), {"stage2/report"}),
         (of("report", null_prompt_probability=0.5), {"stage2/report"}),
-        (of("report", linear_penalty=0.5), {"stage2/report"}),
         (of("report", environment_depth=2), {"stage3"}),
         (of("report", autoencoder={"hidden_dim": 64}), {"autoencoder/report", *STAGE2, "stage3"}),
         (of("report", encoder={"layers": 2}), {"stage1", *STAGE2, "stage3"}),

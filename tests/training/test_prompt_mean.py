@@ -19,7 +19,7 @@ SIZES = {"patch": 2, "width": 32, "depth": 3, "num_heads": 4}
 
 @pytest.fixture
 def recipe(tiny_run, tmp_path):
-    diffusion = {"linear_denoiser": False, "prompt_mean": True, "prompt_mean_share": 0.5}
+    diffusion = {"partner_mean": False, "prompt_mean_share": 0.5}
     recipe = copy_run(tiny_run, tmp_path, without=LATER, diffusion=diffusion)
     recipe.modalities["frontal"] = {
         **recipe.modalities["frontal"],

@@ -8,8 +8,8 @@ The networks have the recipe's sizes and no values (torch's fake tensors): each 
 tensors it makes, and they are counted while they live. Weights, gradients and moments are float32,
 as in the training loop; bf16 is autocast; the average of the weights counts where the recipe's
 stage has one. What the estimate leaves out: workspaces of kernels, fragmentation, the CUDA context,
-the closed form of the coupling, and with several processes DDP's buckets, a copy of the gradients
-that stands in a column of its own. Last line of stdout: one JSON document.
+and with several processes DDP's buckets, a copy of the gradients that stands in a column of its
+own. Last line of stdout: one JSON document.
 """
 
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ class DenoiserInput:
     context_mask: (B, L) bool, True = may be attended to.
     coupling: (B, K, E) environment codes of the other outputs; None: there are none.
     coupling_mask: (B, K) bool; a row may hide all of them.
-    estimate: (B, *latent_shape) of z_0 in closed form. Only for a network built with
+    estimate: (B, *latent_shape), E[z_0] given prompts and partners. Only for a network built with
         `estimate=True`, which then needs it.
     """
 

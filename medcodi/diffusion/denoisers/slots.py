@@ -36,16 +36,15 @@ class VectorDenoiserArgs:
         """The denoiser of latents (B, *latent_shape). ValueError for arguments of both."""
         sizes = {k: v for k, v in asdict(self).items() if k != "fc_unet"}
         if self.fc_unet is None:
-            estimate = diffusion.estimate
+            estimate = diffusion.prompt_mean
             return VectorDenoiser(latent_shape, diffusion.context_dim, estimate=estimate, **sizes)
         if self != VectorDenoiserArgs(fc_unet=self.fc_unet):
             raise ValueError(
                 "a denoiser with fc_unet takes its sizes from there: leave the transformer's "
                 "arguments out"
             )
-        if diffusion.estimate:
+        if diffusion.prompt_mean:
             raise ValueError(
-                "diffusion.linear_denoiser and prompt_mean need the transformer over slots, not "
-                "denoiser.fc_unet"
+                "diffusion.prompt_mean needs the transformer over slots, not denoiser.fc_unet"
             )
         return FCUNet(latent_shape, diffusion.context_dim, **asdict(self.fc_unet))

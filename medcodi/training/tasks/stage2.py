@@ -1,8 +1,6 @@
 """Stage 2: one latent diffusion model a modality, multi-prompt (MedCoDi-M section 2.2)."""
 
-import functools
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from medcodi.training.tasks.paired import PAIRED_ROWS, autocast, paired_losses, 
 logger = logging.getLogger(__name__)
 
 PREVIEW_ROWS, PREVIEW_STEPS = 8, 25
-CHUNK = 512  # rows that the closed form reads at once
 
 
 class Stage2Task(Task):
@@ -46,25 +43,6 @@ class Stage2Task(Task):
         with seeded(run.recipe.seed):
             self.diffusion = run.family.build_diffusion(name)
 
-    def begin(self) -> None:
-        """The closed form, from the cache; nothing here is random."""
-        if self.diffusion.closed_form is not None:
-            splits = ("train", "validation")
-            rows = {split: functools.partial(self._rows, split) for split in splits}
-            folder = self.run.folder / self.label
-            self.diffusion.closed_form.fit(rows, self.config.multi_prompt, folder)
-
-    def _rows(self, split: str) -> Iterator[tuple]:
-        """(latents, prompts, available (B, P) bool) of all rows of a split."""
-        data, names = self.dataset(split), self.diffusion.fusion.names
-        for start in range(0, len(data), CHUNK):
-            batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
-            yield (
-                batch.latents[self.name],
-                batch.encodings,
-                torch.stack([batch.present[n] for n in names], dim=1),
-            )
-
     def dependencies(self) -> dict[str, Any]:
         return identity.of_stage2(self.run, self.name)
 
@@ -74,11 +52,6 @@ class Stage2Task(Task):
         )
 
     def patients(self, split: str) -> list[str]:
-        if self.diffusion.closed_form is not None:
-            raise ValueError(
-                f"{self.label} cannot train with dp: diffusion.linear_denoiser reads the data "
-                "without noise; set it to false (diffusion.prompt_mean is allowed)"
-            )
         owners = self.run.data(split, [self.name]).patient_ids
         return [owners[study] for study in self.dataset(split).studies]
 

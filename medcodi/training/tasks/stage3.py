@@ -7,7 +7,6 @@ Legend: B batch, M modalities.
 
 import itertools
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from medcodi.diffusion import closed_form
 from medcodi.diffusion.joint import JointModel, JointState, Prompts
 from medcodi.diffusion.ldm import Context, Partners
 from medcodi.diffusion.multiprompt import draw_subsets
@@ -27,11 +25,10 @@ from medcodi.training import identity
 from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
-from medcodi.training.task import Task, to_device
+from medcodi.training.task import Task
 from medcodi.training.tasks.paired import PAIRED_ROWS, autocast, paired_partners, table
 
 logger = logging.getLogger(__name__)
-CHUNK = 512  # rows that the closed form reads at once
 
 
 @dataclass
@@ -101,18 +98,6 @@ class Stage3Task(Task):
                 diffusions[name] = diffusion
             environments = run.family.build_environments()
         self.joint = JointModel(diffusions, environments, self.objective)
-
-    def begin(self) -> None:
-        """The closed form, from the cache; nothing here is random."""
-        if self.config.linear_denoiser:
-            closed_form.fit_couplings(self.joint.diffusions.values(), self._latents)
-
-    def _latents(self) -> Iterator[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-        """name -> (latents, present (B,) bool) of all training rows."""
-        data = self.dataset("train")
-        for start in range(0, len(data), CHUNK):
-            batch = to_device(data[list(range(start, min(start + CHUNK, len(data))))], self.device)
-            yield {n: (latents, batch.present[n]) for n, latents in batch.latents.items()}
 
     def dependencies(self) -> dict[str, Any]:
         return identity.of_stage3(self.run)

@@ -86,7 +86,6 @@ def test_a_stage_that_lost_its_key_does_not_go_on(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"diffusion": {"linear_denoiser": True}}, "linear_denoiser reads the data"),
         ({"optim": {"name": "muon"}}, "muon gives noise the size of a signal; use adamw"),
         ({"gradient_checkpointing": True}, "gradient_checkpointing cannot be combined"),
         ({"dp": {**DP, "delta": 0.5}}, "dp.delta 0.5 is above 1 /"),

@@ -19,7 +19,7 @@ def test_stage3_trains_only_coupling_and_environments(tiny_run):
     moved = {key for key in trained if not torch.equal(joint[key], fresh[key])}
     assert moved == {key for key in joint if not torch.equal(joint[key], fresh[key])}
     assert all(
-        "coupling" in k or "cross_modal" in k or k.startswith("environments.") for k in trained
+        "partner_mean" in k or "cross_modal" in k or k.startswith("environments.") for k in trained
     )
     for name in tiny_run.modalities:
         assert any(key.startswith(f"diffusions.{name}.") for key in moved)
