@@ -41,6 +41,15 @@ REPORTS = [
     "The heart is enlarged. No pneumothorax.",
 ]
 VECTOR = {"width": 16, "depth": 3, "num_heads": 2}
+TINY_FC_UNET = {
+    "model_channels": 16,
+    "channel_mult": [1, 2],
+    "attention": [True, False],
+    "num_blocks": 1,
+    "second_dim": 2,
+    "num_heads": 2,
+    "norm_num_groups": 4,
+}
 
 
 def tiny_assets(recipe: Recipe) -> dict[str, dict]:

@@ -3,7 +3,6 @@ that need no data of a reader's own run."""
 
 import ast
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -12,30 +11,9 @@ from typer.testing import CliRunner
 
 from medcodi.cli.app import app
 from medcodi.labeler.files import COLUMNS
+from tests.pages import PAGES, README, ROOT, blocks, commands, medcodi_words, name_of
 
-ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PATH = re.compile(r"`((?:medcodi|configs|train|eval|scripts|tests|docs)/[\w./-]*)`")
-SCRIPTS = {"eval/run.py": "evaluate", "scripts/generate_dataset.py": "generate"}
-LAUNCHERS = ("accelerate", "torchrun")
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text(), re.DOTALL | re.M)
-    return [re.sub(rf"^{indent}", "", text, flags=re.M) for indent, text in found]
-
-
-def commands(page: Path) -> list[list[str]]:
-    """The words of each command of a page's bash blocks; settings of the environment left out."""
-    lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
-    lines = [re.sub(r"(^|\s)#.*", "", line) for line in lines]
-    split = [shlex.split(part) for line in lines for part in line.split("; ")]
-    return [[w for i, w in enumerate(words) if i or "=" not in w] for words in split if words]
 
 
 def anchors(page: Path) -> set[str]:
@@ -57,22 +35,6 @@ def test_links_and_paths_exist(page):
     if page.parent.name != "results":  # measurements say what was there when they were made
         for path in PATH.findall(text):
             assert (ROOT / path).exists(), path
-
-
-def medcodi_words(words: list[str]) -> list[str] | None:
-    """The arguments of `medcodi` that a command stands for; None for another program."""
-    if words[0] == "medcodi":
-        return words[1:]
-    if words[0] not in (*LAUNCHERS, "python"):
-        return None
-    for i, word in enumerate(words):
-        if word == "medcodi.train":
-            return ["train", *words[i + 1 :]]
-        if word.startswith("train/"):
-            return ["train", Path(word).stem, *words[i + 1 :]]
-        if word in SCRIPTS:
-            return [SCRIPTS[word], *words[i + 1 :]]
-    return None
 
 
 def parse(arguments: list[str]) -> None:
@@ -119,6 +81,21 @@ def test_python_example_runs_on_a_pipeline(tiny_run, tmp_path, monkeypatch):
     assert ast.parse(source)
     exec(compile(source, "README.md", "exec"), {})
     assert (tmp_path / "frontal.png").is_file()
+
+
+def test_python_of_the_guide_prints_what_the_page_says(tiny_run, tmp_path, monkeypatch, capsys):
+    """The blocks in their order, each with the text block behind it as its output."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "guide" / "python.md").read_text()
+    page = page.replace("runs/phantom_tiny/pipeline", str(tiny_run.run_dir / "pipeline"))
+    page = re.sub(r"num_inference_steps=25", "num_inference_steps=2", page)
+    names: dict = {}
+    found = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page, re.DOTALL)
+    assert len(found) == page.count("```python")
+    for source, told in found:
+        exec(compile(source, "python.md", "exec"), names)
+        printed = capsys.readouterr().out
+        assert printed == told, source
 
 
 def run_page(name: str, command: str, replaced: dict[str, str]) -> list[str]:

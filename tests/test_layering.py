@@ -91,6 +91,29 @@ LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
 }
 
 
+# Tests that belong to no one module, and what they hold together.
+ACROSS = {
+    "evaluation/test_covid.py": "the suite on a real collection",
+    "generation/test_round_trip.py": "what was generated is prepared again",
+    "labeler/test_sentences.py": "sentences through the command",
+    "pipeline/test_call.py": "the call as users of diffusers know it",
+    "pipeline/test_keep.py": "kept parts through the call",
+    "pipeline/test_partners.py": "joint outputs of a pipeline",
+    "pipeline/test_routes.py": "every route of a pipeline",
+    "sources/test_covid_folder.py": "a real collection",
+    "sources/test_dicom_choices.py": "the options of prepare dicom",
+    "sources/test_dicom_fuzz.py": "damaged files",
+    "sources/test_dicom_public.py": "the files that come with pydicom",
+    "sources/test_output_paths.py": "outputs that cannot be written",
+    "sources/test_public_cxr.py": "the mappings of a recipe",
+    "training/parallel/test_global_batch.py": "one batch in any topology",
+    "training/test_no_wait.py": "steps that do not wait for a GPU",
+    "training/test_prompt_mean.py": "stage 2 with a prompt mean",
+    "training/test_two_processes.py": "two processes equal one",
+    "turing/test_page.py": "the page in a browser",
+}
+
+
 def relative(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
@@ -232,3 +255,26 @@ def test_files_and_functions_stay_small():
     }
     assert set(files) <= set(LONG_FILES), files
     assert set(functions) <= set(LONG_FUNCTIONS), functions
+
+
+def test_tests_mirror_the_package():
+    """`tests/ROOM/test_FILE.py` is of `medcodi/ROOM/FILE.py`, `test_ROOM.py` there of the room's
+    `__init__.py`; what stands in `tests/` itself or in `contracts/` is about the whole."""
+    modules = {relative(path).removesuffix(".py").removesuffix("/__init__") for path in FILES}
+    strangers = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        name = path.relative_to(ROOT / "tests")
+        module = (name.parent / name.stem.removeprefix("test_")).as_posix()
+        whole = len(name.parts) == 1 or name.parts[0] == "contracts"
+        of_its_room = name.stem == f"test_{name.parent.name}"  # of the room's __init__.py
+        if not (whole or of_its_room or module in modules):
+            strangers.append(name.as_posix())
+    assert set(strangers) == set(ACROSS)
+
+
+def test_tests_do_not_import_each_other():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                last = node.module.rpartition(".")[2]
+                assert not last.startswith("test_"), f"{path.relative_to(ROOT)}: {node.module}"

@@ -9,6 +9,7 @@ decoder instead of one position for all.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -136,27 +137,9 @@ class OptimusVAE(Autoencoder):
         cache, embedding = self.memory(latents)
         return self.logits(token_ids[:, :-1], cache, embedding)
 
-    def decode_posterior(
-        self,
-        latents: Tensor,
-        strategy: str = "greedy",
-        top_p: float = 0.9,
-        temperature: float = 1.0,
-        max_length: int | None = None,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> list[str]:
-        """Latents (B, N, C) -> reports, one batch with a KV cache, until every row has ended.
-
-        Args:
-            strategy: "greedy" (deterministic) or "nucleus" (Holtzman et al. 2020).
-            top_p, temperature: of nucleus sampling.
-            max_length: most tokens, [BOS] included; the config's by default.
-            generator: CPU generators, one a row, so that a row does not depend on the others; a
-                single one seeds one for each row. Needed by "nucleus" for reproducible text.
-        """
-        return self.tokenizer.decode(
-            self.generate(latents, strategy, top_p, temperature, max_length, generator).cpu()
-        )
+    def decode_posterior(self, latents: Tensor, **kwargs: Any) -> list[str]:
+        """Latents (B, N, C) -> reports; `kwargs` are those of `generate`."""
+        return self.tokenizer.decode(self.generate(latents, **kwargs).cpu())
 
     def generate(
         self,
@@ -167,8 +150,16 @@ class OptimusVAE(Autoencoder):
         max_length: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> Tensor:
-        """`decode_posterior` before the tokenizer: token ids (B, L), L <= max_length, padded after
-        [EOS]."""
+        """Latents (B, N, C) -> token ids (B, L), L <= max_length, padded after [EOS]: one batch
+        with a KV cache, until every row has ended.
+
+        Args:
+            strategy: "greedy" (deterministic) or "nucleus" (Holtzman et al. 2020).
+            top_p, temperature: of nucleus sampling.
+            max_length: most tokens, [BOS] included; the config's by default.
+            generator: CPU generators, one a row, so that a row does not depend on the others; a
+                single one seeds one for each row. Needed by "nucleus" for reproducible text.
+        """
         check_strategy(strategy, top_p, temperature)
         max_length = min(max_length or self.config.max_length, self.config.max_length)
         generators = row_generators(generator, len(latents)) if strategy == "nucleus" else None

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from medcodi.autoencoders.tokenizer import SPECIAL_TOKENS
 from medcodi.config import Recipe, StageConfig
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.sampler import GuidedPrediction
@@ -31,15 +32,6 @@ BERT_TOKENS = {
     "unk_token": "[UNK]",
     "bos_token": "[CLS]",
     "eos_token": "[SEP]",
-}
-OWN_TOKENS = {
-    "pad_token": "[PAD]",
-    "bos_token": "[BOS]",
-    "eos_token": "[EOS]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
 }
 NUM_TOKENS = 32  # of a prompt, where its encoder has no fixed number
 
@@ -118,7 +110,7 @@ def stand_in_assets(recipe: Recipe) -> dict[str, Any]:
                 "special_tokens": {"tokenizer": GPT2_TOKENS, "encoder_tokenizer": BERT_TOKENS},
             }
         }
-    return tables | {"report": {"tokenizer": stand_in(report["vocab_size"], OWN_TOKENS)}}
+    return tables | {"report": {"tokenizer": stand_in(report["vocab_size"], SPECIAL_TOKENS)}}
 
 
 def prompts_of(family: ModelFamily, name: str, rows: int) -> dict[str, PromptEncoding]:

@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -27,17 +28,22 @@ def tracked(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
     if not sys.stderr.isatty():
         yield from _logged(items, total, label)
         return
-    bar = Progress(
+    with progress_bar(console=Console(stderr=True)) as bar:
+        yield from bar.track(items, total=total, description=label)
+
+
+def progress_bar(*more: ProgressColumn, console: Console | None = None) -> Progress:
+    """Label, bar, done of all, time so far and left, then the columns `more`."""
+    return Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        *more,
+        console=console,
     )
-    with bar:
-        yield from bar.track(items, total=total, description=label)
 
 
 def _logged(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:

@@ -1,5 +1,5 @@
-"""MedCoDiPipeline: from any subset of modalities (also none) to any other, jointly.
-
+"""MedCoDiPipeline: from any subset of modalities (also none) to any other, jointly. `__call__` and
+`_run` are long: arguments are explained where they stand, the denoising loop reads in one piece.
 Legend: R prompt rows, N = R x num_images_per_prompt samples, B samples of a batch.
 """
 

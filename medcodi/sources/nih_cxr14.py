@@ -8,21 +8,20 @@ The labels are noisy, and patients come back: the split is by patient.
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from medcodi.config_io import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec, Storage
+from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.sources.archive.archive import Assembly
+from medcodi.sources.archive.front_and_table import FrontAndTableOptions
 from medcodi.sources.archive.hinted import HintedArchive
 from medcodi.sources.archive.hints import Hint
 from medcodi.sources.archive.identity import keyed_hash
-from medcodi.sources.archive.options import DicomOptions
 from medcodi.sources.archive.prepare import prepare_archive
 from medcodi.sources.archive.state import State
 from medcodi.sources.archive.walk import walk
@@ -43,20 +42,6 @@ RELEASE = {  # of Data_Entry_2017.csv and Data_Entry_2017_v2020.csv -> ours
 PART = ("image", "patient_id", "projection", "sex", "age", "labels", "dicom_width", "dicom_height")
 NO_LABEL = "No Finding"
 SUFFIXES = (b".png", b".jpg", b".jpeg")
-
-
-@dataclass
-class NihOptions(DicomOptions):
-    """`table`: name of the table field."""
-
-    side: str = "(other view)"  # not written: the collection has frontal images only, and no texts
-    text: str = "(text)"
-    table: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.table in ("", self.front):
-            raise ValueError(f"the table needs a name of its own, got {self.table!r}")
 
 
 def read_entries(source: Path) -> pd.DataFrame:
@@ -85,9 +70,9 @@ class NihArchive(HintedArchive):
     """`rows`: image -> row of the table."""
 
     name = "nih_cxr14"
-    options: NihOptions
+    options: FrontAndTableOptions
 
-    def __init__(self, source: Path, options: NihOptions, key: bytes) -> None:
+    def __init__(self, source: Path, options: FrontAndTableOptions, key: bytes) -> None:
         frame = read_entries(source)
         self.rows = dict(zip(frame["image"], frame.to_dict("records"), strict=True))
         self.digest = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
@@ -114,10 +99,7 @@ class NihArchive(HintedArchive):
 
     @property
     def fields(self) -> list[FieldSpec]:
-        return [
-            FieldSpec(self.options.front, Storage.IMAGE),
-            FieldSpec(self.options.table, Storage.TABLE),
-        ]
+        return self.options.fields()
 
     @property
     def schemas(self) -> dict[str, TableSchema]:
@@ -177,7 +159,7 @@ class NihAssembly(Assembly):
 
 def prepare_nih_cxr14(
     source_dir: str | Path,
-    options: dict[str, Any] | NihOptions,
+    options: dict[str, Any] | FrontAndTableOptions,
     out_dir: str | Path,
     **writing: Any,
 ) -> dict[str, Any]:
@@ -189,8 +171,8 @@ def prepare_nih_cxr14(
     source = Path(source_dir)
     options = (
         options
-        if isinstance(options, NihOptions)
-        else build_dataclass(NihOptions, options, "options")
+        if isinstance(options, FrontAndTableOptions)
+        else build_dataclass(FrontAndTableOptions, options, "options")
     )
     if not source.is_dir():
         raise FileNotFoundError(f"source folder {source} does not exist")

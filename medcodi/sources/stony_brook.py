@@ -17,13 +17,14 @@ from typing import Any
 import pandas as pd
 
 from medcodi.config_io import build_dataclass, unknown_key
-from medcodi.data.storage import FieldSpec, Storage
+from medcodi.data.storage import FieldSpec
 from medcodi.data.study import Study, split_of
 from medcodi.data.table import TableSchema
 from medcodi.data.writer import PreparedWriter
 from medcodi.sources.archive.archive import Archive, Assembly
+from medcodi.sources.archive.front_and_table import FrontAndTableOptions
 from medcodi.sources.archive.identity import keyed_hash
-from medcodi.sources.archive.options import DicomOptions, Record
+from medcodi.sources.archive.options import Record
 from medcodi.sources.archive.prepare import prepare_archive
 from medcodi.sources.archive.state import State
 from medcodi.sources.archive.work import read_by_patient
@@ -40,15 +41,12 @@ UNKNOWN = "missing"  # the category of a missing one
 
 
 @dataclass
-class StonyBrookOptions(DicomOptions):
-    """`table`: name of the table field. `variables`: "paper" (the 13) or "rule" (each column with
+class StonyBrookOptions(FrontAndTableOptions):
+    """`variables`: "paper" (the 13) or "rule" (each column with
     at most `max_missing` missing among the cases that are taken; types inferred). `require_image`:
     leave out cases without a frontal radiograph. `impute_categories`, `impute_numbers`: as the
     paper; off, what is missing stays missing."""
 
-    side: str = "(other view)"  # not written: the paper has one frontal image a case, and no texts
-    text: str = "(text)"
-    table: str = ""
     variables: str = "paper"
     max_missing: float = 0.05
     require_image: bool = True
@@ -64,8 +62,6 @@ class StonyBrookOptions(DicomOptions):
             raise unknown_key(self.variables, VARIABLES, "options.variables")
         if not 0 <= self.max_missing <= 1:
             raise ValueError(f"options.max_missing is a share, got {self.max_missing}")
-        if self.table in ("", self.front, self.side, self.text):
-            raise ValueError(f"the table needs a name of its own, got {self.table!r}")
 
 
 def _is_frontal(record: Record) -> bool:
@@ -88,10 +84,7 @@ class StonyBrookArchive(Archive):
 
     @property
     def fields(self) -> list[FieldSpec]:
-        return [
-            FieldSpec(self.options.front, Storage.IMAGE),
-            FieldSpec(self.options.table, Storage.TABLE),
-        ]
+        return self.options.fields()
 
     @property
     def schemas(self) -> dict[str, TableSchema]:

@@ -17,17 +17,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TextColumn
 
 from medcodi.config import Recipe, StageConfig
 from medcodi.config_io import save_yaml, to_dict
+from medcodi.data.progress import progress_bar
 from medcodi.training.task import Task
 
 logger = logging.getLogger(__name__)
@@ -173,15 +167,7 @@ class ProgressLine:
         self.label, self.num_steps, self.enabled = label, num_steps, enabled
         self.bar: Progress | None = None
         if enabled and sys.stderr.isatty() and multiprocessing.parent_process() is None:
-            self.bar = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-            )
+            self.bar = progress_bar(TextColumn("{task.fields[note]}"))
             self.task = self.bar.add_task(label, total=num_steps, completed=first_step, note="")
             self.bar.start()
 

@@ -1,35 +1,28 @@
-"""`medcodi train`, and the scripts in train/."""
+"""`medcodi train`, stopped and resumed."""
 
 import logging
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from medcodi.cli import main
 from medcodi.training.checkpoint import checkpoints
 from medcodi.training.tracking import read_metrics
+from tests.forked import Forked
 from tests.tiny import write_recipe
 from tests.training.parts import stage2_recipe
 
-REPOSITORY = Path(__file__).parents[2]
 
-
-def test_script_exits_with_130_and_resumes(tiny_run, tmp_path, caplog):
+def test_ctrl_c_exits_with_130_and_the_same_command_resumes(tiny_run, tmp_path, caplog):
     recipe = stage2_recipe(tiny_run, tmp_path, name="report", num_steps=200)
     path = write_recipe(recipe, tmp_path / "recipe.yaml")
     folder = recipe.run_dir / "stage2" / "report"
-    script = [sys.executable, str(REPOSITORY / "train" / "stage2.py"), "--config", str(path)]
-    process = subprocess.Popen(script, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "stage2/report step 3/" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    assert process.wait() == 130, rest
-    assert "Traceback" not in rest and "rerun the same command to go on" in rest
+    process = Forked(["train", "stage2", "--config", path], tmp_path / "log")
+    process.wait(until=lambda: "stage2/report step 3/" in process.said())
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130, process.said()
+    assert "Traceback" not in process.said()
+    assert "rerun the same command to go on" in process.said()
     (checkpoint,) = checkpoints(folder / "checkpoints")
     step = int(checkpoint.name.split("_")[1])
     assert 3 <= step < 200

@@ -1,7 +1,6 @@
 """The suite on the tiny run: every table, resumption, bad input, samples of another system, the
 report."""
 
-import copy
 import json
 import re
 import runpy
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medcodi.config import EvaluationConfig
-from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext, EvaluationTable, Result, Row
 from medcodi.evaluation.labels import ColumnLabels, ReportLabels, TruthLabels
 from medcodi.evaluation.report import cell_text, row_cells
@@ -21,24 +18,11 @@ from medcodi.evaluation.suite import run_suite
 from medcodi.evaluation.table import choose_tables
 from medcodi.labeler import Labeler
 from medcodi.turing.store import RatingStore
+from tests.evaluation.parts import context_of
 from tests.tiny import SIZE, write_recipe
 from tests.turing.folders import write_study
 
 OURS = ["T1", "T2", "T3", "T4", "T5", "T6", "Fig7"]
-SMALL = {
-    "num_studies": 8,
-    "num_training_studies": 32,
-    "num_inference_steps": 1,
-    "num_resamples": 20,
-    "network_steps": 4,
-}
-
-
-def context_of(recipe, output, pipeline=None, **settings):
-    """An evaluation of the tiny run in a folder of its own, with smaller settings."""
-    changed = copy.deepcopy(recipe)
-    changed.evaluation = build_dataclass(EvaluationConfig, SMALL | settings, "evaluation")
-    return EvaluationContext(changed, output, pipeline)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -17,29 +16,13 @@ from medcodi.foreign.ledger import Ledger
 from medcodi.nn.weights import WEIGHTS, load_config, save_module
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
-from tests.tiny import IMAGE, NEVER, SIZE, copy_run, tiny_recipe
+from tests.foreign.stable_diffusion import write_vae
+from tests.tiny import NEVER, copy_run, tiny_recipe
 
 
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory):
-    """A tiny Stable Diffusion folder with the VAE that `tests.tiny` describes, in three
-    channels."""
-    folder = tmp_path_factory.mktemp("sd")
-    torch.manual_seed(0)
-    args = IMAGE["autoencoder"]
-    AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        block_out_channels=args["block_out_channels"],
-        latent_channels=2,
-        norm_num_groups=args["norm_num_groups"],
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        layers_per_block=1,
-        sample_size=SIZE,
-        mid_block_add_attention=False,
-    ).save_pretrained(folder / "vae")
-    return folder
+    return write_vae(tmp_path_factory.mktemp("sd"))
 
 
 def recipe_of(tiny_prepared, folder, **autoencoder):
@@ -132,6 +115,11 @@ def part_of_a_run(run, part, name, module, folder):
     return folder
 
 
+def report_encoder(trained, tmp_path):
+    module = trained.shared_space().encoders["report"]
+    return part_of_a_run(trained, "encoder", "report", module, tmp_path / "encoder")
+
+
 def test_training_goes_on_from_imported_weights(tiny_run, tmp_path):
     """Stage 1 with one of its encoders, stage 2 with a denoiser: the rest starts as it would
     have."""
@@ -139,13 +127,7 @@ def test_training_goes_on_from_imported_weights(tiny_run, tmp_path):
         tiny_run, tmp_path / "run", without=("stage1", "stage2", "stage3", "pipeline", "cache")
     )
     trained = Run(tiny_run)
-    encoder = part_of_a_run(
-        trained,
-        "encoder",
-        "report",
-        trained.shared_space().encoders["report"],
-        tmp_path / "encoder",
-    )
+    encoder = report_encoder(trained, tmp_path)
     (checkpoint,) = start_stage(recipe, "stage1", [encoder])
     state = torch.load(checkpoint / "state.pt", weights_only=True)["model"]
     imported = load_file(encoder / WEIGHTS)
@@ -179,13 +161,7 @@ def test_what_does_not_belong_is_refused(tiny_run, tmp_path):
     denoiser = part_of_a_run(
         trained, "denoiser", "tabular", trained.diffusion("tabular").denoiser, tmp_path / "denoiser"
     )
-    encoder = part_of_a_run(
-        trained,
-        "encoder",
-        "report",
-        trained.shared_space().encoders["report"],
-        tmp_path / "encoder",
-    )
+    encoder = report_encoder(trained, tmp_path)
     with pytest.raises(
         ValueError, match="holds 'denoiser' weights, which start 'stage2', not 'stage1'"
     ):

@@ -1,5 +1,5 @@
-"""Two processes equal one at the same global batch: `torchrun` with gloo on the CPU, as
-DEPENDENCIES.md tells."""
+"""Two processes equal one at the same global batch, with gloo on the CPU; the slow tests start them
+with `torchrun`, as users do."""
 
 import os
 import signal
@@ -17,6 +17,7 @@ from medcodi.training.tasks import train_stage
 from medcodi.training.tracking import read_metrics
 from tests.tiny import copy_run, tiny_recipe, write_recipe
 from tests.training.parts import assert_close
+from tests.training.processes import in_processes
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -48,16 +49,25 @@ def torchrun(stage, config):
             raise
 
 
-def train_in_one_and_in_two(tiny_run, tmp_path, stage, without, label, settings):
-    """Exported weights and losses of both runs."""
+def forked(recipe, stage):
+    assert in_processes(2, "ddp", lambda rank: train_stage(recipe, stage)) == [0, 0]
+
+
+def launched(recipe, stage):
+    """As users start them."""
+    code, said = torchrun(stage, write_recipe(recipe, recipe.run_dir.parent / "recipe.yaml"))
+    assert code == 0, said[-3000:]
+
+
+def train_in_one_and_in_two(tiny_run, tmp_path, stage, without, label, settings, launch=forked):
+    """Exported weights and losses of both runs; `launch` starts the two processes."""
     found = []
     for processes in (1, 2):
         recipe = copy_run(tiny_run, tmp_path / str(processes), without=without, **{stage: settings})
         if processes == 1:
             train_stage(recipe, stage)
         else:
-            code, said = torchrun(stage, write_recipe(recipe, tmp_path / "recipe.yaml"))
-            assert code == 0, said[-3000:]
+            launch(recipe, stage)
         rows = read_metrics(recipe.run_dir / label / "metrics.jsonl")
         rows = [row for row in rows if "loss" in row]
         found.append(
@@ -93,7 +103,9 @@ def test_stage1_gathers_its_negatives(tiny_run, tmp_path):
 @pytest.mark.slow
 def test_stage3(tiny_run, tmp_path):
     assert_close(
-        *train_in_one_and_in_two(tiny_run, tmp_path, "stage3", ("stage3", "pipeline"), "stage3", {})
+        *train_in_one_and_in_two(
+            tiny_run, tmp_path, "stage3", ("stage3", "pipeline"), "stage3", {}, launched
+        )
     )
 
 

@@ -9,9 +9,8 @@ neither training nor patients. The rows of a table are measured in turns, severa
 its fastest round, so that a busy machine slows all of them alike. `reference` is a plain float32
 loop of the same networks as the published code has it: no cache (every prompt and latent is encoded
 in every step), no fused kernels, 50 steps, one report at a time without a KV cache. Whether fewer
-steps keep the quality is measured by eval/sampling.py, not here. Writes speed.json and speed.md to
-results/NAME. Last
-line of stdout: one JSON document.
+steps keep the quality is measured by `medcodi bench sampling`, not here. Writes speed.json and
+speed.md to results/NAME. Last line of stdout: one JSON document.
 """
 
 import logging

@@ -79,19 +79,20 @@ def frames(table: EvaluationTable, context: EvaluationContext) -> Frames:
     )
 
 
-@register_table
-class Tabular(EvaluationTable):
-    """SDMetrics shape and trend, two-sample test by trees, ML efficacy."""
+class _Rows(EvaluationTable):
+    """Of generated rows beside real ones."""
 
-    id, title, needs = (
-        "tabular",
-        "Table rows: shape, trend, two-sample test, ML efficacy",
-        ("pipeline", "table"),
-    )
-    version = 2
+    needs, version = ("pipeline", "table"), 2
 
     def defaults(self, context: EvaluationContext) -> dict[str, Any]:
         return {"num_rows": NUM_ROWS}
+
+
+@register_table
+class Tabular(_Rows):
+    """SDMetrics shape and trend, two-sample test by trees, ML efficacy."""
+
+    id, title = "tabular", "Table rows: shape, trend, two-sample test, ML efficacy"
 
     def run(self, context: EvaluationContext) -> Result:
         made = frames(self, context)
@@ -165,18 +166,10 @@ def compared(made: Frames, ours: dict[str, float]) -> str:
 
 
 @register_table
-class Moments(EvaluationTable):
+class Moments(_Rows):
     """Radwan, Table I, and the shares of categories."""
 
-    id, title, needs = (
-        "moments",
-        "Table rows: moments of each column (Radwan, Table I)",
-        ("pipeline", "table"),
-    )
-    version = 2
-
-    def defaults(self, context: EvaluationContext) -> dict[str, Any]:
-        return {"num_rows": NUM_ROWS}
+    id, title = "moments", "Table rows: moments of each column (Radwan, Table I)"
 
     def run(self, context: EvaluationContext) -> Result:
         made = frames(self, context)

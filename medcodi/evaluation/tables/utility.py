@@ -54,7 +54,7 @@ def _result(title: str, bench: Bench, parts: Mapping[str, Part]) -> Result:
 class _Utility(EvaluationTable):
     """One protocol on frontal images."""
 
-    version = 2
+    needs, version = ("pipeline", "F", "T", "labels"), 2
     protocol: Callable[[Bench], Part]
 
     def defaults(self, context: EvaluationContext) -> dict[str, Any]:
@@ -67,31 +67,19 @@ class _Utility(EvaluationTable):
 
 @register_table
 class Anonymisation(_Utility):
-    id, title, needs = (
-        "T8",
-        "Anonymisation: trained on synthetic images alone",
-        ("pipeline", "F", "T", "labels"),
-    )
+    id, title = "T8", "Anonymisation: trained on synthetic images alone"
     protocol = anonymisation
 
 
 @register_table
 class Imbalance(_Utility):
-    id, title, needs = (
-        "T10",
-        "Imbalance: positives filled up with synthetic images",
-        ("pipeline", "F", "T", "labels"),
-    )
+    id, title = "T10", "Imbalance: positives filled up with synthetic images"
     also, protocol = ("T9",), imbalance
 
 
 @register_table
 class Scarcity(_Utility):
-    id, title, needs = (
-        "T11",
-        "Scarcity: real images completed by synthetic ones",
-        ("pipeline", "F", "T", "labels"),
-    )
+    id, title = "T11", "Scarcity: real images completed by synthetic ones"
     protocol = scarcity
 
 
@@ -99,12 +87,8 @@ class Scarcity(_Utility):
 class Lateral(EvaluationTable):
     """The three protocols on lateral images."""
 
-    id, title, needs = (
-        "A3",
-        "Anonymisation, imbalance and scarcity on lateral images",
-        ("pipeline", "L", "T", "labels"),
-    )
-    version = 3
+    id, title = "A3", "Anonymisation, imbalance and scarcity on lateral images"
+    needs, version = ("pipeline", "L", "T", "labels"), 3
     also = ("A4", "A5")  # the appendix counts them A3 to A5
 
     def defaults(self, context: EvaluationContext) -> dict[str, Any]:

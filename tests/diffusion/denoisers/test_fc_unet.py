@@ -5,24 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from medcodi.diffusion.denoisers.fc_unet import FCResBlock, FCUNet
-from tests.networks import normal, wake
+from tests.networks import TINY_FC_UNET, normal, wake
 
 SHAPE, CONTEXT, ENVIRONMENT = (2, 6), 8, 8
-TINY = {
-    "model_channels": 16,
-    "channel_mult": [1, 2],
-    "attention": [True, False],
-    "num_blocks": 1,
-    "second_dim": 2,
-    "num_heads": 2,
-    "norm_num_groups": 4,
-}
 
 
 @pytest.fixture
 def unet():
     torch.manual_seed(0)
-    return FCUNet(SHAPE, CONTEXT, **TINY).eval()
+    return FCUNet(SHAPE, CONTEXT, **TINY_FC_UNET).eval()
 
 
 def inputs(rows=3):
@@ -87,4 +78,4 @@ def test_coupling_starts_as_none_and_then_couples(unet):
 
 def test_attention_and_levels_must_agree():
     with pytest.raises(ValueError, match="attention has 1 entries, channel_mult has 2"):
-        FCUNet(SHAPE, CONTEXT, **(TINY | {"attention": [True]}))
+        FCUNet(SHAPE, CONTEXT, **(TINY_FC_UNET | {"attention": [True]}))

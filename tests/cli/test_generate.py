@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,9 +10,10 @@ from typer.testing import CliRunner
 
 from medcodi.cli.app import app
 from medcodi.pipeline import MedCoDiPipeline
+from tests.forked import Forked
 from tests.tiny import SIZE
 
-MEDCODI = Path(sys.executable).with_name("medcodi")
+EFFUSIONS = ("--prompt", "report=Large left effusion.", "--num-samples", "2", "--seed", "3")
 
 
 def generate(tiny_run, output, *arguments):
@@ -35,16 +33,7 @@ def generate(tiny_run, output, *arguments):
 @pytest.fixture(scope="module")
 def generated(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("generated") / "out"
-    result = generate(
-        tiny_run,
-        folder,
-        "--prompt",
-        "report=Large left effusion.",
-        "--num-samples",
-        "2",
-        "--seed",
-        "3",
-    )
+    result = generate(tiny_run, folder, *EFFUSIONS)
     assert result.exit_code == 0, result.output
     return folder, result
 
@@ -74,16 +63,7 @@ def test_files_and_manifest(tiny_run, generated):
 
 def test_same_seed_same_files_and_written_files_are_prompts(tiny_run, generated, tmp_path):
     folder, _ = generated
-    generate(
-        tiny_run,
-        tmp_path / "a",
-        "--prompt",
-        "report=Large left effusion.",
-        "--num-samples",
-        "2",
-        "--seed",
-        "3",
-    )
+    generate(tiny_run, tmp_path / "a", *EFFUSIONS)
     hashes = [
         [s["files"] for s in json.loads((f / "manifest.json").read_text())["samples"]]
         for f in (folder, tmp_path / "a")
@@ -151,9 +131,8 @@ def test_a_finished_folder_is_not_overwritten(tiny_run, generated):
 
 
 def test_the_command_exits_with_one_line(tiny_run, tmp_path):
-    """A real process: exit code 1 and one line on stderr, no traceback."""
+    """Exit code 1 and one line on stderr, no traceback."""
     call = [
-        MEDCODI,
         "generate",
         "--pipeline",
         tiny_run.run_dir / "pipeline",
@@ -164,7 +143,7 @@ def test_the_command_exits_with_one_line(tiny_run, tmp_path):
         "--outputs",
         "report",
     ]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    done = Forked(call, tmp_path / "log")
+    assert done.wait() == 1 and "Traceback" not in done.said()
+    lines = [line for line in done.said().splitlines() if line.startswith("error:")]
     assert lines == ["error: ['report'] cannot be prompt and output at once"]

@@ -25,7 +25,7 @@ from medcodi.bench.speed_training import REFERENCE, Trainer, Training, fastest, 
 from medcodi.training.run import Run
 from tests.tiny import copy_run, write_recipe
 
-ROOT, CPU = Path(__file__).parents[2], torch.device("cpu")
+ROOT, CPU = Path(__file__).parents[3], torch.device("cpu")
 
 
 @pytest.fixture(scope="module")

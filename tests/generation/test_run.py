@@ -5,10 +5,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +13,8 @@ from PIL import Image
 import medcodi.generation.run
 from medcodi.generation.request import Request, parse_shard
 from medcodi.generation.run import generate_to_folder
+from tests.forked import Forked
 
-MEDCODI = Path(sys.executable).with_name("medcodi")
 NUM, BATCH = 10, 3
 
 
@@ -61,11 +57,9 @@ def assert_complete(folder, manifest):
 
 
 def test_killed_and_repeated(tiny_run, whole, tmp_path):
-    """A real process, killed with SIGKILL in the middle, three times over; then the same command to
-    the end."""
+    """A process, killed with SIGKILL in the middle; then the same run to the end."""
     folder = tmp_path / "out"
     call = [
-        MEDCODI,
         "generate",
         "--pipeline",
         tiny_run.run_dir / "pipeline",
@@ -85,13 +79,10 @@ def test_killed_and_repeated(tiny_run, whole, tmp_path):
         "2",
     ]
     ledger = folder / "progress_0_of_1.jsonl"
-    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while process.poll() is None and not (
-        ledger.exists() and len(ledger.read_bytes().splitlines()) >= 3
-    ):
-        time.sleep(0.001)
+    process = Forked(call, tmp_path / "log")
+    process.wait(until=lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) >= 3)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
+    assert process.wait() == -signal.SIGKILL, process.said()
     assert not (folder / "manifest.json").exists()
     finished = {e["id"] for line in ledger.read_text().splitlines()[1:] if (e := _parsed(line))}
     assert len(finished) >= 2

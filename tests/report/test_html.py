@@ -1,4 +1,4 @@
-"""Pieces of pages: tables of Markdown, templates that escape, pictures."""
+"""Pages: templates that escape, pictures."""
 
 import base64
 import io
@@ -9,14 +9,6 @@ import pytest
 from PIL import Image
 
 from medcodi.report.html import png_url, render
-from medcodi.report.markdown import markdown_table
-
-
-def test_markdown_table():
-    text = markdown_table(["system", "N"], [["a|b\nc", 3], ["real", None]])
-    assert text == "| system | N |\n| --- | --- |\n| a\\|b c | 3 |\n| real | None |"
-    with pytest.raises(ValueError, match=r"expected 2 cells \(system, N\), got \['a'\]"):
-        markdown_table(["system", "N"], [["a"]])
 
 
 def test_templates_escape_and_miss_nothing():

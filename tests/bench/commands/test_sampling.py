@@ -6,7 +6,7 @@ import math
 import pytest
 
 from medcodi.bench.commands.sampling import Way, generate, markdown, measure
-from tests.evaluation.test_suite import context_of
+from tests.evaluation.parts import context_of
 
 
 @pytest.fixture(scope="module")

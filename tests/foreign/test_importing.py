@@ -31,7 +31,7 @@ from medcodi.modalities import ModelFamily
 from medcodi.modalities.report import pretrained_tokenizers
 from medcodi.nn.weights import load_module
 from tests.foreign import layouts
-from tests.networks import normal, tiny_assets
+from tests.networks import TINY_FC_UNET, normal, tiny_assets
 from tests.tiny import tiny_recipe
 
 CHANNELS, SIZE, WORDS, EMBED = [8, 16], 16, 40, 16
@@ -84,15 +84,7 @@ REPORT = {
         "max_length": 10,
     },
     "denoiser": {
-        "fc_unet": {
-            "model_channels": 16,
-            "channel_mult": [1, 2],
-            "attention": [True, False],
-            "num_blocks": 1,
-            "second_dim": 2,
-            "num_heads": 2,
-            "norm_num_groups": 4,
-        }
+        "fc_unet": TINY_FC_UNET,
     },
 }
 REPORTS = ["w1 w2 w3", "w5 w5"]

@@ -1,0 +1,202 @@
+"""The commands of every page of the guide run, in their order, on small data that stand under the
+names that the page gives them. What cannot run here says why."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from medcodi.cli.app import app
+from medcodi.config_io import save_yaml
+from medcodi.data.prepared import PreparedDataset
+from tests.foreign.stable_diffusion import write_vae
+from tests.pages import PAGES, ROOT, commands, medcodi_words
+from tests.sources.dicom_files import image, ramp, save
+from tests.sources.mimic_tree import write_tree
+from tests.sources.nih_release import write_release
+from tests.sources.sbu_tree import write_tree as write_sbu_tree
+from tests.tiny import copy_run, tiny_recipe, write_recipe
+from tests.turing.folders import write_study
+
+NOT_RUN = {
+    "pip install": "the tests run where it is installed",
+    "make": "CI runs it",
+    "python -m pytest": "it is a part of this suite",
+    "accelerate launch": "it asks for GPUs; test_accelerate_configs.py reads its file",
+    "medcodi bench memory": "minutes; tests/bench/test_memory.py runs it on a small recipe",
+}
+LESS = {  # options that make a long measurement short
+    "medcodi bench prepare_speed": ["--num-files", "2", "--num-compressed", "0", "--rounds", "1"],
+    "medcodi bench prepare_memory": ["--num-files", "4", "--num-workers", "1"],
+    "medcodi bench speed": ["--repeats", "1", "--num-studies", "16"],
+    "medcodi bench sampling": ["--num-studies", "4"],
+    "medcodi serve turing": ["--port", "0"],
+}
+
+
+def run_page(name: str, replaced: dict[str, str]) -> None:
+    """Run the commands of a page in the working directory, with some of its words replaced."""
+    for words in commands(ROOT / "docs" / "guide" / f"{name}.md"):
+        command = " ".join(words)
+        if command.startswith(tuple(NOT_RUN)):
+            continue
+        words = [replaced.get(word, word) for word in words]
+        words += [w for start, more in LESS.items() if command.startswith(start) for w in more]
+        if words[0] == "torchrun":
+            launch(words)
+        elif command.startswith("medcodi serve"):
+            serve(words)
+        elif "--help" not in words:
+            result = CliRunner().invoke(app, medcodi_words(words))
+            assert result.exit_code == 0, (command, result.output, result.exception)
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+
+
+def launch(words: list[str]) -> None:
+    script = next(i for i, word in enumerate(words) if word.endswith(".py"))
+    call = [*words[:script], str(ROOT / words[script]), *words[script + 1 :]]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *call[1:]]
+    done = subprocess.run(torchrun, env=environment(), capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def serve(words: list[str]) -> None:
+    """The page answers until Ctrl-C."""
+    call = [sys.executable, "-m", "medcodi.cli.app", *words[1:]]
+    with subprocess.Popen(call, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        told = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+    assert "http://127.0.0.1" in told
+
+
+def write_folder(folder: Path, prepared: Path, mapping: Path) -> None:
+    """A csv file with images beside it, and its mapping, from the studies of a prepared folder."""
+    rows = []
+    for study in PreparedDataset.load(prepared, "train"):
+        row = {"study": study.study_id, "patient": study.patient_id}
+        row["text"] = study.values["report"]
+        row["heart_rate"] = study.values["tabular"]["heart_rate"]
+        for name in ("frontal", "lateral"):
+            row[name] = f"{study.study_id}_{name}.png"
+            folder.mkdir(parents=True, exist_ok=True)
+            grey = np.round(study.values[name] * 255).astype(np.uint8)
+            Image.fromarray(grey).save(folder / row[name])
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(folder / "studies.csv", index=False)
+    column = {"column": "heart_rate", "type": "integer", "unit": "1/min"}
+    images = {name: {"path_column": name} for name in ("frontal", "lateral")}
+    values = {"csv": "studies.csv", "patient_id": "patient", "study_id": ["study"], "size": 16}
+    values |= {"images": images, "reports": {"report": {"column": "text"}}}
+    save_yaml(values | {"tables": {"tabular": {"columns": [column]}}}, mapping)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def finished(tiny_run, here):
+    """The words by which pages name a trained recipe."""
+    recipe = copy_run(tiny_run, here / "run")
+    return {
+        "phantom_tiny": str(write_recipe(recipe, here / "tiny.yaml")),
+        "runs/phantom_tiny/pipeline": str(recipe.run_dir / "pipeline"),
+        "runs/phantom_tiny/prepared": recipe.data.prepared,
+        "runs/NAME/pipeline": str(recipe.run_dir / "pipeline"),
+        "data/NAME": recipe.data.prepared,
+    }
+
+
+@pytest.mark.slow
+def test_train(finished, tiny_prepared, here):
+    write_folder(here / "DATA", tiny_prepared, here / "my_mapping.yaml")
+    recipe = tiny_recipe(Path("runs"), name="NAME", data={"prepared": "data/mine"})
+    write_recipe(recipe, here / "my.yaml")
+    del finished["runs/NAME/pipeline"]
+    run_page("train", finished)
+    assert (here / "samples" / "manifest.json").is_file()
+
+
+@pytest.mark.slow
+def test_generate(finished, here):
+    run_page("generate", finished)
+
+
+@pytest.mark.slow
+def test_evaluate(finished, here):
+    write_study(here / "turing")
+    run_page("evaluate", finished | {"STUDY": str(here / "turing" / "study")})
+
+
+@pytest.mark.slow
+def test_privacy(finished, here):
+    run_page("privacy", finished)
+
+
+@pytest.mark.slow
+def test_clusters(finished, here):
+    run_page("clusters", finished)
+
+
+@pytest.mark.slow
+def test_foreign_weights(tiny_prepared, here):
+    recipe = tiny_recipe(Path("runs"), data={"prepared": str(tiny_prepared)})
+    write_recipe(recipe, here / "my.yaml")
+    write_vae(here / "sd15")
+    run_page("foreign-weights", {})
+    assert (here / "runs" / "tiny" / "autoencoder").is_dir()
+
+
+@pytest.mark.slow
+def test_dicom(here):
+    for number, view in enumerate(("PA", "LL", "PA", "AP")):
+        picture = image(np.roll(ramp(), number, 0), f"study {number // 2}", ViewPosition=view)
+        save(picture, here / "ARCHIVE" / f"{number}.dcm")
+    reports = write_tree(here / "MIMIC")
+    write_release(here / "NIH")
+    write_sbu_tree(here / "COVID-19-NY-SBU")
+    (here / "NLMCXR_png").mkdir()
+    Image.fromarray(ramp(16, 16).astype(np.int32)).save(
+        here / "NLMCXR_png" / "CXR1_1_IM-0001-3001.png"
+    )
+    run_page("dicom", {"REPORTS": str(reports)})
+    for name in ("mine", "mimic", "openi", "nih", "sbu", "public"):
+        assert (here / "data" / name / "prepared.json").is_file()
+
+
+def test_tables(here):
+    rows = [f"OAS1_{n:04d}_MR1,{'FM'[n % 2]},{20 + n},{n % 5 + 1}" for n in range(40)]
+    (here / "oasis_cross-sectional.csv").write_text("\n".join(["ID,M/F,Age,Educ", *rows]) + "\n")
+    save_yaml(
+        {
+            "patient_id": "ID",
+            "patient_pattern": r"(OAS1_\d+)_MR\d",
+            "columns": {"M/F": {"name": "sex"}, "Age": {"min": 0, "max": 120}},
+        },
+        here / "oasis.yaml",
+    )
+    run_page("tables", {"configs/tables/oasis.yaml": str(here / "oasis.yaml")})
+    assert (here / "data" / "oasis" / "prepared.json").is_file()
+
+
+def test_label_reports(here):
+    (here / "reports.csv").write_text("id,text\n1,No pneumothorax.\n")
+    run_page("label-reports", {})
+
+
+def test_every_page_with_commands_has_its_test():
+    pages = {p.stem for p in PAGES if p.parent.name == "guide" and commands(p)}
+    tested = {name.removeprefix("test_").replace("_", "-") for name in globals()}
+    assert pages - tested == {"add-a-modality"}  # its one command is the contract tests
