@@ -72,7 +72,7 @@ LINE = re.compile(  # at the start of a line: with a colon; some words without o
     rf"[ \t*_]*$)",
     re.MULTILINE,
 )
-INLINE = re.compile(  # names of sections wherever they stand, with a colon
+INLINE = re.compile(  # names of sections wherever they stand, up to their colon
     r"(?<![\w/])((?:end of |clinical |relevant |patient |past medical |brief |final |revised |"
     r"type of |other |overall |prior |previous |pertinent )?"
     r"(?:findings?(?: and |/| & )impressions?|"
@@ -83,9 +83,11 @@ INLINE = re.compile(  # names of sections wherever they stand, with a colon
     r"data|details|statement|question|reason for (?:the |this )?(?:exam|examination|study|visit|"
     r"test|request|order)|comparisons?|stud(?:y|ies)|exams?|examinations?|technique|procedure(?: "
     r"comments)?|recommendations?|narrative|addendum|notification|accession number|wet read)"
-    r"(?: ?\([^()\n]{0,40}\))?)[ \t*_]*:[*_]*(?!\d)",
+    r"(?: ?\([^()\n]{0,40}\))?)[ \t*_]*$",
     re.IGNORECASE,
 )
+LONGEST = 120  # characters of such a name, and of what stands before it
+AFTER_COLON = re.compile(r":[*_]*(?!\d)")
 OPENING = re.compile(r"[.;:!?)\]*]\s*$|\n\s*$|^\s*$|\s{2}$|\s-\s*$")  # what may stand before one
 PRIOR = re.compile(r"\b(?:prior|previous|old) (?:stud|exam|film|radiograph|image|report|x)")
 
@@ -112,22 +114,29 @@ def find_headings(report: str, known: Mapping[str, str]) -> list[Heading]:
             continue  # it is found where it stands
         if kind := heading_kind(text, known):
             found[start] = Heading(match.start(), match.end(), kind, text)
-    lower = report.islower()
-    if ":" in report:
-        for match in INLINE.finditer(report):
+    lower, colon = report.islower(), report.find(":")
+    while colon >= 0:
+        match, end = _name_before(report, colon), AFTER_COLON.match(report, colon)
+        if match and end and match.start() not in found:
             before = report[max(0, match.start() - 40) : match.start()]
-            opens = match[1][0].isupper() or OPENING.search(before) or lower
-            if match.start() not in found and opens:
+            if match[1][0].isupper() or OPENING.search(before) or lower:
                 kind = heading_kind(match[1], known)
-                found[match.start()] = Heading(match.start(), match.end(), kind, match[1])
+                found[match.start()] = Heading(match.start(), end.end(), kind, match[1])
+        colon = report.find(":", colon + 1)
     return _without_parts(report, [found[start] for start in sorted(found)])
+
+
+def _name_before(report: str, colon: int) -> re.Match[str] | None:
+    """The name of a section that ends at `colon`."""
+    return INLINE.search(report, max(0, colon - LONGEST), colon)
 
 
 def _runs_into(text: str) -> bool:
     """The end of a sentence in capitals with a heading behind it: "EFFUSION IMPRESSION"."""
-    name = INLINE.search(f"{text}:")
-    before = re.findall(r"[a-z]+", text[: name.start()].lower()) if name else []
-    return not PARTS.isdisjoint(before)
+    words = re.findall(r"[a-z]+", text.lower())
+    if PARTS.isdisjoint(words) or not (name := INLINE.search(text)):
+        return False
+    return not PARTS.isdisjoint(re.findall(r"[a-z]+", text[: name.start()].lower()))
 
 
 def _without_parts(report: str, headings: list[Heading]) -> list[Heading]:

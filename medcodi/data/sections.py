@@ -31,18 +31,23 @@ FILLERS = frozenset(
         "dated was were is are has been will signed electronically dictated transcribed "
         "verified approved interpreted by projection projections posteroanterior postero "
         "anteroposterior antero anterior posterior bedside mobile final dr mr ms md there "
-        "this for with"
+        "this for with nondiagnostic uninterpretable interpretable inadequate wet read deleted test"
     )
 )
-# A section of these words alone, at least one of POINTERS among them, points to another one.
-POINTERS = frozenset(words("see above below refer same per as ditto idem"))
+# A section of these words alone, at least one of POINTERS among them, points to another one, or to
+# an older report.
+POINTERS = frozenset(
+    words("see above below refer same per as ditto idem unchanged change changes stable")
+)
 POINTED = POINTERS | frozenset(
     words(
         "findings finding section sections the in of report body for details detail "
         "described stated noted detailed discussed mentioned please to full complete "
         "further text this is are and impression conclusion narrative dictated listed "
         "outlined given dictation reported comment comments description note no change "
-        "changes unchanged interval significant"
+        "changes unchanged interval significant significantly appreciable essentially stable since "
+        "prior previous earlier last recent most compared comparison with from by appearance chest "
+        "study examination exam radiograph film x ray cxr separate ct again an otherwise overall"
     )
 )
 SAYS_NOTHING = FILLERS | POINTED | {"n", "a"}

@@ -8,7 +8,7 @@ reports a second. Legend: R reports, K observations.
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from medcodi.labeler.phrases import PhraseTable, Span
 from medcodi.labeler.scope import (
+    ASKED,
     NEGATIVE,
     POSITIVE,
     UNCERTAIN,
@@ -33,7 +34,7 @@ from medcodi.labeler.vocabulary import Vocabulary, load_vocabulary
 CACHED_SENTENCES = 200_000
 MAX_PARTS = 3  # how often a sentence that tells the sides apart is parted
 SAYS_NOW = frozenset(["no", "not", "without", "clear", "normal"])  # beside the history, of today
-STRENGTH = (NEGATIVE, UNCERTAIN, POSITIVE)  # the later one holds when a report says both
+STRENGTH = (ASKED, NEGATIVE, UNCERTAIN, POSITIVE)  # the later one holds when a report says both
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class Labeler:
             return found
         for mention in itertools.chain.from_iterable(read):
             if mention.status is not None:
-                before = found.get(mention.observation, NEGATIVE)
+                before = found.get(mention.observation, ASKED)
                 found[mention.observation] = max(before, mention.status, key=STRENGTH.index)
+        found = {name: _answered(value) for name, value in found.items()}
         if rule := self.vocabulary.no_finding:
             found.pop(rule.observation, None)
             others = [value for name, value in found.items() if name not in rule.ignore]
@@ -115,7 +117,11 @@ class Labeler:
     def mentions(self, text: str) -> list[Mention]:
         """Every mention with its sentence: why a report is labelled as it is."""
         mentions = itertools.chain.from_iterable(self._sentences(text))
-        return [mention for mention in mentions if mention.status is not None]
+        return [
+            replace(mention, status=_answered(mention.status))
+            for mention in mentions
+            if mention.status is not None
+        ]
 
     def has_content(self, text: str) -> bool:
         """Does the report say anything of findings? One that does not has no labels."""
@@ -143,6 +149,8 @@ class Labeler:
     def _read(self, sentence: str, depth: int = 0) -> list[Mention]:
         """The mentions of a cleaned sentence; one that tells the sides apart is read in parts."""
         mentions = self._counted(self._findings.find(sentence))
+        if " : " in sentence and len(mentions) > 1:
+            mentions = _without_keys(mentions, sentence)
         if not mentions:
             return []
         if depth < MAX_PARTS and "left " in sentence and "right " in sentence:
@@ -193,6 +201,24 @@ class Labeler:
             if kind != "exclude" and (kind == "implied" or not hidden):
                 counted.append(span)
         return counted
+
+
+def _without_keys(mentions: list[Span], sentence: str) -> list[Span]:
+    """Without the key of a line whose value names the finding again: "Effusion: no effusion"."""
+    return [
+        span
+        for span in mentions
+        if not sentence.startswith(": ", span.end)
+        or all(
+            other.start <= span.end or other.meaning.observation != span.meaning.observation
+            for other in mentions
+        )
+    ]
+
+
+def _answered(status: int) -> int:
+    """The label of a status: a question that nothing answers is uncertain."""
+    return UNCERTAIN if status == ASKED else status
 
 
 def _only_history(mentions: tuple[Mention, ...]) -> bool:

@@ -1,7 +1,8 @@
 """Scope: is a mention affirmed, negated or hedged? By cue phrases, in the order of the CheXpert
 labeler (Irvin et al. 2019): pre-negation uncertainty ("cannot exclude X"), negation ("no X"),
 post-negation uncertainty ("possible X"). Before all of them stand what was taken away
-("X removal") and history ("history of X"): what was there before, or is asked for, is no finding.
+("X removal"), history ("history of X": what was there before is no finding) and questions
+("rule out X", which the rest of the report may answer).
 
 A cue reaches the mentions on its side (`before` them or `after` them) until a stop of one of its
 groups begins in between. Of overlapping cues the first and then the longest holds, so that "no
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from medcodi.labeler.phrases import Span
 
 POSITIVE, NEGATIVE, UNCERTAIN = 1, 0, -1
+ASKED = -2  # a question: uncertain where the report does not answer it
 STAGES = {
     "gone": NEGATIVE,
     "history": None,
+    "question": ASKED,
     "pre_negation_uncertainty": UNCERTAIN,
     "negation": NEGATIVE,
     "post_negation_uncertainty": UNCERTAIN,
@@ -77,8 +80,8 @@ def choose_stops(spans: Iterable[Span]) -> list[Span]:
 def status(
     mention: Span, cues: list[Span], stops: list[Span], sentence: str, mentions: Sequence[Span] = ()
 ) -> int | None:
-    """POSITIVE, NEGATIVE, UNCERTAIN, or None for history, of one mention of a cleaned sentence;
-    `mentions` are all of the sentence."""
+    """POSITIVE, NEGATIVE, UNCERTAIN, ASKED, or None for history, of one mention of a cleaned
+    sentence; `mentions` are all of the sentence."""
     reached = {
         cue.meaning.stage for cue in cues if _reaches(cue, mention, stops, sentence, mentions)
     }

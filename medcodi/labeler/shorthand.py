@@ -12,14 +12,15 @@ NOUN = (
     r"fractures?|fx|cardiomegaly|chf|emphysema|fibrosis|thickening|hernia|congestion|scarring)\b"
 )
 NONE = (
-    r"none(?:\s+(?:seen|identified|noted|present|evident))?|nil|negative|neg|absent|0|false|"
-    r"no\s+evidence|not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|"
+    r"(?:none|nothing)(?:\s+(?:seen|identified|noted|present|evident|significant|acute))?|nil|"
+    r"negative|neg|absent|0|false|without|denied|no\s+evidence|not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|"
     r"demonstrated|apparent|observed|appreciated)"
 )
 PRESENT = r"yes|y|present|positive|pos|seen|noted|true|1"
 NOT_SAID = (
     r"n/a|n\.a\.|na|not\s+(?:assessed|evaluated|applicable|commented(?:\s+on)?|reported|available|"
-    r"mentioned|stated|recorded|included)|unknown|_{2,}|x{3,}|unable\s+to\s+(?:assess|evaluate)"
+    r"mentioned|stated|recorded|included)|unknown|_{2,}|x{3,}|-{2,3}|"
+    r"unable\s+to\s+(?:assess|evaluate)"
 )
 SEPARATOR = (
     r"(?:\s*(?::|=|\||\.{3,})\s*|[ \t]+-+>?[ \t]+|[ \t]*[\u2013\u2014\u2192][ \t]*|[ \t]*\t[ \t]*)"
@@ -27,33 +28,63 @@ SEPARATOR = (
 END = r"(?=[ \t]*(?:[.,;|()]|\n(?!\s*(?:on|in|at|of)\b)|$))"
 CLOSED = r"(?=[ \t]*(?:[.,;|()]|\n\s*\n|\s*$))"  # "no" at the end of a line may go on in the next
 
-SIGNS = frozenset("+\u00b1=|\t[]\u2610\u2611\u2612\u2713?:\u2013\u2014\u2192")
+TICKED = r"(?:[\[(]\s*[x\u2713]\s*[\])]|[\u2611\u2612\u2713])"
+UNTICKED = r"(?:\[\s*\]|\(\s{0,3}\)|\u2610)"
 MINUS_SIGN = re.compile(r"-(?:[\s,;.)]|$|ve\b)|(?:^|[\s,;:(])-")
-STEPS = [  # in this order
-    (r"(?<!\w)\+\s?ve\b", "positive"),
-    (r"(?<!\w)-\s?ve\b", "negative"),
-    (r"\[\s*[x\u2713]\s*\]|[\u2611\u2612\u2713]", ". there is "),
-    (r"\[\s*\]|\u2610", ". no "),
-    (r"\+\s*/\s*-|\u00b1|\+-", " , possible "),
-    (rf"(?:^|(?<=[.;\n]))[^.;:\n|]*{SEPARATOR}(?:{NOT_SAID}){END}", " "),
-    (rf"(?:{SEPARATOR}|\?\s*)(?:(?:{NONE}){END}|(?:no|n){CLOSED})", " : none . "),
-    (rf"(?:{SEPARATOR}|\?\s*)(?:{PRESENT}){END}", " : present . "),
-    (r"(?<=\w)\s*(?:\(\s*-\s*\)|-)(?=\s*(?:[,;.|]|$)|\n\s*\n)", " : none . "),
-    (r"(?<=\w)\s*(?:\(\s*\+\s*\)|\+)(?=\s*(?:[,;.|\n]|$))", " : present . "),
-    (r"\(\s*-\s*\)\s*(?=\w)", " no "),
-    (r"(?:\(\s*\+\s*\)\s*|(?<![\w+/])\+{1,2}\s*)(?=[a-z])", " , there is "),
-    (r"(?:^|(?<=[\s,;(]))\?+\s*(?=[a-z])", " , possible "),
-    (r"(?<=[\w)])\s*\?+(?=\s|[.,;)]|$)", " possible . "),
+LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg\.)", re.IGNORECASE)
+KEYS = "-:=|\t.\u2013\u2014\u2192"  # what may stand between a key and its value; "." of three dots
+STEPS = [  # in this order: (signs, one of which a text must have; what is found; what it becomes)
+    ("+", r"(?<!\w)\+\s?ve\b", "positive"),
+    ("-", r"(?<!\w)-\s?ve\b", "negative"),
+    ("\u2205\u00d8\u00f8", r"(?<!\w)[\u2205\u00d8\u00f8](?=\s*[a-z])", " no "),
+    ("\u2191", r"\u2191", " increased "),
+    ("\u2193", r"\u2193", " decreased "),
+    (":", rf"(?<=\w)[ \t]*:\s*{TICKED}", " : present . "),
+    (":", rf"(?<=\w)[ \t]*:\s*{UNTICKED}", " : none . "),
+    ("[(\u2611\u2612\u2713", TICKED, ". there is "),
+    ("[(\u2610", UNTICKED, ". no "),
+    ("[(", rf"(?<=\w)\s*[(\[]\s*(?!\d)(?:{NONE}|no|n)\s*[)\]]", " : none . "),
+    ("[(", rf"(?<=\w)\s*[(\[]\s*(?!\d)(?:{PRESENT})\s*[)\]]", " : present . "),
+    ("N", rf"({NOUN})\s+N(?=[,;.|\n]|\s*$)", r"\1 : none . "),
+    ("N", rf"({NOUN})\s+Y(?=[,;.|\n]|\s*$)", r"\1 : present . "),
+    ("N", rf"(?:^|(?<=[.,;\n]))(\s*)neg\.\s+(?={NOUN})", r"\1no "),
+    ("-", rf"(?:^|(?<=[.;\n]))(\s*{NOUN})[ \t]+-+[ \t]+(?=[a-z])", r"\1 : "),
+    ("(", r"(?<=\w)\(\s*-\s*\)", " : none . "),
+    ("(", r"(?<=\w)\(\s*\+\s*\)", " : present . "),
+    (":", r"(?<=\w)\s*:\s*-(?=\s*(?:[,;.|\n]|$))", " : none . "),
+    ("+\u00b1", r"\+\s*/\s*-|\u00b1|\+-", " , possible "),
+    (KEYS, rf"(?:^|(?<=[.;\n]))[^.;:\n|]*{SEPARATOR}(?:{NOT_SAID}){END}", " "),
+    (f"{KEYS}?", rf"(?:{SEPARATOR}|\?\s*)(?:(?:{NONE}){END}|(?:no|n){CLOSED})", " : none . "),
+    (f"{KEYS}?", rf"(?:{SEPARATOR}|\?\s*)(?:{PRESENT}){END}", " : present . "),
+    ("-", r"(?<=\w)\s*(?:\(\s*-\s*\)|-)(?=\s*(?:[,;.|]|$)|\n\s*\n)", " : none . "),
+    ("+", r"(?<=\w)\s*(?:\(\s*\+\s*\)|\+)(?=\s*(?:[,;.|\n]|$))", " : present . "),
+    ("-", r"\(\s*-\s*\)\s*(?=\w)", " no "),
+    ("+", r"(?:\(\s*\+\s*\)\s*|(?<![\w+/])\+{1,2}\s*)(?=[a-z])", " , there is "),
+    ("?", r"(?:^|(?<=[\s,;(]))\?+\s*(?=[a-z])", " , possible "),
+    ("?", r"(?<=[\w)])\s*\?+(?=\s|[.,;)]|$)", " possible . "),
 ]
-PATTERNS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in STEPS]
+PATTERNS = [
+    (frozenset(signs), re.compile(pattern, re.IGNORECASE), words) for signs, pattern, words in STEPS
+]
+ALL_SIGNS = frozenset().union(*(signs for signs, _, _ in PATTERNS))
 MINUS = re.compile(r"(?:^|(?<=[\s,;:(]))-(?!ve\b)(?=[a-z])", re.IGNORECASE)
 SPACED_MINUS = re.compile(
-    rf"(?:^|(?<=[,;:.\n*]))\s*-\s+(?!(?-i:[A-Z][a-z]{{3}}|[A-Z]{{4}}\w*\s*(?:\.|$)))(?={NOUN}\s*(?:[,;.]|-\s|$))",
+    rf"(?:^|(?<=[,;:.\n*])|(?<=\d\)))\s*-\s+(?!(?-i:[A-Z][a-z]{{3}}|[A-Z]{{4}}\w*\s*(?:\.|$)))"
+    rf"(?={NOUN}\s*(?:[,;.\n]|-\s|$))",
     re.IGNORECASE,
 )
 LATER_MINUS = re.compile(rf"(?<=[\s,;])-\s+(?={NOUN})", re.IGNORECASE)
 BULLETS = re.compile(r"(?:^|\n)\s*-.*\n\s*-", re.DOTALL)
 
+BULLET = r"[ \t]*(?:[-*\u2022]\s*)?"
+LAST = rf"(?:{NONE}|no|n|{PRESENT}|{NOT_SAID})[ \t]*[.;]?[ \t]*(?:\n|$)"  # of its line
+VALUE_ALONE = re.compile(rf"\n{BULLET}{LAST}", re.IGNORECASE)
+ENDS_HERE = rf"(?=[ \t]*[.;]?[ \t]*(?:\n[ \t]*(?:\n|{BULLET}{NOUN})|\s*$))"
+VALUE_BELOW = re.compile(  # a key and, below, its value: "Effusion\\n- no", "Pneumothorax:\\n none"
+    rf"({NOUN})[ \t]*\n{BULLET}(?=(?:{NONE}|no|n|yes|y|{NOT_SAID}){ENDS_HERE})"
+    rf"|:[ \t]*\n{BULLET}(?={LAST})",
+    re.IGNORECASE,
+)
 KEY_LINE = re.compile(r"[ \t]*[A-Za-z][A-Za-z /&,-]{1,40}[ \t]*(?::|=|\||\t)")
 GOES_ON = re.compile(  # a line that ends so goes on in the next
     r"(?:[,/&:-]|\b(?:no|not|of|the|an?|and|or|nor|with|without|in|on|at|to|for|from|by|is|are|was|"
@@ -74,15 +105,29 @@ DENIED_LINE = re.compile(rf"\s*(?:no|without|negative for)\b.*\b{NOUN}\s*$", re.
 def write_out(text: str) -> str:
     """`text` with signs as words; a line that is a statement of its own ends with a blank line."""
     if "\n" in text:
+        if VALUE_ALONE.search(text):
+            text = VALUE_BELOW.sub(lambda match: f"{match[1] or ''}: ", text)
         text = _lines(text)
-    minus = "-" in text and MINUS_SIGN.search(text)
-    if not minus and SIGNS.isdisjoint(text) and "..." not in text:
-        return text
-    if minus:
+    signs = _signs(text)
+    if "-" in signs:
         text = _minus(text)
-    for pattern, words in PATTERNS:
-        text = pattern.sub(words, text)
+    if signs:
+        for needed, pattern, words in PATTERNS:
+            if not signs.isdisjoint(needed):
+                text = pattern.sub(words, text)
     return text
+
+
+def _signs(text: str) -> set[str]:
+    """The signs of `text`; "N" stands for letters alone, and hyphens and full stops are none."""
+    signs = set(ALL_SIGNS.intersection(text)) - {"N"}
+    if "-" in signs and not MINUS_SIGN.search(text):
+        signs.remove("-")
+    if "." in signs and "..." not in text:
+        signs.remove(".")
+    if LETTERS.search(text):
+        signs.add("N")
+    return signs
 
 
 def _minus(text: str) -> str:

@@ -20,7 +20,8 @@ BEFORE = re.compile(
     r"(?P<noun>(?:[a-z]+ ){0,3})$"
 )
 PLACE = (
-    rf"(?:(?:is |are )?(?:seen |noted |present |identified )?(?:on|at|in) the {SIDE} (?:side )?)"
+    rf"(?:(?:is |are )?(?:seen |noted |present |identified )?(?:on|at|in) (?:the )?{SIDE} "
+    r"(?:side )?)"
 )
 PLACES = re.compile(
     rf"{PLACE}(?P<join>{JOIN})(?P<b>(?:{WORD} ){{1,3}}?)(?:one )?(?P<place>{PLACE})"

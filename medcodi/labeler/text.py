@@ -1,6 +1,7 @@
 """Report text -> sentences in the form that phrases match: lower-case words and punctuation, each
 followed by a blank."""
 
+import html
 import re
 import unicodedata
 from collections import defaultdict
@@ -12,12 +13,15 @@ from medcodi.labeler.shorthand import write_out
 
 # A full stop ends a sentence unless a digit follows ("1.5 cm"); so do ; ! ? a blank line, a bullet
 # and a numbered item.
-ENDS = re.compile(r"[.!?;]+(?=\D|$)|\n\s*\n|\n\s*(?=[-*•])")
-NUMBERED = re.compile(r"(?:^|(?<=[\s.;:]))[(]?\d{1,2}[.)]+(?=\s|[A-Za-z])")
-ITEM = re.compile(r"\d[.)]")
+ENDS = re.compile(r"[.!?;]+(?=\D|$)|\n\s*\n|\n\s*(?=[-*•]|[o>»]\s)")
+NUMBERED = re.compile(r"(?:^|(?<=[\s.;:]))(?:[(]?\d{1,2}[.)]+(?=\s|[A-Za-z])|[(]?[a-hA-H]\)(?=\s))")
+ITEM = re.compile(r"\d[.)]|(?:^|[\s(])[a-hA-H]\)")
+DASHED_NUMBERS = re.compile(r"(?:^|(?<=\s))\d[:-](?=\s+[A-Za-z])")  # where the first is a 1
+OPENS_LIST = re.compile(r"\s*1[:-]\s")
 ABBREVIATION = re.compile(
-    r"\b(?:(?:dr|mr|mrs|ms|vs|e\.g|i\.e|approx|resp|st|incl|cf)"
-    r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w)(?=\.\s+(?:for\b|(?-i:[a-z]))))\.",
+    r"\b(?:(?:dr|mr|mrs|ms|vs?|e\.g|i\.e|approx|resp|st|incl|cf)"
+    r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w|effs?|opacs?|consol|infil|atel|assoc|incr|decr|"
+    r"pulm|vasc|evid)(?=\.\s+(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
     re.IGNORECASE,
 )
 SPACES = re.compile(r" {2,}")
@@ -25,12 +29,21 @@ SHORT = tuple(
     f"{before}{word}"
     for before in " \n"
     for word in words(
-        "dr mr mrs ms vs g e approx resp st incl cf neg pos poss prob bilat sm mod lt rt w"
+        "dr mr mrs ms v vs g e approx resp st incl cf neg pos poss prob bilat sm mod lt rt w eff "
+        "effs opac opacs consol infil atel assoc incr decr pulm vasc evid"
     )
 )
 TOKEN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[,:;()]")
 HEADED = re.compile(r":|^\s*(?:FINDING|IMPRESSION|Finding|Impression|CONCLUSION)", re.MULTILINE)
 READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
+AGED = re.compile(r"\b\d{1,3} ?[MF]\b(?=,? (?:with|w/|s/p|h/o|c/o|p/w))")  # "67F w/ CHF"
+SECOND_SIDE = re.compile(
+    r";(?=[^.;]{0,40}\bone\s+(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b)", re.I
+)
+MARKUP = re.compile(
+    r"</?(?:b|i|u|em|strong|span|div|p|br|li|ul|ol|tr|td|th|font)\b[^<>\n]{0,80}>", re.I
+)
+BLOCKS = ("br", "p", "/p", "li", "div", "/div", "tr")  # tags that end a line
 LONG = re.compile(
     r"\S(?:.{0,998}\S)?(?=\s|$)|\S{1,1000}", re.DOTALL
 )  # no sentence: bounds the work of scope
@@ -61,6 +74,8 @@ class TextCleaner:
         """What `text` says of findings: without the question, the history, the technique, older
         examinations and preliminary readings. "" for a report without content."""
         text = unicodedata.normalize("NFKC", text) if not text.isascii() else text
+        if "<" in text or "&" in text:
+            text = html.unescape(MARKUP.sub(_without_tag, text)).replace("\u00a0", " ")
         text = SPACES.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
         if HEADED.search(text):
             kept = [
@@ -77,10 +92,15 @@ class TextCleaner:
         """Raw sentences of what `findings` gave; what runs on for more than 1,000 characters is
         cut."""
         text = write_out(findings)
+        if ";" in text:
+            text = SECOND_SIDE.sub(",", text)
+        text = AGED.sub("year old", text)
         if any(part.lower().endswith(SHORT) for part in f" {text}".split(".")[:-1]):
             text = ABBREVIATION.sub(lambda match: match[0].replace(".", ""), text)
         if ITEM.search(text):
             text = NUMBERED.sub("\n\n", text)
+        if OPENS_LIST.match(text):
+            text = DASHED_NUMBERS.sub("\n\n", text)
         parts = [part.strip() for part in ENDS.split(text)]
         return [
             piece
@@ -112,3 +132,9 @@ class TextCleaner:
                 written.append(tokens[place])
                 place += 1
         return written
+
+
+def _without_tag(tag: re.Match[str]) -> str:
+    """What stands for a tag of HTML: the end of a line, or nothing."""
+    name = tag[0].strip("<>").split()[0].lower().rstrip("/")
+    return "\n\n" if name in BLOCKS else ""

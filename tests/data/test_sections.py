@@ -149,6 +149,12 @@ def test_long_lines_take_no_time():
         "Per findings.",
         "Refer to the body of the report.",
         "Electronically signed by Jane Doe",
+        "Stable.",
+        "Unchanged from the prior examination.",
+        "No significant interval change.",
+        "Please see separate CT report.",
+        "Nondiagnostic study.",
+        "Wet read pending",
     ],
 )
 def test_texts_without_content(text):
@@ -163,7 +169,8 @@ def test_texts_without_content(text):
         "Clear.",
         "No acute disease.",
         "Negative.",
-        "Stable.",
+        "Stable small effusion.",
+        "Normal chest, unchanged.",
         "No effusion.",
         "Big heart.",
         "XXXX is clear.",
@@ -180,7 +187,20 @@ FINDINGS = "Small left effusion."
 
 
 @pytest.mark.parametrize(
-    "impression", ["___", "", "XXXX.", "None.", ".", "As above.", "See findings.", "N/A", "Same."]
+    "impression",
+    [
+        "___",
+        "",
+        "XXXX.",
+        "None.",
+        ".",
+        "As above.",
+        "See findings.",
+        "N/A",
+        "Same.",
+        "Unchanged.",
+        "No interval change.",
+    ],
 )
 @pytest.mark.parametrize("form", ["FINDINGS: {}\nIMPRESSION: {}", "Findings: {} Impression: {}"])
 def test_an_impression_that_says_nothing_gives_the_findings(impression, form):
