@@ -2,19 +2,23 @@
 what is ambiguous, so that it can be looked at and corrected. The rules stand in `kinds`."""
 
 import dataclasses
+import json
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from medcodi.config_io import unknown_key
 from medcodi.data.column import COLUMN_TYPES
 from medcodi.sources import numbers
-from medcodi.sources.finding import EXAMPLES, ColumnCorrection, Country, settle
+from medcodi.sources.finding import EXAMPLES, ColumnCorrection, Country, Finding, settle
 from medcodi.sources.kinds import LEFT_OUT, UNIT_IN_NAME, as_wanted, infer
+from medcodi.sources.levels import TRUTHS
 from medcodi.sources.mapping import DATETIME, EPOCH, ColumnMapping, FolderMapping
 from medcodi.sources.number_kinds import number_details, two_readings
 
+NO = "no"
 PLUSES = {"+", "++", "+++"}
 
 
@@ -50,7 +54,9 @@ def infer_columns(
     columns = {}
     for name in frame.columns:
         rules = corrections.get(name) or ColumnCorrection()
-        absent = {"", *missing, *rules.missing} - set(rules.keep)
+        absent = (
+            {"", *missing, *rules.missing} - set(rules.keep) - {key for key in rules.map if not key}
+        )
         counts = Counter(frame[name].tolist())
         taken = {text: counts.pop(text) for text in list(counts) if text in absent}
         columns[name] = counts, taken, rules
@@ -85,6 +91,16 @@ def _tell_missing(decision: Decision, taken: dict[str, int], counts: Counter[str
         decision.ambiguous = settle(
             decision.column, "'-' stands for no value or for negative", 'keep: ["-"]', "type: drop"
         )
+    ticked = {text.casefold() for text in counts}
+    if decision.kind == "constant" and taken.get("") and ticked <= TRUTHS[0]:
+        tick = next(iter(counts))
+        line = f"type: categorical, categories: [{json.dumps(NO)}, {json.dumps(tick)}]"
+        decision.ambiguous = settle(
+            decision.column,
+            f"a blank beside {tick!r} is no value or {NO!r}",
+            f'{line}, map: {{"": {json.dumps(NO)}}}',
+            "type: drop",
+        )
 
 
 def _decide(name: str, counts: Counter[str], rules: ColumnCorrection, country: Country) -> Decision:
@@ -108,13 +124,26 @@ def _decide(name: str, counts: Counter[str], rules: ColumnCorrection, country: C
             k: v for k, v in details.get("map", {}).items() if v in given["categories"]
         }
     named_unit = UNIT_IN_NAME.search(name)
-    if named_unit and not details.get("unit") and numbers.is_unit(named_unit[1]):
-        details["unit"] = named_unit[1]
-        found.changed.append(f"unit {named_unit[1]!r} from the column's name")
+    if named_unit and numbers.is_unit(named_unit[1]) and not given.get("unit"):
+        found = _with_named_unit(found, name, named_unit[1], details)
     if found.kind == DATETIME:
         details.setdefault("origin", EPOCH)
     mapping = ColumnMapping(column=name, type=found.kind, **details)
     return Decision(name, found.kind, found.why, mapping, examples, found.changed, found.ambiguous)
+
+
+def _with_named_unit(found: Finding, name: str, unit: str, details: dict[str, Any]) -> Finding:
+    """`found`, with the unit that the name of the column states; another one in the cells is
+    ambiguous."""
+    other = details.get("unit", "")
+    if not other:
+        details["unit"] = unit
+        found.changed.append(f"unit {unit!r} from the column's name")
+    elif other.lower() != unit.lower() and not found.ambiguous:
+        what = f"its name says {unit!r}, its cells say {other!r}"
+        lines = [f"unit: {json.dumps(one, ensure_ascii=False)}" for one in (unit, other)]
+        return found._replace(ambiguous=settle(name, what, *lines))
+    return found
 
 
 def settle_numbers(frame: pd.DataFrame, mapping: FolderMapping, where: str) -> None:

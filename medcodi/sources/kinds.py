@@ -35,6 +35,12 @@ from medcodi.sources.number_kinds import ID_NAME, MAX_LEVELS, numeric
 LEFT_OUT = ("empty", "constant", "identifier", "text", "drop")
 MAX_CATEGORIES, TIMES_A_CATEGORY = 50, 2
 UNIT_IN_NAME = re.compile(r"[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*$")
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+NO_DATE = re.compile(r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}.*")
+BELOW_DETECTION = re.compile(
+    r"blq|bloq|bdl|bql|<?\s*(?:lod|loq|lloq)|n\.?d\.?|(?:not detect|undetect|below ).*",
+    re.IGNORECASE,
+)
 PAIR = re.compile(r"\d+\s*/\s*\d+")
 
 
@@ -160,5 +166,12 @@ def _about_text(counts: Counter[str], total: int) -> str:
         rest = [text for text, _ in counts.most_common() if text not in cells]
         if rest:
             told = ", ".join(json.dumps(t[:30], ensure_ascii=False) for t in rest[:EXAMPLES])
-            return f"{why}; most are numbers: list the others as `missing: [{told}]`"
+            bound = f" or as `censored: {{{json.dumps(rest[0][:30], ensure_ascii=False)}: BOUND}}`"
+            bound = bound if BELOW_DETECTION.fullmatch(rest[0]) else ""
+            return f"{why}; most are numbers: list the others as `missing: [{told}]`{bound}"
+    rest = [text for text, _ in counts.most_common() if not DATE.match(text)]
+    rest += [text for text in counts if NO_DATE.fullmatch(text)]
+    if rest and sum(counts[text] for text in rest) < total / 2:
+        told = ", ".join(json.dumps(t[:30], ensure_ascii=False) for t in rest[:EXAMPLES])
+        return f"{why}; most look like dates: list the others as `missing: [{told}]`"
     return why

@@ -43,11 +43,11 @@ class ReportMapping:
 
 @dataclass(kw_only=True)
 class ColumnRules:
-    """How raw cells become values. `map` turns raw values into others (null = missing), `missing`
-    lists raw values that stand for no value; numbers outside [min, max] are refused. Without `map`,
-    raw values are taken as they stand. Dates become days since `origin` (ISO 8601, as the values
-    are unless `date_format` says it in the directives of strptime, or "excel" for serial days);
-    two-digit years lie in the 100 years from `first_year`.
+    """How raw cells become values. `map` turns raw values into others (null = missing; the key ""
+    gives blanks a value), `missing` lists raw values that stand for no value; numbers outside [min,
+    max] are refused. Without `map`, raw values are taken as they stand. Dates become days since
+    `origin` (ISO 8601, as the values are unless `date_format` says it in the directives of
+    strptime, or "excel" for serial days); two-digit years lie in the 100 years from `first_year`.
 
     `decimal` and `thousands` are the marks inside numbers, `prefix` and `suffix` stand around them,
     `places` and `padded` say how they are written again, `censored` which texts stand for a number
@@ -101,7 +101,9 @@ class ColumnMapping(ColumnRules):
         return self.schema_column.is_discrete
 
     def is_missing(self, raw: str) -> bool:
-        return raw == "" or (raw in self.missing and raw not in self.keep)
+        if raw == "":
+            return "" not in self.map
+        return raw in self.missing and raw not in self.keep
 
     def parse(self, raw: str) -> Any:
         """Stored value of a raw cell, None where it stands for no value. Raises ValueError with the

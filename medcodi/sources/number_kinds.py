@@ -11,6 +11,7 @@ from medcodi.sources.finding import EXAMPLES, Country, Finding, finding, settle,
 from medcodi.sources.levels import number_levels
 
 MAX_LEVELS, TIMES_A_LEVEL = 10, 5
+CODE_FOR_MISSING = re.compile(r"-?9{2,}(?:\.0+)?|-9|-88+|88{2,}|-77+|77{2,}|-1")
 ID_NAME = re.compile(
     r"(^|[\W_])(id|ids|uid|uuid|mrn|identifier|accession)([\W_]|$)|[a-z]ID$|[Ii]dentifier"
 )
@@ -44,6 +45,10 @@ def numeric(
     if reading.censored:
         told = ", ".join(list(reading.censored)[:EXAMPLES])
         why += f"; {sum(counts[t] for t in reading.censored)} beyond a bound ({told})"
+    code = "" if wanted or ambiguous else _code_for_missing(reading, counts)
+    if code:
+        what = f"{code!r} ({counts[code]} times) is a far-off number or stands for no value"
+        ambiguous = settle(name, what, f'missing: ["{code}"]', f"type: {kind}")
     if moments.may_be_serials(name, reading.numbers) and not wanted and not ambiguous:
         text = next(iter(reading.numbers))
         what = f"{text!r} is a number or {moments.spelled(EXCEL, text)} (Excel's serial day)"
@@ -59,6 +64,21 @@ def numeric(
         details: dict[str, Any] = {"categories": levels.categories, "map": levels.map}
         return finding(kind, why, details, changed + levels.changed, ambiguous)
     return finding(kind, why, number_details(reading, counts), changed, ambiguous)
+
+
+def _code_for_missing(reading: numbers.Reading, counts: Counter[str]) -> str:
+    """The text of a number such as -9, 999 or -9999 that occurs twice or more and lies further from
+    all others than they from each other; "" where there is none."""
+    values = sorted(float(number) for number in reading.numbers.values())
+    for text, number in reading.numbers.items():
+        value = float(number)
+        others = [one for one in values if one != value]
+        if not CODE_FOR_MISSING.fullmatch(text) or counts[text] < 2 or len(others) < 2:
+            continue
+        gap = max(others[0] - value, value - others[-1])
+        if gap > others[-1] - others[0]:
+            return text
+    return ""
 
 
 def two_readings(name: str, readings: list[numbers.Reading], country: Country) -> str:

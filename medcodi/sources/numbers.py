@@ -26,6 +26,8 @@ STYLES = (
 SHARE_OF_NUMBERS = 0.95
 BELOW = ("<=", "=<", "<", "≤", "less than", "under", "below")
 ABOVE = (">=", "=>", ">", "≥", "more than", "greater than", "over", "above")
+AND_ABOVE = r"\s+(?:and|or)\s+(?:over|older|more|above|up|higher|greater)"  # behind the number
+AND_BELOW = r"\s+(?:and|or)\s+(?:under|younger|less|fewer|below|lower)"
 KNOWN_UNITS = """
 % ‰ mg g kg µg ug mcg ng pg fg t lb lbs oz l dl cl ml µl ul fl pl cc m dm cm mm µm um nm km in
 inch ft s sec ms min mins minutes minute h hr hrs hour hours d day days w wk week weeks mo month
@@ -39,7 +41,7 @@ UNITS = frozenset(KNOWN_UNITS.split())
 GLUED = frozenset("gmshdlLy%‰")  # one letter after a digit that is a unit: 2A and 3C are codes
 CELL = re.compile(
     rf"(?P<bound>{'|'.join(map(re.escape, (*BELOW, *ABOVE)))})?\s*(?P<prefix>[€$£¥]\s*)?"
-    rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)(?P<plus>\+)?"
+    rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)(?P<plus>\+|{AND_ABOVE}$)?(?P<less>{AND_BELOW}$)?"
     r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[].{0,24})?",
     re.IGNORECASE,
 )
@@ -105,8 +107,11 @@ def take_apart(text: str) -> Cell | None:
     suffix = match["suffix"] or ""
     if suffix and not suffix[0].isspace() and not _is_glued_unit(suffix):
         return None
+    if any(character.isdigit() for character in suffix) and not is_unit(suffix.strip()):
+        return None  # "27. März 2020"
     bound = match["bound"] or ""
-    sign = "<" if bound.lower() in BELOW else ">" if bound or match["plus"] else ""
+    below = bound.lower() in BELOW or match["less"]
+    sign = "<" if below else ">" if bound or match["plus"] else ""
     return Cell(sign, match["prefix"] or "", match["core"].strip(), suffix)
 
 
@@ -199,7 +204,7 @@ def _censor(reading: Reading, cells: dict[str, Cell], counts: Mapping[str, int])
     bounded = [text for text in reading.numbers if cells[text].bound]
     for text in sorted(bounded, key=lambda text: -counts[text]):
         number, above = reading.numbers.pop(text), cells[text].bound == ">"
-        closed = bool(re.search(r"[=≤≥+]", text))
+        closed = bool(re.search(r"[=≤≥+]| (?:and|or) ", text))
         same = next((v for v, key in taken.items() if key == (closed, number, above)), None)
         value = same if same is not None else beyond(float(number), above, set(taken))
         taken[value] = (closed, number, above)
