@@ -6,11 +6,9 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from medcodi.config_io import unknown_key
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = ("float32", "bfloat16", "float16")  # names in torch, which the command line need not load
 
 
 def parse_names(text: str) -> list[str]:

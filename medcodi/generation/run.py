@@ -18,7 +18,7 @@ from medcodi.generation.header import describe
 from medcodi.generation.manifest import Ledger, described_files, read_manifest
 from medcodi.generation.prompts import GivenPrompts, read_prompts
 from medcodi.generation.refusals import tally
-from medcodi.generation.request import DTYPES, Request
+from medcodi.generation.request import Request
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.solvers import build_solver
 
@@ -37,7 +37,7 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
     """
     format_class = get_format(request.format)
     pipe = MedCoDiPipeline.from_pretrained(
-        request.pipeline, torch_dtype=DTYPES.get(request.dtype)
+        request.pipeline, torch_dtype=getattr(torch, request.dtype) if request.dtype else None
     ).to(request.device)
     pipe.set_progress_bar_config(disable=True)
     if request.solver is not None:

@@ -106,3 +106,10 @@ def test_version_and_module():
     call = [sys.executable, "-m", "medcodi.train", "--help"]
     done = subprocess.run(call, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "autoencoder, stage1, stage2 or stage3" in done.stdout
+
+
+def test_the_command_line_starts_without_torch():
+    """Help and errors come at once."""
+    code = "import sys, medcodi.cli.app; assert not {'torch', 'numpy'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
