@@ -134,6 +134,7 @@ class Ledger:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Only one of the processes that share the folder is inside."""
+        self.folder.mkdir(parents=True, exist_ok=True)  # a shard without studies has not written
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)

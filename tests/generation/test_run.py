@@ -186,6 +186,14 @@ def test_shards_make_one_manifest(tiny_run, whole, tmp_path):
     assert [s["seed"] for s in manifest["samples"]] == [s["seed"] for s in whole[1]["samples"]]
 
 
+def test_a_shard_without_studies_leaves_the_manifest_to_the_others(tiny_run, tmp_path):
+    """More processes than batches."""
+    one = {"num_samples": 1, "outputs": ["tabular"]}
+    assert generate_to_folder(request(tiny_run, tmp_path / "out", shard=(0, 2), **one)) is None
+    manifest = generate_to_folder(request(tiny_run, tmp_path / "out", shard=(1, 2), **one))
+    assert len(manifest["samples"]) == 1
+
+
 def test_large_runs_are_spread_over_folders(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(medcodi.generation.run, "STUDIES_A_FOLDER", 4)
     manifest = generate_to_folder(request(tiny_run, tmp_path / "out"))
