@@ -38,6 +38,7 @@ LESS = {  # options that make a long measurement short
     "medcodi bench prepare_memory": ["--num-files", "4", "--num-workers", "1"],
     "medcodi bench speed": ["--repeats", "1", "--num-studies", "16"],
     "medcodi bench sampling": ["--num-studies", "4"],
+    "medcodi bench keep": ["--what", "region", "--num-studies", "2"],
     "medcodi serve turing": ["--port", "0"],
 }
 
@@ -133,6 +134,13 @@ def test_train(finished, tiny_prepared, here):
 @pytest.mark.slow
 def test_generate(finished, here):
     run_page("generate", finished)
+
+
+@pytest.mark.slow
+def test_parts(finished, here):
+    data, pipeline = (finished[f"runs/phantom_tiny/{name}"] for name in ("prepared", "pipeline"))
+    run_page("parts", finished | {"data/mine": data, "runs/mine/pipeline": pipeline})
+    assert (here / "data" / "mine_full" / "imputed.csv").is_file()
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from medcodi.autoencoders.augmentation import mix_sentences
 from medcodi.autoencoders.base import Autoencoder, cyclical_beta, evaluating, kl_with_free_bits
 from medcodi.autoencoders.optimus_parts import (
     OptimusConfig,
+    Prefix,
     SlotPooling,
     bert_encoder,
     gpt2_decoder,
@@ -149,6 +150,7 @@ class OptimusVAE(Autoencoder):
         temperature: float = 1.0,
         max_length: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
         """Latents (B, N, C) -> token ids (B, L), L <= max_length, padded after [EOS]: one batch
         with a KV cache, until every row has ended.
@@ -159,6 +161,8 @@ class OptimusVAE(Autoencoder):
             max_length: most tokens, [BOS] included; the config's by default.
             generator: CPU generators, one a row, so that a row does not depend on the others; a
                 single one seeds one for each row. Needed by "nucleus" for reproducible text.
+            prefix: (B, L') tokens that the texts begin with, [BOS] first, padded; at least one more
+                follows.
         """
         check_strategy(strategy, top_p, temperature)
         max_length = min(max_length or self.config.max_length, self.config.max_length)
@@ -167,16 +171,40 @@ class OptimusVAE(Autoencoder):
         tokens = torch.full((len(latents), 1), self.tokenizer.bos_id, device=latents.device)
         generated = [tokens]
         ended = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
+        begins = None if prefix is None else Prefix(prefix.to(latents.device), self.tokenizer)
         while len(generated) < max_length and not ended.all():
             logits = self.logits(tokens, cache, embedding, start=len(generated) - 1)[
                 :, -1
             ].float()  # (B, vocabulary)
+            if begins is not None:
+                logits = begins(logits, len(generated))
             chosen = select_tokens(logits, strategy, top_p, temperature, generators)  # (B,)
             chosen = torch.where(ended, self.tokenizer.pad_id, chosen)
             ended = ended | (chosen == self.tokenizer.eos_id)
             tokens = chosen[:, None]
             generated.append(tokens)
         return torch.cat(generated, dim=1)  # (B, L)
+
+    def continuations(self, latents: Tensor, beginnings: Sequence[str]) -> list[str]:
+        """What each text goes on with, the likeliest tokens; at least one. `latents` (B, N, C) are
+        normalised. Whitespace between the two is part of the answer."""
+        prefix, _ = self.tokenizer(beginnings, end=False)
+        with evaluating(self), torch.no_grad():
+            tokens = self.generate(latents * self.latent_std + self.latent_mean, prefix=prefix)
+        lengths = (prefix != self.tokenizer.pad_id).sum(dim=1).tolist()
+        return [
+            self.tokenizer.decode(row[None, length:])[0]
+            for row, length in zip(tokens.cpu(), lengths, strict=True)
+        ]
+
+    def negative_log_likelihood(self, latents: Tensor, token_ids: Tensor, scored: Tensor) -> Tensor:
+        """-log p of the `scored` (B, L) bool among tokens (B, L), given the tokens before each, in
+        nats (B,). `latents` (B, N, C) are normalised; gradients go to them."""
+        with evaluating(self):
+            of_scale = latents * self.latent_std + self.latent_mean
+            logits = self.teacher_forced_logits(token_ids, of_scale).float()  # (B, L - 1, V)
+        losses = F.cross_entropy(logits.transpose(1, 2), token_ids[:, 1:], reduction="none")
+        return (losses * scored[:, 1:]).sum(dim=1)
 
     # objective
 

@@ -112,3 +112,23 @@ def gpt2_decoder(config: OptimusConfig, tokenizer: ReportTokenizer) -> GPT2LMHea
             attn_pdrop=config.dropout,
         )
     )
+
+
+class Prefix:
+    """Tokens (B, L) that generated texts begin with, [BOS] first and padded; at least one token
+    follows them."""
+
+    def __init__(self, tokens: Tensor, tokenizer: ReportTokenizer) -> None:
+        self.tokens, self.eos_id = tokens, tokenizer.eos_id
+        self.lengths = (tokens != tokenizer.pad_id).sum(dim=1)  # (B,)
+
+    def __call__(self, logits: Tensor, position: int) -> Tensor:
+        """Logits (B, V) of the token at `position`, changed to what may stand there."""
+        logits = logits.clone()
+        logits[self.lengths == position, self.eos_id] = -torch.inf
+        inside = self.lengths > position  # (B,)
+        if inside.any():
+            forced = torch.full_like(logits, -torch.inf)
+            forced.scatter_(1, self.tokens[:, position : position + 1], 0.0)
+            logits = torch.where(inside[:, None], forced, logits)
+        return logits

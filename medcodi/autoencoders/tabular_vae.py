@@ -106,7 +106,10 @@ class TabularVAE(Autoencoder):
         return CellLikelihoods(mean, scale, logits.masked_fill(self.invalid, -torch.inf), missing)
 
     def decode_posterior(
-        self, latents: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None
+        self,
+        latents: Tensor,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        present: Tensor | None = None,
     ) -> Tensor:
         """Latents (B, N, C) -> (B, F), NaN where the cell is decoded as missing.
 
@@ -114,6 +117,7 @@ class TabularVAE(Autoencoder):
             generator: None gives the mean of numbers, the likeliest category, and missing where
                 that is likelier than not. A CPU generator (one, or one a row) draws every cell from
                 its likelihood.
+            present: (B, F) bool, cells that must not come out as missing.
         """
         cells = self.likelihoods(latents)
         numbers, missing = cells.mean, cells.missing > 0
@@ -130,6 +134,8 @@ class TabularVAE(Autoencoder):
             )  # (B, S)
             categories = categories.minimum((~self.invalid).sum(-1) - 1)
             missing = draw(torch.rand, missing.shape[1]) < cells.missing.sigmoid()
+        if present is not None:
+            missing = missing & ~present.to(missing.device)
         table = torch.empty(missing.shape, device=latents.device)  # (B, F)
         table[:, self.numeric] = numbers
         table[:, self.discrete] = categories.float()

@@ -116,15 +116,15 @@ class ReportTokenizer:
     def __len__(self) -> int:
         return len(self.backend)
 
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def __call__(self, texts: Sequence[str], end: bool = True) -> tuple[Tensor, Tensor]:
         """Texts -> token ids (B, L) int64 padded at the right, and mask (B, L) bool, True at real
-        tokens."""
+        tokens. Without `end` no [EOS] follows: the texts go on."""
         if isinstance(texts, str):
             raise ValueError("expected a list of texts, got one str")
         rows = self.backend(list(texts), add_special_tokens=False, split_special_tokens=True)[
             "input_ids"
         ]
-        rows = [self._frame(row) for row in rows]
+        rows = [self._frame(row)[: None if end else -1] for row in rows]
         width = max((len(row) for row in rows), default=0)
         token_ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
         for i, row in enumerate(rows):

@@ -16,6 +16,7 @@ from medcodi.cli.data import data_app
 from medcodi.cli.evaluate import bench, evaluate
 from medcodi.cli.generate import generate
 from medcodi.cli.imports import import_app
+from medcodi.cli.impute import impute
 from medcodi.cli.label import label
 from medcodi.cli.prepare import prepare_app
 from medcodi.cli.privacy import privacy_app
@@ -35,6 +36,7 @@ app.command()(train)
 app.add_typer(import_app, name="import")
 app.command()(export)
 app.command()(generate)
+app.command()(impute)
 app.command()(evaluate)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -15,6 +15,7 @@ BENCHES = {
     "memory": "GiB of training and sampling, without a GPU",
     "sampling": "solvers of a trained pipeline: time and quality",
     "credit": "every route with networks zeroed, attention off, as trained",
+    "keep": "whether generated parts follow what is kept",
     "metrics": "the metrics beside other packages",
     "multiprompt": "multi-prompt against single-prompt training",
     "prepare_speed": "reading DICOM beside torchxrayvision",

@@ -12,6 +12,7 @@ from medcodi.cli.console import console
 from medcodi.generation.request import Request
 
 OPTIONS = {option.name: option for option in fields(Request)}
+REPEATABLE = ("prompts", "keep", "mask", "strength")
 OF_THE_PLACE = ("shard", "device")  # where they are not given, they are asked from the launcher
 
 
@@ -55,7 +56,7 @@ def _parameter(option: Field, hint: Any) -> Parameter:
         hint, default = str | None, None
     else:
         default = Parameter.empty if option.default is MISSING else option.default
-    if option.name == "prompts":
+    if option.name in REPEATABLE:
         hint, default = list[str] | None, None
     if option.name in OF_THE_PLACE:
         hint, default = str | None, None

@@ -118,6 +118,10 @@ class PreparedWriter:
                 raise error
             self._finish()
 
+    def beside(self, name: str) -> Path:
+        """Where a further file of the folder is written, inside the block."""
+        return self._partial / name
+
     def reject(self, item: str, reason: str) -> None:
         """List `item` in rejects.csv with its reason (one line)."""
         self._rejects.writerow([item, " ".join(str(reason).split())])

@@ -70,8 +70,14 @@ class GuidedPrediction:
                 scales[name] = 1.0
         return scales
 
-    def __call__(self, latents: Latents, timesteps: Mapping[str, torch.Tensor]) -> Latents:
-        """Noisy latents (B, *latent_shape) and one timestep an output -> guided predictions."""
+    def __call__(
+        self,
+        latents: Latents,
+        timesteps: Mapping[str, torch.Tensor],
+        names: Sequence[str] | None = None,
+    ) -> Latents:
+        """Noisy latents (B, *latent_shape) and one timestep an output -> guided predictions, of
+        `names` alone where they are given."""
         first = next(iter(latents.values()))
         batch, device = len(first), first.device
         scales = self.scales_at(timesteps)
@@ -79,7 +85,8 @@ class GuidedPrediction:
         guided = told and any(scale != 1.0 for scale in scales.values())
         if guided not in self._contexts:
             null = self.negative if guided else None
-            self._contexts[guided] = self.joint.contexts(self.prompts, batch, device, null)
+            with torch.no_grad():
+                self._contexts[guided] = self.joint.contexts(self.prompts, batch, device, null)
         contexts = self._contexts[guided]
 
         # what the members tell each other
@@ -97,8 +104,8 @@ class GuidedPrediction:
         # one pass of every denoiser, with [null, prompt] side by side when guided
         twice = (lambda x: torch.cat([x, x])) if guided else (lambda x: x)
         predictions = {}
-        for name, model in self.joint.diffusions.items():
-            told = partners.get(name)
+        for name in self.joint.diffusions if names is None else names:
+            model, told = self.joint.diffusions[name], partners.get(name)
             if guided and told is not None:
                 told = _with_null(told)
             out = model(twice(latents[name]), twice(states[name].timesteps), contexts[name], told)

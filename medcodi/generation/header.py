@@ -19,6 +19,9 @@ def describe(
         "guidance_scale": request.guidance_scale,
     }
     chosen = {
+        "keep": list(request.keep),
+        "mask": list(request.mask),
+        "strength": list(request.strength),
         "solver": request.solver,
         "dtype": request.dtype,
         "compile": request.compile,

@@ -11,7 +11,9 @@ from typing import Any
 from medcodi.config_io import unknown_key
 from medcodi.data.prepared import PreparedDataset
 from medcodi.generation.formats.base import hash_prompts
+from medcodi.generation.keeping import GivenParts, hashed
 from medcodi.generation.request import Request
+from medcodi.pipeline.keeping import equal_rows
 from medcodi.pipeline.pipeline import MedCoDiPipeline
 
 CHUNK = 64
@@ -19,31 +21,32 @@ CHUNK = 64
 
 class GivenPrompts:
     """`prompts` as a call of the pipeline takes them: name -> R values, or one for all rows. None
-    at all is one row.
+    at all is one row, or as many as `rows`.
 
     Raises ValueError as the call would.
     """
 
-    def __init__(self, pipe: MedCoDiPipeline, prompts: dict[str, Any]) -> None:
+    def __init__(self, pipe: MedCoDiPipeline, prompts: dict[str, Any], rows: int = 1) -> None:
         self.pipe, self.stored = pipe, pipe.check_prompts(prompts)
         self.names = list(self.stored)
+        self.rows = equal_rows({"prompt": self.stored, "keep": {"": [None] * rows}})
 
     def __len__(self) -> int:
-        return len(next(iter(self.stored.values()))) if self.stored else 1
+        return self.rows
 
     def take(self, rows: Sequence[int]) -> dict[str, list[Any]]:
         """name -> stored values of `rows`, None where a row lacks it."""
         return {name: [values[row] for row in rows] for name, values in self.stored.items()}
 
-    def hashes(self) -> Iterator[str]:
-        """One hash a row, see `hash_prompts`."""
+    def hashes(self, parts: GivenParts) -> Iterator[str]:
+        """One hash a row of what is given and kept, see `hash_prompts`."""
         for start in range(0, len(self), CHUNK):
             rows = range(start, min(start + CHUNK, len(self)))
             stored = self.pipe.check_prompts(self.take(rows))
-            yield from (
-                hash_prompts({name: stored[name][i] for name in self.names})
-                for i in range(len(rows))
-            )
+            kept = parts.take(rows)
+            for i in range(len(rows)):
+                of_row = {name: stored[name][i] for name in self.names}
+                yield hash_prompts(of_row | hashed({n: several[i] for n, several in kept.items()}))
 
 
 class StudyPrompts(GivenPrompts):
@@ -73,13 +76,11 @@ class StudyPrompts(GivenPrompts):
         self.pipe, self.names = pipe, list(names)
         self.data = PreparedDataset.load(folder, split, self.names).having(*self.names)
         self.data = self.data.select(range(min(len(self.data), limit or len(self.data))))
+        self.rows = len(self.data)
         if not len(self.data):
             raise ValueError(
                 f"{folder}: no study of the split {split!r} has all of {', '.join(self.names)}"
             )
-
-    def __len__(self) -> int:
-        return len(self.data)
 
     def take(self, rows: Sequence[int]) -> dict[str, list[Any]]:
         studies = self.data.batch(list(rows))
@@ -103,8 +104,14 @@ def parse_prompts(pipe: MedCoDiPipeline, texts: Sequence[str]) -> dict[str, list
     return prompts
 
 
-def read_prompts(request: Request, pipe: MedCoDiPipeline) -> GivenPrompts:
-    """The prompts of a request. Raises ValueError as its parts do."""
-    if request.studies is not None:
-        return StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
-    return GivenPrompts(pipe, parse_prompts(pipe, request.prompts))
+def read_prompts(request: Request, pipe: MedCoDiPipeline, rows: int = 1) -> GivenPrompts:
+    """The prompts of a request, `rows` rows of them where what is kept has several. Raises
+    ValueError as its parts do."""
+    if request.studies is None:
+        return GivenPrompts(pipe, parse_prompts(pipe, request.prompts), rows)
+    prompts = StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
+    if rows not in (1, len(prompts)):
+        raise ValueError(
+            f"{rows} parts are kept of {len(prompts)} studies: expected one, or as many"
+        )
+    return prompts

@@ -64,6 +64,19 @@ class Request:
     prompts: Sequence[str] = _option(
         "NAME=VALUE: a file, a text, or column=value;column=value; repeatable", (), flag="--prompt"
     )
+    keep: Sequence[str] = _option(
+        "NAME=PART: what of an output is kept, the rest is generated: an image (with --mask or "
+        "--strength), column=value;column=value, a text with a gap '...'; repeatable",
+        (),
+    )
+    mask: Sequence[str] = _option(
+        "of a kept image: a file that is white where it is generated; NAME=FILE where several are "
+        "kept; repeatable",
+        (),
+    )
+    strength: Sequence[str] = _option(
+        "NAME=NUMBER: vary what is kept as a whole, above 0 to 1 (anew); repeatable", ()
+    )
     outputs: Sequence[str] | None = _option(
         "comma-separated names; default: all that are not prompts", None, read=parse_names
     )

@@ -15,6 +15,7 @@ import medcodi
 from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.generation.formats.base import join
 from medcodi.generation.header import describe
+from medcodi.generation.keeping import GivenParts
 from medcodi.generation.manifest import Ledger, described_files, read_manifest
 from medcodi.generation.prompts import GivenPrompts, read_prompts
 from medcodi.generation.refusals import tally
@@ -46,9 +47,10 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
         }
     if request.compile:
         pipe.compile()
-    prompts = read_prompts(request, pipe)
+    parts = GivenParts(pipe, request.keep, request.mask, request.strength)
+    prompts = read_prompts(request, pipe, len(parts))
     outputs = pipe.check_outputs(request.outputs, dict.fromkeys(prompts.names))
-    hashes = list(prompts.hashes())
+    hashes = list(prompts.hashes(parts))
     header = describe(request, pipe, outputs, hashes)
     privacy = load_filter(request.private) if request.private else None
     if privacy is not None:
@@ -69,7 +71,7 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
             request.pixel_spacing,
         )
         writer = format_class([pipe.family.modality(name) for name in outputs], facts)
-        run = GenerationRun(request, pipe, prompts, outputs, hashes, writer, ledger, privacy)
+        run = GenerationRun(request, pipe, prompts, parts, outputs, hashes, writer, ledger, privacy)
         run.make_studies()
         return run.finish()
     except OSError as error:
@@ -96,6 +98,7 @@ class GenerationRun:
     request: Request
     pipe: MedCoDiPipeline
     prompts: GivenPrompts
+    parts: GivenParts
     outputs: list[str]
     prompt_hashes: list[str]
     writer: StudyFormat
@@ -142,16 +145,19 @@ class GenerationRun:
         """One study of each sample; a filter has those that it refuses drawn again."""
         rows = [i // self.request.num_samples for i in indices]
         given, interval = self.prompts.take(rows), self.request.guidance_interval
+        keep = self.parts.take(rows)
         out = self.pipe(
             given,
             self.outputs,
             self.request.num_inference_steps,
             self.request.guidance_scale,
-            num_images_per_prompt=1 if given else len(rows),
+            num_images_per_prompt=1 if given or keep else len(rows),
             batch_size=len(rows),
             seeds=[self.seeds[i] for i in indices],
             guidance_interval=dict.fromkeys(self.outputs, interval) if interval else None,
             privacy=self.privacy,
+            keep=keep,
+            strength=self.parts.strength,
         )
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
         studies = []

@@ -18,6 +18,7 @@ from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
 from medcodi.config_io import build_dataclass
 from medcodi.data.prepared import FieldSpec, PreparedDataset
+from medcodi.data.table import TableSchema
 from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.sampler import check_interval
@@ -128,6 +129,10 @@ class Modality(ABC):
     def field(self) -> FieldSpec:
         """How the prepared dataset stores this modality."""
         return FieldSpec(self.name, self.storage)
+
+    def schemas(self) -> dict[str, TableSchema]:
+        """field -> schema of the tables that this modality is stored in."""
+        return {}
 
     def fit_assets(self, dataset: PreparedDataset) -> dict[str, Any]:
         """Learn the assets from the training split (default: none)."""

@@ -18,14 +18,17 @@ from medcodi.data.user_images import fit, picture_greys, to_greys
 from medcodi.diffusion.keep import Kept
 from medcodi.modalities.parts import Part, Parts
 
-SEAM_REACH = 4.0  # pixels inside the mask over which a difference at its border fades to 1 / e
-SEAM_STEPS = 200
+SEAM_REACH = 12.0  # pixels inside the mask over which a difference at its border fades to 1 / e
+SEAM_STEPS = 300
+FOLLOW = True  # three times the cost of a step; what it gives: docs/notebook.md
 
 
 class ImageParts(Parts):
     """A part is `(image, mask)`: two pictures of one size. The mask is white (255, 1 or True) where
     the image is generated and black where it is kept. Part.value: (S, S) greys; Part.gap: (S, S)
     bool."""
+
+    has_mask = True
 
     def from_user(self, values: Any, varied: bool) -> list[Part | None]:
         values = values if isinstance(values, list) else [values]
@@ -60,15 +63,19 @@ class ImageParts(Parts):
             raise ValueError("the mask is white everywhere: nothing is kept")
         return Part(fit(picture, size), gap)
 
-    def kept(self, autoencoder: Autoencoder, parts: Sequence[Part], start: float) -> Kept:
+    def kept(
+        self, autoencoder: Autoencoder, parts: Sequence[Part], start: float, batch_size: int
+    ) -> Kept:
         """A latent cell is given where all of its pixels are."""
-        kept = super().kept(autoencoder, parts, start)
+        kept = super().kept(autoencoder, parts, start, batch_size)
         size = self.modality.args.size
         everywhere = np.ones((size, size), bool)
         gaps = np.stack([everywhere if part.gap is None else part.gap for part in parts])
         open_pixels = torch.from_numpy(gaps)[:, None].float()  # (B, 1, S, S)
         open_cells = F.max_pool2d(open_pixels, size // kept.latents.shape[-1])
         kept.given = (open_cells == 0).to(kept.latents.device).expand_as(kept.latents)
+        kept.moved = kept.given.flatten(1).any(dim=1)
+        kept.follow = FOLLOW and bool(kept.moved.any())
         return kept
 
     def compose(self, part: Part, generated: np.ndarray) -> np.ndarray:

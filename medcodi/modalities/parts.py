@@ -4,7 +4,7 @@ One class a kind, `Modality.parts`. A *part* is one value of a user with what is
 it; with a strength a value is varied as a whole and nothing of it is kept exactly. Legend: B rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Part:
     """`value`: the stored value, or what is given of it. `gap` says what is to be generated, in the
-    terms of the kind; None where the value is varied as a whole."""
+    terms of the kind; None where the value is varied as a whole. `complete`: no cell of the gap may
+    come out as missing."""
 
     value: Any
     gap: Any = None
+    complete: bool = False
 
 
 class Parts:
-    """Parts of any kind: whole values that are varied. A kind that has parts extends it."""
+    """Parts of any kind: whole values that are varied. A kind that has parts extends it.
+    `has_mask`: a part is a file and a mask on the command line."""
+
+    has_mask = False
 
     def __init__(self, modality: "Modality") -> None:
         self.modality = modality
@@ -48,21 +53,53 @@ class Parts:
         stored = self.modality.from_user(values)
         return [None if value is None else Part(value) for value in stored]
 
+    def lacking(self, stored: Any) -> Part | None:
+        """What a stored value lacks, all of it for None, as the part to generate; None where it is
+        whole, or the kind generates whole values without parts."""
+        return None
+
     def parse(self, text: str, mask: str | None, varied: bool) -> list[Part | None]:
         """A part given on the command line: a value as prompts have it, and the file of a mask."""
         if mask is not None:
             raise ValueError(f"modality {self.name!r}: a {self.modality.kind} has no mask")
         return self.from_user(self.modality.parse(text), varied)
 
-    def kept(self, autoencoder: Autoencoder, parts: Sequence[Part], start: float) -> Kept:
-        """What the latents keep of B parts, on the device of the autoencoder. `start`: see
-        `Kept`."""
-        batch = self.modality.collate([part.value for part in parts])
-        if isinstance(batch, torch.Tensor):
-            batch = batch.to(autoencoder.device)
-        latents = autoencoder.encode(batch)
-        nowhere = torch.zeros_like(latents, dtype=torch.bool)
-        return Kept(latents, nowhere, latents.new_full((len(parts),), start))
+    def kept(
+        self, autoencoder: Autoencoder, parts: Sequence[Part], start: float, batch_size: int
+    ) -> Kept:
+        """What the latents keep of B parts, on the device of the autoencoder, `batch_size` values
+        encoded at a time. `start`: see `Kept`."""
+        batches = []
+        for first in range(0, len(parts), batch_size):
+            values = [part.value for part in parts[first : first + batch_size]]
+            batch = self.modality.collate(values)
+            if isinstance(batch, torch.Tensor):
+                batch = batch.to(autoencoder.device)
+            batches.append(autoencoder.encode(batch))
+        latents = torch.cat(batches)
+        rows = torch.arange(len(parts), device=latents.device)
+        nowhere, nothing = torch.zeros_like(latents).bool(), torch.zeros_like(rows).bool()
+        starts = latents.new_full((len(parts),), start)
+        return Kept(latents, nowhere, starts, nothing, rows, follow=False)
+
+    def moving(
+        self,
+        autoencoder: Autoencoder,
+        num_parts: int,
+        move: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> Kept:
+        """Kept of parts that no latent stands for; `move` as in `Kept`."""
+        rows = torch.arange(num_parts, device=autoencoder.device)
+        latents = torch.zeros(num_parts, *autoencoder.latent_shape, device=rows.device)
+        everywhere = torch.ones_like(rows).bool()
+        return Kept(
+            latents,
+            torch.zeros_like(latents).bool(),
+            latents.new_ones(num_parts),
+            everywhere,
+            rows,
+            move,
+        )
 
     def decode(
         self,

@@ -19,6 +19,7 @@ from medcodi.diffusion.denoisers.slots import VectorDenoiserArgs
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.text import TextTower
 from medcodi.modalities.base import Modality, ModalityArgs, register
+from medcodi.modalities.report_parts import ReportParts
 
 
 @dataclass
@@ -121,6 +122,10 @@ class ReportModality(Modality):
             for folder, asset in assets.items()
             if asset in self.assets
         }
+
+    @property
+    def parts(self) -> ReportParts:
+        return ReportParts(self)
 
     def collate(self, values: Sequence[str]) -> list[str]:
         for value in values:

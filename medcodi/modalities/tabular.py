@@ -19,6 +19,7 @@ from medcodi.diffusion.denoisers.slots import VectorDenoiserArgs
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower
 from medcodi.modalities.base import Modality, ModalityArgs, register
+from medcodi.modalities.tabular_parts import TabularParts
 
 
 @dataclass
@@ -58,6 +59,13 @@ class TabularModality(Modality):
     @property
     def schema(self) -> TableSchema:
         return TableSchema.from_dicts(self.assets["schema"])
+
+    def schemas(self) -> dict[str, TableSchema]:
+        return {self.name: self.schema}
+
+    @property
+    def parts(self) -> TabularParts:
+        return TabularParts(self)
 
     def collate(self, values: Sequence[Mapping[str, Any]]) -> torch.Tensor:
         return self.schema.encode([dict(v) for v in values])  # (B, F)

@@ -9,7 +9,9 @@ import torch
 from diffusers import SchedulerMixin
 
 from medcodi.autoencoders.base import Autoencoder
-from medcodi.diffusion.keep import Kept
+from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.keep import Kept, KeptPredictions
+from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.modalities.family import ModelFamily
 from medcodi.nn.seeding import derive_generator
 from medcodi.pipeline.checks import Call
@@ -48,17 +50,26 @@ def solvers_of(
     return solvers
 
 
-def noise_of(call: Call, family: ModelFamily, rows: range) -> dict[str, torch.Tensor]:
-    """(B, *latent_shape) of unit variance an output: as given, or each sample's own."""
-    noise = {}
-    for name in call.outputs:
+def start_of(
+    call: Call,
+    family: ModelFamily,
+    solvers: Mapping[str, Solver],
+    rows: range,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> dict[str, torch.Tensor]:
+    """What the first step of the samples `rows` begins with (B, *latent_shape) an output: the noise
+    that was given, or each sample's own."""
+    start = {}
+    for name, solver in solvers.items():
         if name in call.latents:
-            noise[name] = call.latents[name][rows.start : rows.stop]
+            noise = call.latents[name][rows.start : rows.stop]
         else:
             shape = family.latent_shape(family.modality(name).group)
             generators = [derive_generator(call.seeds[i], name) for i in rows]
-            noise[name] = torch.stack([torch.randn(shape, generator=g) for g in generators])
-    return noise
+            noise = torch.stack([torch.randn(shape, generator=g) for g in generators])
+        start[name] = solver.start(noise.to(device, dtype))
+    return start
 
 
 def kept_of(
@@ -78,3 +89,23 @@ def kept_of(
         if rows is not None:
             kept[name] = rows
     return kept
+
+
+def kinds_needed(kept: Mapping[str, Kept]) -> list[str]:
+    """The kinds of networks that denoise: autoencoders too, where estimates are decoded."""
+    asked = any(rows.move is not None for rows in kept.values())
+    return ["diffusion", "environment", *(["autoencoder"] if asked else [])]
+
+
+def predictions_of(
+    call: Call,
+    joint: JointModel,
+    given: Prompts,
+    negative: Prompts,
+    kept: Mapping[str, Kept],
+    rows: torch.Tensor,
+) -> KeptPredictions:
+    """What predicts a step of the samples that belong to `rows` (B,) of R rows."""
+    guided = GuidedPrediction(joint, given[rows], call.guidance, call.intervals, negative[rows])
+    of_rows = {name: parts[rows] for name, parts in kept.items()}
+    return KeptPredictions(guided, of_rows, joint.objective)

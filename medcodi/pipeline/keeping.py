@@ -23,7 +23,7 @@ StoredParts = dict[str, list[Part | None]]  # output -> R parts, None where a ro
 
 def check_strength(strength: Any, keep: Mapping[str, Any]) -> dict[str, float]:
     """One number for all that is kept, or one a name -> strength by name, in (0, 1]."""
-    if strength is None:
+    if strength is None or strength == {}:
         return {}
     given = strength if isinstance(strength, Mapping) else dict.fromkeys(keep, strength)
     if not keep:
@@ -39,9 +39,13 @@ def check_strength(strength: Any, keep: Mapping[str, Any]) -> dict[str, float]:
 def check_parts(
     keep: Any, strength: Mapping[str, float], family: ModelFamily, names: Sequence[str]
 ) -> StoredParts:
-    """The parts of each name; `names` are the modalities of the pipeline. Rows differ by name."""
+    """The parts of each name, from what a user passes or from such parts; `names` are the
+    modalities of the pipeline. Rows differ by name."""
     parts: StoredParts = {}
     for name, values in check_names(keep, names).items():
+        if isinstance(values, list) and any(isinstance(value, Part) for value in values):
+            parts[name] = list(values)
+            continue
         try:
             with as_value_error(f"modality {name!r}: keep of type {type(values).__name__}"):
                 parts[name] = family.modality(name).parts.from_user(values, name in strength)
@@ -117,13 +121,9 @@ def kept_rows(
     there = [part for part in parts if part is not None]
     if not there:
         return None
-    made = [
-        modality.parts.kept(autoencoder, there[first : first + batch_size], start)
-        for first in range(0, len(there), batch_size)
-    ]
+    made = modality.parts.kept(autoencoder, there, start, batch_size)
     given = torch.tensor([part is not None for part in parts], device=autoencoder.device)
-    whole = lambda tensors: spread(torch.cat(tensors), given)
-    starts = torch.where(given, whole([kept.start for kept in made]), 1.0)
-    targets = {key: whole([kept.targets[key] for kept in made]) for key in made[0].targets}
-    latents, where = whole([k.latents for k in made]), whole([k.given for k in made])
-    return Kept(latents, where, starts, made[0].likelihood, targets)
+    starts = torch.where(given, spread(made.start, given), 1.0)
+    each = (made.latents, made.given, made.moved, made.rows)
+    latents, where, moved, rows = (spread(values, given) for values in each)
+    return Kept(latents, where, starts, moved, rows, made.move, made.follow)

@@ -12,16 +12,21 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from medcodi.diffusion.joint import JointModel, Prompts
-from medcodi.diffusion.keep import KeptPredictions
 from medcodi.diffusion.ldm import LatentDiffusion
-from medcodi.diffusion.sampler import GuidedPrediction
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.base import Modality
 from medcodi.nn.blocks import compile_blocks
 from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, draw_seeds
 from medcodi.pipeline.checks import Call, CallChecker, Stored
 from medcodi.pipeline.decoding import decoded
-from medcodi.pipeline.denoising import fitted_schedulers, kept_of, noise_of, solvers_of
+from medcodi.pipeline.denoising import (
+    fitted_schedulers,
+    kept_of,
+    kinds_needed,
+    predictions_of,
+    solvers_of,
+    start_of,
+)
 from medcodi.pipeline.encoding import PromptReader
 from medcodi.pipeline.folders import Folders
 from medcodi.pipeline.memory import memory_advice
@@ -161,12 +166,10 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 [0, 1], or "latent"; texts and rows stay what they are except with "latent".
             return_dict: False returns the values alone, as a tuple in the order of the outputs.
             eta: of DDIM schedulers, 0 deterministic, 1 as noisy as DDPM.
-            keep: output -> part that is kept exactly, or a list of R (None = this row keeps
-                nothing), while the rest is generated: (image, mask), the mask white where the image
-                is generated; columns of a row; a report with "..." where it is generated. What a
-                part may be, say modalities/*_parts.py.
-            strength: kept output -> number in (0, 1]: the value is varied as a whole, from that
-                share of the noise schedule on (SDEdit); with a mask, inside it.
+            keep: output -> part that is kept while the rest is generated, or R of them (None:
+                nothing): (image, mask), white is generated; columns; a text with a gap "...".
+            strength: kept output -> share of the noise schedule, in (0, 1], that the value is
+                varied by as a whole (SDEdit); with a mask, inside it.
             privacy: a filter (`medcodi.privacy.filter.PrivacyFilter`): a sample that it refuses is
                 drawn again, up to `max_draws` times; `out.refused[i]` says why.
 
@@ -211,11 +214,8 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         schedulers, num_steps = fitted_schedulers(
             call, self.schedulers, self.family.objective.scheduler()
         )
-        joint = JointModel(
-            {name: self.diffusions[name] for name in call.outputs},
-            self.environments if coupled else None,
-            self.family.objective,
-        )
+        models = {name: self.diffusions[name] for name in call.outputs}
+        joint = JointModel(models, self.environments if coupled else None, self.family.objective)
         self._interrupt, self._num_timesteps, parts = False, num_steps, []
         with memory_advice(call.outputs, call.batch_size, self.dtype):
             # 2. Encode the prompts
@@ -227,22 +227,12 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 kept = kept_of(call, self.family, self.autoencoders, schedulers)
             # 3. Denoise: all outputs step together, a batch of samples after the other
             total = num_steps * len(call.batches())
-            with self.placed("diffusion", "environment"), self.progress_bar(total=total) as bar:
+            with self.placed(*kinds_needed(kept)), self.progress_bar(total=total) as bar:
                 for rows in call.batches():
                     of_row = torch.tensor([call.prompt_index[i] for i in rows], device=self.device)
-                    predict = KeptPredictions(
-                        GuidedPrediction(
-                            joint, given[of_row], call.guidance, call.intervals, negative[of_row]
-                        ),
-                        {name: rows_kept[of_row] for name, rows_kept in kept.items()},
-                        self.family.objective,
-                    )
+                    predict = predictions_of(call, joint, given, negative, kept, of_row)
                     solvers = solvers_of(call, schedulers, rows)
-                    noise = noise_of(call, self.family, rows)
-                    z = {
-                        name: solver.start(noise[name].to(self.device, self.dtype))
-                        for name, solver in solvers.items()
-                    }
+                    z = start_of(call, self.family, solvers, rows, self.device, self.dtype)
                     for step in range(num_steps):
                         t = {name: solver.timesteps[step] for name, solver in solvers.items()}
                         # what the denoisers see of z_t, and their prediction, joint and guided

@@ -16,6 +16,7 @@ from medcodi.config import DiffusionConfig
 from medcodi.data.prepared import PreparedDataset
 from medcodi.diffusion.objective import build_objective
 from medcodi.generation.formats.base import hash_prompts
+from medcodi.generation.keeping import GivenParts
 from medcodi.generation.prompts import GivenPrompts, StudyPrompts
 from medcodi.generation.request import Request, parse_interval
 from medcodi.generation.run import generate_to_folder
@@ -61,7 +62,7 @@ def test_studies_are_the_prompts(tiny_run, tiny_pipeline, tmp_path):
         [3, 1]
     )
     given = GivenPrompts(tiny_pipeline, {"report": taken["report"]})
-    assert given.take([0, 1]) == taken and len(list(given.hashes())) == 2
+    assert given.take([0, 1]) == taken and len(list(given.hashes(GivenParts(tiny_pipeline)))) == 2
 
 
 @pytest.mark.parametrize("num_shards", [2, 3, 4])
