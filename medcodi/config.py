@@ -160,7 +160,9 @@ class EvaluationConfig:
     negative: [values]} (negative: every other value), where there is no truth and reports shall not
     be read; `backbones` are {name, kind, file, sha256, ...} of `metrics/backbones.py`; `samples`
     are folders of another system's outputs by route, such as F>T, which are measured instead of
-    generated ones (`evaluation/samples.py`); `tables` holds options of single tables by id."""
+    generated ones (`evaluation/samples.py`); `subgroups` are columns of the table, with the edges
+    of bands for a number (`evaluation/subgroups.py`; None: sex, age, projection where they are);
+    `tables` holds options of single tables by id."""
 
     num_studies: int = 96
     num_training_studies: int = 1600
@@ -176,17 +178,54 @@ class EvaluationConfig:
     labels: dict[str, Any] = field(default_factory=dict)
     backbones: list[Any] = field(default_factory=list)
     samples: dict[str, str] = field(default_factory=dict)
+    subgroups: dict[str, Any] | None = None
     tables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class AdaptersConfig:
+    """With a `base`, the folder of a pipeline, stage 2 trains low-rank adapters on its denoisers,
+    and the recipe takes its modalities, shared_space and diffusion. To each of `layers` is added
+    (alpha / rank) B A (LoRA, Hu et al. 2022); with kind dora the columns of the sum also keep a
+    trained norm (Liu et al. 2024)."""
+
+    base: str = ""
+    kind: str = "lora"  # lora | dora
+    rank: int = 8
+    alpha: float = 8.0
+    dropout: float = 0.0
+    layers: str = "all"  # all (linear and convolutional) | linear
+
+    def __post_init__(self) -> None:
+        for name, valid in (("kind", ("lora", "dora")), ("layers", ("all", "linear"))):
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"adapters.{name} must be {' or '.join(valid)}, got {getattr(self, name)!r}"
+                )
+        if self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                "adapters: rank must be at least 1, alpha above 0 and dropout in [0, 1), got "
+                f"{self.rank}, {self.alpha:g} and {self.dropout:g}"
+            )
+
+
+# experiment trackers -> the modules that they need; an extra of the same name installs them
+TRACKERS = {
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+}
 
 
 @dataclass
 class Recipe:
     """A model family: data, modalities (name -> {kind, ...}), shared space, diffusion, stages,
-    evaluation."""
+    evaluation. `tracking` names trackers that get what metrics.jsonl gets."""
 
     name: str = "unnamed"
     seed: int = 0
     output_dir: str = "runs"
+    tracking: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     modalities: dict[str, Any] = field(default_factory=dict)
     shared_space: SharedSpaceConfig = field(default_factory=SharedSpaceConfig)
@@ -195,6 +234,7 @@ class Recipe:
     stage1: StageConfig = field(default_factory=StageConfig)
     stage2: StageConfig = field(default_factory=StageConfig)
     stage3: StageConfig = field(default_factory=StageConfig)
+    adapters: AdaptersConfig = field(default_factory=AdaptersConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     @property

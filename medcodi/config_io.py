@@ -6,6 +6,7 @@ every other module sees plain dataclasses.
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from pathlib import Path
@@ -15,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from medcodi.config import STAGES, Recipe, StageConfig
+from medcodi.config import STAGES, TRACKERS, Recipe, StageConfig
+
+OF_BASE = ("modalities", "shared_space", "diffusion")  # what a recipe of adapters does not say
 
 
 def unknown_key(key: str, valid: typing.Iterable[str], where: str) -> ValueError:
@@ -111,8 +114,36 @@ def load_recipe(
         if isinstance(section, dict):
             for settings in (section.get("per_modality") or {}).values():
                 _drop(settings, own)
-    merged = OmegaConf.merge(loaded, given)
-    return recipe_from_dict(OmegaConf.to_container(merged, resolve=True), str(path))
+    merged = OmegaConf.to_container(OmegaConf.merge(loaded, given), resolve=True)
+    return recipe_from_dict(_with_base(merged, str(path)), str(path))
+
+
+def base_folder(base: str) -> Path:
+    """`adapters.base`: the folder of a pipeline, or the name of one that comes with the package."""
+    shipped = Path(__file__).parent / "shipped" / base
+    return shipped if shipped.is_dir() and not Path(base).exists() else Path(base)
+
+
+def _with_base(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """`values` with the parts that a recipe of adapters takes from its base. FileNotFoundError
+    without that, ValueError for a part that differs from it."""
+    base = (values.get("adapters") or {}).get("base")
+    if not base:
+        return values
+    path = base_folder(base) / "model_index.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{where}.adapters.base: {path} does not exist, expected the folder of a pipeline, or "
+            "the name of a shipped one"
+        )
+    told = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    for part in OF_BASE:
+        if part in values and values[part] != told[part]:
+            raise ValueError(
+                f"{where}.{part} is not that of adapters.base: leave it out, adapters take it from "
+                "there"
+            )
+    return {**values, **{part: told[part] for part in OF_BASE}}
 
 
 def _drop(settings: Any, given: Any) -> None:
@@ -135,6 +166,9 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
             f"{where}: a recipe needs at least two modalities, got {sorted(names)}; a table alone "
             "is what medcodi.tabular.TabularSynthesizer is for"
         )
+    for tracker in recipe.tracking:
+        if tracker not in TRACKERS:
+            raise unknown_key(tracker, TRACKERS, f"{where}.tracking")
     for pair in recipe.shared_space.bridging_pairs:
         _check_names(pair, names, f"{where}.shared_space.bridging_pairs")
         if len(pair) != 2 or pair[0] == pair[1]:

@@ -31,6 +31,7 @@ from medcodi.training.parallel.topology import Topology, start
 from medcodi.training.schedule import learning_rate
 from medcodi.training.speed import memory_advice, speed_up
 from medcodi.training.task import Task
+from medcodi.training.trackers import check_trackers
 from medcodi.training.tracking import Monitor, describe_run
 
 logger = logging.getLogger(__name__)
@@ -46,9 +47,10 @@ def fit(task: Task, config: StageConfig, recipe: Recipe) -> Path:
 
     Raises NonFiniteLossError, TrainingInterrupted (state saved), CheckpointError (disk full,
     damaged file), TooLittleMemoryError, ValueError (other recipe, processes that cannot train
-    this).
+    this, a tracker that is not installed).
     """
     export = recipe.run_dir / task.label / "export"
+    check_trackers(recipe)
     with contextlib.closing(start(config, task.find_unused_parameters)) as topology:
         identity = stage_identity(task, config, recipe.seed)
         if is_done(export, identity["fingerprint"]):
@@ -91,32 +93,32 @@ def train(
             told, kept = {**identity, **gradients.told(step)}, config.checkpoints_kept
             save_checkpoint(folder / "checkpoints", step, told, state, kept)
 
-    monitor = Monitor(folder, task.label, config, step, main)
-    with graceful_stop() as stop, contextlib.closing(monitor):
-        while step < config.num_steps:
-            lr = learning_rate(step, config.num_steps, config.optim)
-            losses = optimizer_step(task, config, recipe, topology, gradients, loader, step, lr)
-            step += 1
-            ema.update(step)
-            monitor.log(step, losses, lr)
-            if monitor.is_watched(step):
-                with torch.no_grad(), topology.averaged(task, ema) as averaged:
-                    monitor.watch(step, averaged, data["validation"], recipe.seed)
-            monitor.restart_clock(step)
-            interrupted = topology.anywhere(stop.asked)  # they leave after the same step
-            if interrupted or (step % config.checkpoint_every == 0 and step < config.num_steps):
-                save()
-            if interrupted:
-                raise TrainingInterrupted(
-                    f"{task.label} stopped at step {step}; rerun the same command to go on"
-                )
+    with contextlib.closing(Monitor(recipe, task.label, config, step, main)) as monitor:
+        with graceful_stop() as stop, contextlib.closing(monitor.progress):
+            while step < config.num_steps:
+                lr = learning_rate(step, config.num_steps, config.optim)
+                losses = optimizer_step(task, config, recipe, topology, gradients, loader, step, lr)
+                step += 1
+                ema.update(step)
+                monitor.log(step, losses, lr)
+                if monitor.is_watched(step):
+                    with torch.no_grad(), topology.averaged(task, ema) as averaged:
+                        monitor.watch(step, averaged, data["validation"], recipe.seed)
+                monitor.restart_clock(step)
+                interrupted = topology.anywhere(stop.asked)  # they leave after the same step
+                if interrupted or (step % config.checkpoint_every == 0 and step < config.num_steps):
+                    save()
+                if interrupted:
+                    raise TrainingInterrupted(
+                        f"{task.label} stopped at step {step}; rerun the same command to go on"
+                    )
 
-    # 5. Export of the averaged weights
-    with torch.no_grad(), topology.averaged(task, ema) as averaged:
-        if main:
-            told = gradients.told(step)
-            export_stage(averaged, folder / "export", identity["fingerprint"], step, monitor, told)
-    accelerator.wait_for_everyone()
+        # 5. Export of the averaged weights
+        with torch.no_grad(), topology.averaged(task, ema) as averaged:
+            if main:
+                told, export = gradients.told(step), folder / "export"
+                export_stage(averaged, export, identity["fingerprint"], step, monitor, told)
+        accelerator.wait_for_everyone()
 
 
 def optimizer_step(

@@ -23,6 +23,7 @@ from medcodi.config import Recipe, StageConfig
 from medcodi.config_io import save_yaml, to_dict
 from medcodi.data.progress import progress_bar
 from medcodi.training.task import Task
+from medcodi.training.trackers import Trackers
 
 logger = logging.getLogger(__name__)
 PACKAGES = (
@@ -105,14 +106,16 @@ def is_due(step: int, every: int, num_steps: int) -> bool:
 
 
 class Monitor:
-    """What a stage tells while it trains: log lines, metrics.jsonl, validation and previews. Only
-    the main process (`enabled`) writes."""
+    """What a stage tells while it trains: log lines, metrics.jsonl, trackers, validation and
+    previews. Only the main process (`enabled`) writes."""
 
     def __init__(
-        self, folder: Path, label: str, config: StageConfig, first_step: int, enabled: bool
+        self, recipe: Recipe, label: str, config: StageConfig, first_step: int, enabled: bool
     ) -> None:
+        folder = recipe.run_dir / label
         self.config, self.previews, self.enabled = config, folder / "previews", enabled
         self.metrics = MetricsFile(folder / "metrics.jsonl", first_step) if enabled else None
+        self.trackers = Trackers(recipe, label, first_step) if enabled else None
         self.progress = ProgressLine(label, first_step, config.num_steps, enabled)
         self.clock, self.clock_step = time.perf_counter(), first_step
 
@@ -141,6 +144,8 @@ class Monitor:
         if self.enabled and is_due(step, config.preview_every, config.num_steps):
             self.previews.mkdir(parents=True, exist_ok=True)
             averaged.preview(self.previews, step)
+            for picture in sorted(self.previews.glob(f"step_{step}.png")):
+                self.trackers.log_image(picture, step)
 
     def restart_clock(self, step: int) -> None:
         """Validation and previews are no part of the seconds of a step."""
@@ -152,11 +157,14 @@ class Monitor:
         self._write({"step": step, "split": "final", **found})
 
     def _write(self, row: dict[str, Any]) -> None:
-        if self.metrics is not None:
+        if self.enabled:
             self.metrics.write(row)
+            self.trackers.log(row)
 
     def close(self) -> None:
-        self.progress.close()
+        """After the final row."""
+        if self.enabled:
+            self.trackers.close()
 
 
 class ProgressLine:
