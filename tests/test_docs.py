@@ -42,6 +42,8 @@ def parse(arguments: list[str]) -> None:
     such option or lacks one that it needs."""
     command, context = typer.main.get_command(app), None
     while hasattr(command, "commands"):
+        if arguments[:1] and arguments[0] not in command.commands and hasattr(command, "default"):
+            arguments = [command.default, *arguments]
         assert arguments and arguments[0] in command.commands, arguments
         command, arguments = command.commands[arguments[0]], arguments[1:]
     if "--help" not in arguments:
@@ -133,7 +135,8 @@ def test_train_and_evaluate_commands_run_on_a_finished_run(tiny_run, tmp_path, m
         "medcodi train stage2 --config phantom_tiny",
         {"phantom_tiny": recipe},
     )
-    told = run_page("docs/guide/evaluate.md", "medcodi evaluate", {"phantom_tiny": recipe})
+    page = "docs/guide/evaluate.md"
+    told = run_page(page, "medcodi evaluate --config", {"phantom_tiny": recipe})
     assert '"T1": {"status": "done"' in told[0]
 
 

@@ -1,13 +1,14 @@
-"""`medcodi evaluate` and `medcodi bench`."""
+"""`medcodi evaluate`, `medcodi evaluate compare` and `medcodi bench`."""
 
 import importlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from medcodi.cli.console import names
+from medcodi.cli.console import console, names, show_table
 from medcodi.cli.train import Config, Overrides, chosen
 
 BENCHES = {
@@ -23,6 +24,23 @@ BENCHES = {
 }
 
 
+class WithDefault(TyperGroup):
+    """A group whose own name runs the command `default`: `medcodi evaluate --config X`."""
+
+    default = "run"
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if not arguments or arguments[0] not in self.commands:
+            arguments = [self.default, *arguments]
+        return super().parse_args(context, arguments)
+
+
+evaluate_app = typer.Typer(
+    cls=WithDefault, help="Measure a recipe (the default: see `medcodi evaluate run --help`)."
+)
+
+
+@evaluate_app.command("run")
 def evaluate(
     overrides: Overrides = None,
     config: Config = None,
@@ -36,7 +54,8 @@ def evaluate(
     """The evaluation suite: every table of the papers for one recipe, beside floors.
 
     Writes report.html, report.md and report.json to results/NAME, one JSON a table below tables/.
-    The same command again does what is not done. Last line of stdout: one JSON document. Exits with
+    Values by study go to samples/, real beside generated reports to reports/. The same command
+    again does what is not done. Last line of stdout: one JSON document. Exits with
     1 when a table failed.
     """
     from medcodi.config_io import load_recipe
@@ -67,6 +86,27 @@ def evaluate(
     failed = [key for key, table in told.items() if table["status"] == FAILED]
     if failed:
         raise RuntimeError(f"{', '.join(failed)} could not be measured: see {output}/report.html")
+
+
+@evaluate_app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A: results folder of `medcodi evaluate`")],
+    second: Annotated[Path, typer.Argument(help="B: another one, on the same studies")],
+    tables: Annotated[str, typer.Option(help="comma-separated ids; default: all")] = "",
+    output: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    num_randomisations: Annotated[int, typer.Option(min=1)] = 10_000,
+) -> None:
+    """Compare two evaluations study by study: approximate randomisation by patient, Holm."""
+    from medcodi.evaluation.compare import HEAD, NOTE, cells
+    from medcodi.evaluation.compare import compare as compared
+    from medcodi.files import jsonable, written
+
+    rows = compared(first, second, names(tables), num_randomisations)
+    show_table(f"A: {first}   B: {second}", HEAD, [cells(row) for row in rows])
+    console.print(NOTE)
+    if output:
+        with written(output) as temporary:
+            temporary.write_text(json.dumps(jsonable(rows), indent=1))
 
 
 def bench(

@@ -1,4 +1,5 @@
-"""`medcodi turing make | report`, `medcodi serve turing`: the visual Turing test."""
+"""`medcodi turing make | report`, `medcodi serve turing`: the visual Turing test; `medcodi serve
+demo`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +40,10 @@ def turing_make(
     seed: Annotated[
         int | None, typer.Option(help="default: drawn; who knows it can work out the items")
     ] = None,
+    arm: Annotated[
+        str,
+        typer.Option(help="rating: 1 to 5; choice: real or made by a computer, and how sure"),
+    ] = "rating",
 ) -> None:
     """Choose real and synthetic items and encode them alike. Prints one code for each reader."""
     from medcodi.turing.study import make_study
@@ -48,7 +53,9 @@ def turing_make(
     if len(fields) != 3:
         raise ValueError(f"--names takes three names, got {names!r}")
     named = dict(zip(LABELS, fields, strict=True))
-    codes = make_study(real, generated, output, named, split, num_items, num_readers, size, seed)
+    codes = make_study(
+        real, generated, output, named, split, num_items, num_readers, size, seed, arm
+    )
     console.print(
         f"study in {output}; reader codes: {', '.join(codes)}\nstart it with: medcodi serve turing "
         f"{output}"
@@ -63,14 +70,15 @@ def turing_report(
     ] = None,
     num_resamples: int = 1000,
 ) -> None:
-    """Mean +- sd of real and synthetic items by task, with intervals and the readers' agreement."""
-    from medcodi.turing.report import NOTE, report, table, write_report
+    """Mean +- sd of real and synthetic items by task, or the share of right choices, with intervals
+    and the readers' agreement."""
+    from medcodi.turing.report import note, report, table, write_report
 
     figures = report(study, num_resamples)
     write_report(figures, output or study)
     head, *rows = table(figures)
     show_table("Visual Turing test", head, rows)
-    console.print(NOTE)
+    console.print(note(figures))
 
 
 @serve_app.command("turing")

@@ -23,6 +23,13 @@ KIND_NAMES = {
     "paper": "published",
 }
 
+SUBGROUPS = (
+    "By subgroup: means of the values by study, intervals by patient. Gap: highest mean minus "
+    "lowest. Floor: the gap of groups of the same sizes, drawn at random; a gap is news when it is "
+    "above that."
+)
+SUBGROUP_HEAD = ["system", "metric", "column", "groups", "gap", "floor"]
+
 
 def write_report(context: EvaluationContext, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Write the three files into `context.output`; returns the document of report.json."""
@@ -131,7 +138,22 @@ def markdown(document: dict[str, Any]) -> str:
         ]
         parts += [_evidence(table), markdown_table(head, rows)]
         parts += ["\n".join(f"- {note}" for note in result["notes"])] if result["notes"] else []
+        if table.get("subgroups"):
+            parts += [SUBGROUPS, markdown_table(SUBGROUP_HEAD, _subgroup_cells(table))]
     return "\n\n".join(parts) + "\n"
+
+
+def _subgroup_cells(table: dict[str, Any]) -> list[list[str]]:
+    """Rows under SUBGROUP_HEAD."""
+    rows = []
+    for row in table.get("subgroups", ()):
+        groups = [
+            f"{name}: {cell_text(told)} (n {told['n']})" for name, told in row["groups"].items()
+        ]
+        gap = "" if row["gap"] is None else cell_text(row["gap"])
+        floor = "" if row["floor"] is None else cell_text(row["floor"])
+        rows.append([row["system"], row["metric"], row["column"], "; ".join(groups), gap, floor])
+    return rows
 
 
 def page(document: dict[str, Any]) -> str:
@@ -165,6 +187,9 @@ def _shown(key: str, table: dict[str, Any]) -> dict[str, Any]:
         "problem": None,
         "evidence": _evidence(table),
         "columns": result["columns"],
+        "subgroups": _subgroup_cells(table),
+        "subgroup_head": SUBGROUP_HEAD,
+        "subgroup_note": SUBGROUPS,
         "rows": rows,
         "notes": result["notes"],
         "pictures": {

@@ -1,4 +1,5 @@
-"""Runs the tables of a recipe one after the other: tables/ID.json each, then the page.
+"""Runs the tables of a recipe one after the other: tables/ID.json and samples/ID.csv each, then
+the page.
 
 A table that is done with the same settings, model, data and version is not run again; one that
 raises is recorded with its message and the others still run.
@@ -13,9 +14,11 @@ from typing import Any
 
 from medcodi.config_io import unknown_key
 from medcodi.evaluation.context import EvaluationContext
+from medcodi.evaluation.per_sample import write_samples
 from medcodi.evaluation.report import write_report
-from medcodi.evaluation.table import EvaluationTable, choose_tables
-from medcodi.files import written
+from medcodi.evaluation.subgroups import chosen_columns, subgroup_rows
+from medcodi.evaluation.table import EvaluationTable, Result, choose_tables
+from medcodi.files import jsonable, written
 from medcodi.identity import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -76,11 +79,25 @@ def _run_table(table: EvaluationTable, context: EvaluationContext) -> dict[str, 
         if reasons:
             outcome = {"status": NOT_APPLICABLE, "message": "; ".join(reasons)}
         else:
-            outcome = {"status": DONE, "result": table.run(context).to_json()}
+            result = table.run(context)
+            write_samples(context.output / "samples" / f"{table.id}.csv", result.samples)
+            outcome = {
+                "status": DONE,
+                "result": result.to_json(),
+                "subgroups": jsonable(_subgroups(result, context)),
+            }
     except Exception as error:
         logger.exception("%s failed", table.id)
         outcome = {"status": FAILED, "message": f"{type(error).__name__}: {error}"}
     return outcome | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def _subgroups(result: Result, context: EvaluationContext) -> list[dict[str, Any]]:
+    table, schemas = context.settings.names.get("table", ""), context.studies.split("test").schemas
+    columns = chosen_columns(context.settings.subgroups, schemas.get(table))
+    return subgroup_rows(
+        result.samples, table, columns, context.settings.num_resamples, context.seed
+    )
 
 
 def _collect(folder: Path, context: EvaluationContext) -> dict[str, dict[str, Any]]:

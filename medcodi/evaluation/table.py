@@ -9,6 +9,7 @@ A table is one file in `tables/`:
         def run(self, context: EvaluationContext) -> Result: ...
 """
 
+import dataclasses
 import importlib
 import math
 import pkgutil
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medcodi.config_io import unknown_key
+from medcodi.evaluation.per_sample import SampleValues
 from medcodi.files import jsonable
 from medcodi.metrics.statistics import Estimate
 
@@ -65,7 +67,8 @@ class Row:
 class Result:
     """A measured table. `columns` are the headings after the system's; `n` the studies it rests on;
     `seeds` of the samples; `figures` plain floats for programs (key -> value); `pictures` caption
-    -> PNG, a path as `context.picture` gave it."""
+    -> PNG, a path as `context.picture` gave it; `samples` are values by study, which go to a csv
+    beside the tables."""
 
     title: str
     columns: Sequence[str]
@@ -75,6 +78,7 @@ class Result:
     notes: Sequence[str] = ()
     figures: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
+    samples: list[SampleValues] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -87,7 +91,7 @@ class Result:
                     )
 
     def to_json(self) -> dict[str, Any]:
-        return jsonable(asdict(self))
+        return jsonable(asdict(dataclasses.replace(self, samples=[])))
 
 
 class EvaluationTable(ABC):

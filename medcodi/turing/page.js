@@ -140,6 +140,7 @@ function showIntro(index) {
   $("intro-title").textContent = one.title;
   $("intro-question").textContent = one.question;
   $("intro-low").textContent = one.low;
+  $("intro-last").textContent = $("help-last").textContent = session.labels.length;
   $("intro-high").textContent = one.high;
   $("intro-note").textContent = done ? `${done} of ${one.items.length} are rated; you go on where you stopped.` : `${one.items.length} items.`;
   show("intro");
@@ -183,12 +184,14 @@ function showRating() {
     button.onclick = () => { at.item = index; status(""); showItem(); };
     return button;
   }));
-  const buttons = [1, 2, 3, 4, 5].map((value) => {
-    const button = make("button", String(value), { role: "radio", "aria-checked": String(score === value) });
+  const buttons = session.labels.map((label, index) => {
+    const value = index + 1, button = make("button", label, { role: "radio", "aria-checked": String(score === value) });
     button.onclick = () => rate(value);
     return button;
   });
-  $("scores").replaceChildren(make("span", one.low), ...buttons, make("span", one.high));
+  const numbered = session.labels.every((label) => label.length === 1);
+  $("scores").classList.toggle("words", !numbered);
+  $("scores").replaceChildren(...(numbered ? [make("span", one.low), ...buttons, make("span", one.high)] : buttons));
 }
 
 async function rate(score) {
@@ -266,7 +269,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || $("reading").hidden || $("help").open) return;
   const key = event.key, viewer = viewers[active], move = MOVES[key];
-  if (/^[1-5]$/.test(key)) { if (!event.repeat) rate(Number(key)); }
+  if (/^[1-9]$/.test(key) && Number(key) <= session.labels.length) { if (!event.repeat) rate(Number(key)); }
   else if (move && event.shiftKey) viewer?.moveTo(viewer.x - move[0], viewer.y - move[1]);
   else if (key === "ArrowLeft") step(-1);
   else if (key === "ArrowRight") step(1);

@@ -13,12 +13,13 @@ import numpy as np
 from medcodi.files import jsonable
 from medcodi.metrics.statistics import auc, bootstrap
 from medcodi.report.markdown import markdown_table
-from medcodi.turing.server import RATINGS
+from medcodi.turing.choice import CHOICE_HEAD, CHOICE_NOTE, cell, choice_row, describe_choice
+from medcodi.turing.server import RATINGS, STUDY
 from medcodi.turing.store import Rating, RatingStore
 from medcodi.turing.study import TRUTH
-from medcodi.turing.tasks import TASKS, Task
+from medcodi.turing.tasks import CHOICE, TASKS, Arm, Task, arm_of
 
-NOTE = (
+RATING_NOTE = (
     "Mean +- sd of all ratings (1 to 5); the latest rating of a reader for an item counts. "
     "Brackets: 95 % intervals, items "
     "drawn with replacement (readers are taken as they are). AUC: how often a real item is rated "
@@ -28,7 +29,7 @@ NOTE = (
     "is full agreement, 0 what chance gives. Paper: MedCoDi-M, table 7, other items and other "
     "readers."
 )
-HEAD = [
+RATING_HEAD = [
     "task",
     "items",
     "ratings",
@@ -98,6 +99,7 @@ def report(folder: Path, num_resamples: int = 1000, seed: int = 0) -> dict[str, 
     """Figures of a study folder. FileNotFoundError where it is none, ValueError where nothing is
     rated yet."""
     ratings, readers, truth = _read(folder)
+    arm = arm_of(json.loads((folder / STUDY).read_text(encoding="utf-8"))["arm"])
     if not ratings:
         raise ValueError(
             f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`"
@@ -107,17 +109,32 @@ def report(folder: Path, num_resamples: int = 1000, seed: int = 0) -> dict[str, 
         task.key: {
             "title": task.title,
             **describe_task(*by_task[task.key], num_resamples, seed),
-            "paper": {"real": task.paper[0], "synthetic": task.paper[1]},
+            **_of_arm(arm, task, by_task[task.key], num_resamples, seed),
         }
         for task in TASKS
     }
     return {
         "study": folder.name,
+        "arm": arm.key,
         "num_resamples": num_resamples,
         "seed": seed,
         "tasks": tasks,
         "readers": [_reader(code, ratings, len(truth)) for code in readers],
     }
+
+
+def _of_arm(
+    arm: Arm, task: Task, answers: tuple[np.ndarray, np.ndarray], num_resamples: int, seed: int
+) -> dict[str, Any]:
+    """What one arm tells beyond the scores: its choices, or the paper's ratings."""
+    if arm is CHOICE:
+        return describe_choice(*answers, num_resamples, seed)
+    return {"paper": {"real": task.paper[0], "synthetic": task.paper[1]}}
+
+
+def note(figures: dict[str, Any]) -> str:
+    """What the columns of `table` mean."""
+    return CHOICE_NOTE if figures["arm"] == CHOICE.key else RATING_NOTE
 
 
 def read_scores(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -174,12 +191,14 @@ def _reader(code: str, ratings: list[Rating], num_items: int) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> list[list[str]]:
     """Rows of text, the head first."""
-    rows = [HEAD]
+    if figures["arm"] == CHOICE.key:
+        return [CHOICE_HEAD, *(choice_row(told) for told in figures["tasks"].values())]
+    rows = [RATING_HEAD]
     by_key: dict[str, Task] = {task.key: task for task in TASKS}
     for key, told in figures["tasks"].items():
-        real, made = (f"{_cell(told[name], 1, told[name]['sd'])}" for name in ("real", "synthetic"))
+        real, made = (cell(told[name], 1, told[name]["sd"]) for name in ("real", "synthetic"))
         paper = ", ".join(f"{mean:.1f} +- {sd:.1f}" for mean, sd in by_key[key].paper)
-        ranges = [_cell(told[name], 2) for name in ("difference", "auc", "alpha")]
+        ranges = [cell(told[name], 2) for name in ("difference", "auc", "alpha")]
         rows.append(
             [
                 told["title"],
@@ -192,15 +211,6 @@ def table(figures: dict[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def _cell(estimate: dict[str, Any], digits: int, sd: float | None = None) -> str:
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    if np.isnan(value):
-        return "-"
-    spread = "" if sd is None or np.isnan(sd) else f" +- {sd:.{digits}f}"
-    bounds = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{value:.{digits}f}{spread}{bounds}"
 
 
 def markdown(figures: dict[str, Any]) -> str:
@@ -220,7 +230,7 @@ def markdown(figures: dict[str, Any]) -> str:
             "",
             markdown_table(head, rows),
             "",
-            NOTE,
+            note(figures),
             "",
             "Readers:",
             "",

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.turing.store import RatingStore
-from medcodi.turing.tasks import TASKS
+from medcodi.turing.tasks import CHOICE, TASKS, arm_of
 
-STUDY, ITEMS, RATINGS, VERSION = "study.json", "items", "ratings.sqlite", 1
+STUDY, ITEMS, RATINGS, VERSION = "study.json", "items", "ratings.sqlite", 2
 PAGE = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -75,6 +75,7 @@ class Study:
                 f"{path} has version {described.get('version')}, expected {VERSION}: make the "
                 "study again"
             )
+        self.arm = arm_of(described["arm"])
         self.items: dict[str, Any] = described["items"]
         names = [
             part["image"]
@@ -100,15 +101,16 @@ class Study:
             told = {
                 "key": task.key,
                 "title": task.title,
-                "question": task.question,
-                "low": task.low,
-                "high": task.high,
+                "question": task.choice if self.arm is CHOICE else task.question,
+                "low": self.arm.low or task.low,
+                "high": self.arm.high or task.high,
             }
             tasks.append({**told, "items": items})
         ratings = {
             rating.item: rating.score for rating in self.store.latest() if rating.reader == reader
         }
-        return {"reader": reader, "tasks": tasks, "ratings": ratings}
+        labels = list(self.arm.labels)
+        return {"reader": reader, "labels": labels, "tasks": tasks, "ratings": ratings}
 
     def rate(self, reader: str, told: Any) -> None:
         self._order_seed(reader)

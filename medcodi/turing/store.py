@@ -13,7 +13,7 @@ CREATE TABLE ratings (
     id INTEGER PRIMARY KEY,
     reader TEXT NOT NULL REFERENCES readers (code),
     item TEXT NOT NULL,
-    score INTEGER NOT NULL CHECK (score BETWEEN 1 AND 5),
+    score INTEGER NOT NULL CHECK (score >= 1),
     seconds REAL CHECK (seconds >= 0),
     rated_at TEXT NOT NULL
 ) STRICT;
@@ -26,8 +26,8 @@ WHERE id IN (SELECT max(id) FROM ratings GROUP BY reader, item) ORDER BY reader,
 
 
 class Rating(NamedTuple):
-    """`score` 1 to 5; `seconds` that the reader looked at the item, None where the page did not
-    say."""
+    """`score` 1, 2, ...: the answer's place in the labels of the arm; `seconds` that the reader
+    looked at the item, None where the page did not say."""
 
     reader: str
     item: str
@@ -37,11 +37,12 @@ class Rating(NamedTuple):
 
 
 class RatingStore:
-    """One connection, shared by the threads of the server. FileNotFoundError for a file that is not
-    there."""
+    """One connection, shared by the threads of the server. `num_scores` makes a new file, whose
+    scores are 1 to that; it stands in SQLite's `user_version`. FileNotFoundError for a file that is
+    not there."""
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        if not create and not path.is_file():
+    def __init__(self, path: Path, num_scores: int | None = None) -> None:
+        if not num_scores and not path.is_file():
             raise FileNotFoundError(
                 f"{path} does not exist: write a study with `medcodi turing make`"
             )
@@ -51,8 +52,10 @@ class RatingStore:
         )
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._connection.execute(f"PRAGMA {pragma}")
-        if create:
+        if num_scores:
             self._connection.executescript(SCHEMA)
+            self._connection.execute(f"PRAGMA user_version = {int(num_scores)}")
+        (self.num_scores,) = self._connection.execute("PRAGMA user_version").fetchone()
 
     def add_reader(self, code: str, order_seed: int) -> None:
         with self._lock:
@@ -68,10 +71,9 @@ class RatingStore:
             )
 
     def rate(self, reader: str, item: str, score: int, seconds: float | None = None) -> None:
-        """Returns when the rating is on disk. ValueError for a score that is no whole number of 1
-        to 5."""
-        if type(score) is not int or not 1 <= score <= 5:
-            raise ValueError(f"a score is a whole number of 1 to 5, got {score!r}")
+        """Returns when the rating is on disk. ValueError for a score that the arm does not have."""
+        if type(score) is not int or not 1 <= score <= self.num_scores:
+            raise ValueError(f"a score is a whole number of 1 to {self.num_scores}, got {score!r}")
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with self._lock:
             self._connection.execute(

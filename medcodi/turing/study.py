@@ -34,7 +34,7 @@ from medcodi.turing.sources import (
     read_values,
 )
 from medcodi.turing.store import RatingStore
-from medcodi.turing.tasks import LABELS, TASKS, TEXT, Route, Task
+from medcodi.turing.tasks import LABELS, RATING, TASKS, TEXT, Arm, Route, Task, arm_of
 
 TRUTH = "truth.json"
 EMPTY_TEXT = "(no text)"  # a generator may write nothing: the reader sees and rates that
@@ -72,15 +72,17 @@ def make_study(
     num_readers: int = 3,
     size: int | None = None,
     seed: int | None = None,
+    arm: str = RATING.key,
 ) -> list[str]:
     """Write a study folder with five tasks of `num_items` items, half of them synthetic; returns
     the readers' codes.
 
-    `names`: role -> name in the data; `size`: side of the images in pixels, by default that of the
-    smallest. Without a `seed` one is drawn; either way it is kept with the truth, because who knows
-    it can work out the items. Raises ValueError where the studies do not suffice, saying for what,
-    and where `output` exists: it may hold ratings.
+    `names`: role -> name in the data; `arm`: how readers answer (tasks.py); `size`: side of the
+    images in pixels, by default that of the smallest. Without a `seed` one is drawn; either way it
+    is kept with the truth, because who knows it can work out the items. Raises ValueError where the
+    studies do not suffice, saying for what, and where `output` exists: it may hold ratings.
     """
+    how = arm_of(arm)
     if num_items < 2 or num_items % 2:
         raise ValueError(
             f"the number of items of a task must be even and at least 2, got {num_items}"
@@ -102,8 +104,8 @@ def make_study(
     rng.shuffle(items)
     codes = ["".join(rng.choice(CODE_LETTERS) for _ in range(8)) for _ in range(num_readers)]
     with staged(output) as folder:
-        _write(folder, items, size, seed, rng)
-        store = RatingStore(folder / RATINGS, create=True)
+        _write(folder, items, how, size, seed, rng)
+        store = RatingStore(folder / RATINGS, len(how.labels))
         for code in codes:
             store.add_reader(code, rng.getrandbits(62))
         store.close()
@@ -189,7 +191,7 @@ def _free(made: Iterable[GeneratedStudy], route: Route) -> GeneratedStudy | None
 
 
 def _write(
-    folder: Path, items: list[Item], size: int | None, seed: int, rng: random.Random
+    folder: Path, items: list[Item], arm: Arm, size: int | None, seed: int, rng: random.Random
 ) -> None:
     (folder / ITEMS).mkdir()
     side = size or min(
@@ -215,7 +217,12 @@ def _write(
             "study": item.real.study_id if item.real else None,
             "source": item.generated.source if item.generated else None,
         }
-    described = {"version": VERSION, "side": side, "items": dict(sorted(shown.items()))}
+    described = {
+        "version": VERSION,
+        "arm": arm.key,
+        "side": side,
+        "items": dict(sorted(shown.items())),
+    }
     (folder / STUDY).write_text(json.dumps(described, indent=1), encoding="utf-8")
     (folder / TRUTH).write_text(
         json.dumps({"seed": seed, "items": dict(sorted(truth.items()))}, indent=1)

@@ -1,6 +1,7 @@
 """The suite on the tiny run: every table, resumption, bad input, samples of another system, the
 report."""
 
+import csv
 import json
 import re
 import runpy
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 
 from medcodi.evaluation import EvaluationContext, EvaluationTable, Result, Row
+from medcodi.evaluation.compare import compare
 from medcodi.evaluation.labels import ColumnLabels, ReportLabels, TruthLabels
+from medcodi.evaluation.per_sample import read_samples
 from medcodi.evaluation.report import cell_text, row_cells
 from medcodi.evaluation.suite import run_suite
 from medcodi.evaluation.table import choose_tables
@@ -22,7 +25,7 @@ from tests.evaluation.parts import context_of
 from tests.tiny import SIZE, write_recipe
 from tests.turing.folders import write_study
 
-OURS = ["T1", "T2", "T3", "T4", "T5", "T6", "Fig7"]
+OURS = ["T1", "T2", "T3", "T4", "T5", "T5b", "T6", "Fig7"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,9 @@ def test_every_table_is_measured_beside_floors(done):
     for key in OURS:
         result = document["tables"][key]["result"]
         kinds = {row["kind"] for row in result["rows"]}
-        assert ("paper" in kinds) == (key != "Fig7")  # a figure without published numbers
+        assert ("paper" in kinds) == (
+            key not in ("T5b", "Fig7")
+        )  # a figure without published numbers
         assert result["n"] > 0 and result["rows"] and result["notes"]
         if key != "T1":
             assert {"ours", "floor"} <= kinds and result["seeds"] and result["figures"]
@@ -262,6 +267,7 @@ def test_table_ids_cells_and_rows():
     known = choose_tables(None)
     assert {
         *numbered,
+        "T5b",
         "A1",
         "A2",
         "A3",
@@ -324,3 +330,26 @@ def test_the_command_line_ends_with_json(tiny_run, tmp_path, monkeypatch, capsys
     assert document["tables"]["T1"]["status"] == "done"
     settings = json.loads((tmp_path / "out" / "report.json").read_text())["settings"]
     assert (settings["num_studies"], settings["seed"]) == (4, 3)
+
+
+def test_values_by_study_and_pairs_of_reports_are_handed_over(done):
+    """What medcodi evaluate compare and packages of report metrics read."""
+    context, document = done
+    for key, metric in {
+        "T3": "Brier score",
+        "T4": "BLEU-4",
+        "T5": "mentions a prior study",
+        "T5b": "observations that agree, uncertain positive",
+        "T6": "cosine, independent encoder",
+        "Fig7": "Hamming distance",
+    }.items():
+        samples = read_samples(context.output / "samples" / f"{key}.csv")
+        found = [told for (_, name), told in samples.items() if name == metric]
+        assert found and all(len(told.studies) == len(told.values) > 1 for told in found), key
+    (row, *_) = compare(context.output, context.output, ["T4"], 50, 10)
+    assert row.p == 1.0 and row.difference.value == 0
+    with open(context.output / "reports" / "F_to_T.csv", newline="") as file:
+        pairs = list(csv.DictReader(file))
+    studies = {s.study_id: s.values["report"] for s in context.studies.held_out(["F", "T"])}
+    assert {row["study_id"]: row["reference"] for row in pairs} == studies
+    assert "subgroups" in document["tables"]["T5"]

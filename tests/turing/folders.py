@@ -31,14 +31,13 @@ def write_files(folder: Path, num_studies: int, seed: int, side: int = SIZE, bit
 
 
 def write_study(
-    folder: Path, num_items: int = NUM_ITEMS, num_readers: int = 3
+    folder: Path, num_items: int = NUM_ITEMS, num_readers: int = 3, arm: str = "rating"
 ) -> tuple[Path, list[str]]:
     """Study folder and reader codes. The real files are larger, deeper and named alike."""
     real = write_files(folder / "real", 9 * num_items // 2, seed=0, side=2 * SIZE, bits=16)
     made = write_files(folder / "made", 9 * num_items // 2, seed=1)
-    codes = make_study(
-        real, [made], folder / "study", NAMES, num_items=num_items, num_readers=num_readers, seed=5
-    )
+    settings = {"num_items": num_items, "num_readers": num_readers, "arm": arm}
+    codes = make_study(real, [made], folder / "study", NAMES, **settings, seed=5)
     return folder / "study", codes
 
 

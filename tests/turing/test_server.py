@@ -293,5 +293,5 @@ def test_folders_that_are_no_study(tmp_path):
     ):
         Study(tmp_path)
     (tmp_path / "study.json").write_text('{"version": 0}')
-    with pytest.raises(ValueError, match="has version 0, expected 1"):
+    with pytest.raises(ValueError, match="has version 0, expected 2"):
         Study(tmp_path)

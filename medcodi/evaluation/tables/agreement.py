@@ -10,6 +10,7 @@ from medcodi.data.study import Study
 from medcodi.evaluation.charts import histogram
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import Labels
+from medcodi.evaluation.per_sample import SampleValues
 from medcodi.evaluation.routes import patients, retrieved
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.labeler import POSITIVE
@@ -33,7 +34,7 @@ class ClinicalAgreement(EvaluationTable):
     (labeler)."""
 
     id, title, needs = "Fig7", "Clinical agreement of image and report", ("pipeline", "F", "L", "T")
-    version = 2
+    version = 3
 
     def run(self, context: EvaluationContext) -> Result:
         studies = context.studies.held_out("LFT")
@@ -71,9 +72,9 @@ class ClinicalAgreement(EvaluationTable):
         histogram(distances, "Hamming distance of image and report", path)
         pictures = {"Hamming distance of the labels of image and report": str(path)}
         columns = [DISTANCE, ZERO, CHANCE, AGREEMENT, GAIN]
-        return Result(
-            self.title, columns, rows, len(studies), [context.seed], notes, figures, pictures
-        )
+        seeds, n = [context.seed], len(studies)
+        samples = [SampleValues(k, DISTANCE, studies, d) for k, d in distances.items()]
+        return Result(self.title, columns, rows, n, seeds, notes, figures, pictures, samples)
 
     def _read(
         self, context: EvaluationContext, studies: Sequence[Study], labels: Labels

@@ -10,6 +10,7 @@ import torch
 from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
+from medcodi.evaluation.per_sample import SampleValues
 from medcodi.evaluation.routes import JOINT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.coherence import cosine, shuffled_cosine
@@ -35,7 +36,7 @@ class Coherence(EvaluationTable):
     in an encoder that its training never saw."""
 
     id, title, needs = "T6", "Coherence of joint outputs", ("pipeline", "F", "L", "T")
-    version = 2
+    version = 3
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, JOINT_ROUTES)
@@ -44,6 +45,7 @@ class Coherence(EvaluationTable):
             OWN: lambda c, letter, v: c.networks.coherence().encode(c.studies.name(letter), v),
         }
         rows: list[Row] = []
+        samples: list[SampleValues] = []
         num_studies = 0
         for prompts, outputs in routes:
             route = route_name(prompts, outputs)
@@ -53,7 +55,8 @@ class Coherence(EvaluationTable):
             if not spoken.all():
                 blank = int((~spoken).sum())
                 notes.append(f"{route}: {blank} studies with an empty report are left out.")
-            groups = [p for p, keep in zip(patients(studies), spoken, strict=True) if keep]
+            kept = [study for study, keep in zip(studies, spoken, strict=True) if keep]
+            groups = patients(kept)
             num_studies = max(num_studies, len(groups))
             for encoder, encode in encoders.items():
                 codes = {
@@ -63,6 +66,10 @@ class Coherence(EvaluationTable):
                     for system, pair in systems.items()
                 }
                 rows += _rows(context, route, encoder, codes, groups)
+                samples += [
+                    SampleValues(f"{route}, {k}", f"cosine, {encoder}", kept, cosine(*codes[k]))
+                    for k in ("joint", "independent", "real")
+                ]
         rows += published("T6")
         notes += NOTES
         figures = {
@@ -73,7 +80,9 @@ class Coherence(EvaluationTable):
             if c in row.cells
         }
         seeds = [context.seed]
-        return Result(self.title, COLUMNS, rows, num_studies, seeds, notes, figures)
+        return Result(
+            self.title, COLUMNS, rows, num_studies, seeds, notes, figures, samples=samples
+        )
 
     @staticmethod
     @torch.no_grad()

@@ -10,9 +10,11 @@ from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import NO_FINDING
 from medcodi.evaluation.papers import published
+from medcodi.evaluation.per_sample import SampleValues
 from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.labeler import POSITIVE, UNCERTAIN
+from medcodi.labeler.priors import prior_mentions
 from medcodi.metrics.classification import AVERAGES, f1_scores
 from medcodi.metrics.retrieval import best_constant
 from medcodi.metrics.statistics import Estimate, bootstrap_each, share_of, shuffled_each
@@ -31,6 +33,8 @@ FINDINGS = (
     NO_FINDING,
 )
 CONTRADICTS = "contradicts itself"
+PRIOR = "mentions a prior study"
+SHARES = (CONTRADICTS, PRIOR)
 
 
 @register_table
@@ -39,7 +43,7 @@ class FactualReport(EvaluationTable):
     absent."""
 
     id, title, needs = "T5", "Factual correctness of generated reports", ("pipeline", "T")
-    version = 3
+    version = 4
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
@@ -48,6 +52,7 @@ class FactualReport(EvaluationTable):
         known = [name for name in FINDINGS if name in labeler.columns]
         self.names = known if len(known) == len(FINDINGS) else list(labeler.columns)
         rows: list[Row] = []
+        samples: list[SampleValues] = []
         for prompts, output in routes:
             name, studies = (
                 route_name(prompts, output),
@@ -55,16 +60,19 @@ class FactualReport(EvaluationTable):
             )
             texts = context.generations.samples(prompts, output, studies=studies)[output]
             rows.append(self._row(name, "ours", texts, studies))
-            rows[-1].cells[CONTRADICTS] = self._contradicting(texts)
+            found = self._samples(name, texts, studies)
+            rows[-1].cells |= {x.metric: share_of(x.values) for x in found if x.metric in SHARES}
+            samples += found
             rows.append(self._shuffled(f"{name}, shuffled studies", texts, studies))
             nearest = retrieved(context, prompts, output, studies)
             rows.append(self._row(f"{name}, nearest training study", "baseline", nearest, studies))
         studies = context.studies.held_out("T")
         rows += self._baselines(studies) + self._ceiling(studies)
         real = self.context.studies.values(studies, "T")
-        rows.append(
-            Row("real reports", "real", {CONTRADICTS: self._contradicting(real)}, len(studies))
-        )
+        found = self._samples("real reports", real, studies)
+        shares = {x.metric: share_of(x.values) for x in found if x.metric in SHARES}
+        rows.append(Row("real reports", "real", shares, len(studies)))
+        samples += found
         counts = np.nansum(self._truth(studies), axis=0)
         cells = {name: int(count) for name, count in zip(self.names, counts, strict=True)}
         rows.append(Row("positives among the real reports", "real", cells))
@@ -76,9 +84,10 @@ class FactualReport(EvaluationTable):
             "classes with a positive.",
             f"{CONTRADICTS}: share of reports in which the labeler finds one observation affirmed "
             "and denied, with Wilson's "
-            "interval.",
+            f"interval. {PRIOR}: share of reports that speak of an earlier study or of a change "
+            "since, which a model that sees one study cannot know.",
         ]
-        columns = [*AVERAGES, CONTRADICTS]
+        columns = [*AVERAGES, *SHARES]
         figures = {
             f"{r.system}.{column}": r.value(column)
             for r in rows
@@ -86,18 +95,32 @@ class FactualReport(EvaluationTable):
             for column in columns
         }
         return Result(
-            self.title, [*self.names, *columns], rows, len(studies), [context.seed], notes, figures
+            self.title,
+            [*self.names, *columns],
+            rows,
+            len(studies),
+            [context.seed],
+            notes,
+            figures,
+            samples=samples,
         )
 
     def _labels(self, texts: Sequence[str]) -> np.ndarray:
         return self.context.labels.labeler.label(texts)[self.names].to_numpy(float)
 
-    def _contradicting(self, texts: Sequence[str]) -> Estimate:
-        return share_of(
-            np.array(
-                [bool(self.context.labels.labeler.contradictions(text)) for text in texts], float
-            )
-        )
+    def _samples(
+        self, system: str, texts: Sequence[str], studies: Sequence[Study]
+    ) -> list[SampleValues]:
+        """By report: share of the known findings that are read as in the study's own, and whether
+        it contradicts itself or mentions a prior study."""
+        truth, read = self._truth(studies), self._labels(texts) == POSITIVE
+        known = ~np.isnan(truth)
+        with np.errstate(invalid="ignore"):
+            agree = ((truth == read) & known).sum(axis=1) / known.sum(axis=1)
+        contradicts = [bool(self.context.labels.labeler.contradictions(text)) for text in texts]
+        prior = [bool(prior_mentions(text)) for text in texts]
+        values = {"findings that agree": agree, CONTRADICTS: contradicts, PRIOR: prior}
+        return [SampleValues(system, name, studies, v) for name, v in values.items()]
 
     def _truth(self, studies: Sequence[Study]) -> np.ndarray:
         labels = self._labels(self.context.studies.values(studies, "T"))

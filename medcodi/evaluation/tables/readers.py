@@ -2,7 +2,7 @@
 (MedCoDi-M, Table 7).
 
 The readers' study stands in the recipe: `evaluation.tables.T7: {study: FOLDER}`, as `medcodi turing
-make` wrote it.
+make` wrote it, of either arm: ratings, or a forced choice.
 """
 
 from pathlib import Path
@@ -14,8 +14,9 @@ from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.identity import fingerprint
 from medcodi.metrics.statistics import Estimate, auc, spread
+from medcodi.turing.choice import CHOICE_NOTE
 from medcodi.turing.report import read_scores, report
-from medcodi.turing.tasks import TASKS
+from medcodi.turing.tasks import CHOICE, TASKS
 
 RATING, SD, DIFFERENCE, AUC, ALPHA = (
     "rating, 1 to 5",
@@ -25,6 +26,12 @@ RATING, SD, DIFFERENCE, AUC, ALPHA = (
     "alpha",
 )
 COLUMNS = [RATING, SD, DIFFERENCE, AUC, ALPHA]
+CHOICES = {
+    "right": "right choices",
+    "real_called_real": "real called real",
+    "synthetic_called_synthetic": "synthetic called synthetic",
+    "right_when_sure": "right when sure",
+}
 NUM_SHUFFLES = 200
 
 
@@ -60,6 +67,8 @@ class Readers(EvaluationTable):
     def run(self, context: EvaluationContext) -> Result:
         folder = Path(self.options(context)["study"])
         told = report(folder, context.settings.num_resamples, context.seed)
+        if told["arm"] == CHOICE.key:
+            return self._choices(told, context.seed)
         rows, figures = [], {}
         for task in TASKS:
             scores, synthetic = read_scores(folder)[task.key]
@@ -100,6 +109,17 @@ class Readers(EvaluationTable):
             notes,
             figures,
         )
+
+    def _choices(self, told: dict[str, Any], seed: int) -> Result:
+        rows, figures = [], {}
+        for key, about in told["tasks"].items():
+            cells = {column: _estimate(about[name]) for name, column in CHOICES.items()}
+            cells |= {AUC: _estimate(about["auc"]), ALPHA: _estimate(about["alpha"])}
+            rows.append(Row(about["title"], "ours", cells, about["num_items"]))
+            figures[f"{key}.right"] = rows[-1].value(CHOICES["right"])
+        rows.append(Row("guessing", "floor", {CHOICES["right"]: 0.5, AUC: 0.5}))
+        columns, n = [*CHOICES.values(), AUC, ALPHA], sum(row.n or 0 for row in rows)
+        return Result(self.title, columns, rows, n, [seed], [CHOICE_NOTE], figures)
 
 
 def _estimate(told: dict[str, Any]) -> Estimate:

@@ -9,6 +9,7 @@ import numpy as np
 from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
+from medcodi.evaluation.per_sample import SampleValues, write_pairs
 from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.bleu import ORDERS, bleu_counts, score
@@ -23,11 +24,12 @@ class ReportText(EvaluationTable):
     """One reference a study: its own report."""
 
     id, title, also, needs = "T4", "BLEU of generated reports", ("A2",), ("pipeline", "T")
-    version = 2
+    version = 3
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
         rows: list[Row] = []
+        samples: list[SampleValues] = []
         for prompts, output in routes:
             name, studies = (
                 route_name(prompts, output),
@@ -36,6 +38,9 @@ class ReportText(EvaluationTable):
             real = context.studies.values(studies, output)
             texts = context.generations.samples(prompts, output, studies=studies)[output]
             rows.append(self._row(context, name, "ours", texts, real, studies))
+            samples += _sentence_bleu(name, texts, real, studies)
+            pairs = context.output / "reports" / f"{'+'.join(prompts)}_to_{output}.csv"
+            write_pairs(pairs, studies, real, texts)
             rows.append(
                 self._row(
                     context, f"{name}, shuffled studies", "floor", _rotated(texts), real, studies
@@ -55,7 +60,8 @@ class ReportText(EvaluationTable):
             "(coco): coco-caption's "
             "definition on lower-cased words without punctuation. Corpus scores; intervals by "
             "patient. The papers do not "
-            "say which definition they use.",
+            "say which definition they use. samples/T4.csv has BLEU of each report alone; "
+            "reports/*.csv has real and generated reports side by side.",
             "Scans of one study: the report from one view, with the report from the other view as "
             "its reference.",
         ]
@@ -73,6 +79,7 @@ class ReportText(EvaluationTable):
             [context.seed, context.seed + 1],
             notes,
             figures,
+            samples=samples,
         )
 
     def _row(
@@ -140,6 +147,21 @@ class ReportText(EvaluationTable):
                 context, "scans of different studies", "floor", first, _rotated(second), studies
             ),
         ]
+
+
+def _sentence_bleu(
+    system: str, texts: Sequence[str], references: Sequence[str], studies: Sequence[Study]
+) -> list[SampleValues]:
+    """BLEU-1..4 of each report alone, without smoothing: their mean is not the corpus score."""
+    samples = []
+    for definition, heading in DEFINITIONS.items():
+        counts = bleu_counts(texts, [[reference] for reference in references], definition)
+        scores = [score(counts, definition, np.array([i])) for i in range(len(texts))]
+        samples += [
+            SampleValues(system, heading.format(n=n), studies, column)
+            for n, column in enumerate(np.array(scores).T, start=1)
+        ]
+    return samples
 
 
 def _rotated(texts: Sequence[str]) -> list[str]:

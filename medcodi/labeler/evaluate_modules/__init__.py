@@ -1,0 +1,1 @@
+"""Metrics of `evaluate` that need the labeler, each in a folder of its own."""

@@ -1,0 +1,1 @@
+"""Frechet distance of features, for `evaluate.load`."""
