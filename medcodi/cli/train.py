@@ -48,7 +48,13 @@ def train(
     if stage not in STAGES:
         raise unknown_key(stage, STAGES, "the stages")
     try:
-        train_stage(load_recipe(chosen(config), overrides or [], stage), stage)
+        recipe = load_recipe(chosen(config), overrides or [], stage)
+        if recipe.adapters.base:
+            from medcodi.adapters import train_adapters
+
+            train_adapters(recipe, stage)
+        else:
+            train_stage(recipe, stage)
     except TrainingInterrupted as stop:  # a KeyboardInterrupt, of which typer would drop the text
         logger.warning("%s", stop)
         raise typer.Exit(INTERRUPTED) from stop
@@ -64,7 +70,7 @@ def export(
         str, typer.Option(help="of the weights on disk: float32, or bfloat16 at half the size")
     ] = "float32",
 ) -> None:
-    """Assemble runs/NAME/pipeline from the finished stages of a recipe."""
+    """Assemble runs/NAME/pipeline from the finished stages of a recipe, with a model card."""
     import torch
 
     from medcodi.config_io import load_recipe, unknown_key

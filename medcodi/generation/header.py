@@ -26,6 +26,7 @@ def describe(
         "dtype": request.dtype,
         "compile": request.compile,
         "guidance_interval": list(request.guidance_interval or []),
+        "lora_strength": request.lora_strength if request.lora else None,
     }
     settings |= {key: value for key, value in chosen.items() if value}
     header = {

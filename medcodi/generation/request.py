@@ -117,7 +117,12 @@ class Request:
         None,
     )
 
+    lora: Path | None = _option("folder of adapters: the run of a recipe with `adapters`", None)
+    lora_strength: float = _option("of the adapters; 1: as they were trained", 1.0)
+
     def __post_init__(self) -> None:
+        if self.lora is None and self.lora_strength != 1:
+            raise ValueError("lora_strength weighs adapters: name their folder too (lora)")
         for name in ("num_samples", "num_inference_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

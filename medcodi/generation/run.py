@@ -41,6 +41,8 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
         request.pipeline, torch_dtype=getattr(torch, request.dtype) if request.dtype else None
     ).to(request.device)
     pipe.set_progress_bar_config(disable=True)
+    if request.lora is not None:
+        pipe.load_lora_weights(request.lora, strength=request.lora_strength)
     if request.solver is not None:
         pipe.schedulers = {
             name: build_solver(request.solver, s) for name, s in pipe.schedulers.items()

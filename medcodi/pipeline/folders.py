@@ -1,6 +1,6 @@
 """Folders and names of pipelines: from_pretrained, save_pretrained, push_to_hub."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Folders:
     networks: FamilyNetworks
     facts: Facts
     model_hash: str
+    _check_no_adapters: Callable[[], None]
 
     @classmethod
     def from_components(
@@ -96,6 +97,7 @@ class Folders:
         `dtype`, such as torch.bfloat16, rounds all weights on the disk; those in memory stay."""
         for key in kwargs:
             raise unknown_key(key, ("folder", "dtype"), "save_pretrained")
+        self._check_no_adapters()
         reference = self.family.objective.scheduler()
         schedulers = {name: fit_scheduler(s, reference) for name, s in self.schedulers.items()}
         index = save_components(

@@ -37,6 +37,8 @@ def train_stage(recipe: Recipe, stage: str) -> None:
     """Train every task of a stage of a recipe, one after the other. Finished ones are skipped."""
     if stage not in STAGES:
         raise ValueError(f"unknown stage {stage!r}. Stages: {', '.join(STAGES)}")
+    if recipe.adapters.base:
+        raise ValueError("a recipe with adapters.base trains by medcodi.adapters.train_adapters")
     run = Run(recipe)
     for name, task_class, arguments in tasks_of(run, stage):
         fit(task_class(*arguments), for_modality(getattr(recipe, stage), name), recipe)

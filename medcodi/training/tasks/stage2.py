@@ -8,6 +8,7 @@ import torch
 
 from medcodi.config_io import for_modality
 from medcodi.diffusion.joint import JointModel, Prompts
+from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.sampler import joint_sample
 from medcodi.modalities.family import seeded
@@ -41,7 +42,11 @@ class Stage2Task(Task):
         self.null_probability = self.config.null_prompt_probability if own is None else own
         run.check_reconstruction(modality.group)
         with seeded(run.recipe.seed):
-            self.diffusion = run.family.build_diffusion(name)
+            self.diffusion = self.network()
+
+    def network(self) -> LatentDiffusion:
+        """What is trained, as it begins."""
+        return self.run.family.build_diffusion(self.name)
 
     def dependencies(self) -> dict[str, Any]:
         return identity.of_stage2(self.run, self.name)
