@@ -54,6 +54,8 @@ ALLOWED = {
     "privacy": METRICS | {"metrics"},
     "baselines": METRICS | {"metrics", "tabular"},
     "turing": METRICS | {"metrics", "pipeline", "generation"},
+    "demo": METRICS | {"metrics", "pipeline", "privacy", "labeler", "generation"},
+    "adapters": TRAINING | {"training", "pipeline"},
     "foreign": TRAINING | {"training"},
     "evaluation": EVALUATION,
     "bench": EVALUATION | {"evaluation", "export", "recipes"},

@@ -13,13 +13,16 @@ from rich.markup import escape
 import medcodi
 from medcodi.cli.console import console
 from medcodi.cli.data import data_app
-from medcodi.cli.evaluate import bench, evaluate
+from medcodi.cli.demo import serve_demo  # noqa: F401  registers the command
+from medcodi.cli.evaluate import bench, evaluate_app
 from medcodi.cli.generate import generate
 from medcodi.cli.imports import import_app
 from medcodi.cli.impute import impute
 from medcodi.cli.label import label
 from medcodi.cli.prepare import prepare_app
+from medcodi.cli.prepare_xrv import prepare_xrv  # noqa: F401  registers the command
 from medcodi.cli.privacy import privacy_app
+from medcodi.cli.runs import runs
 from medcodi.cli.train import export, quickstart, train
 from medcodi.cli.turing import serve_app, turing_app
 
@@ -33,11 +36,12 @@ app.command()(quickstart)
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(data_app, name="data")
 app.command()(train)
+app.command()(runs)
 app.add_typer(import_app, name="import")
 app.command()(export)
 app.command()(generate)
 app.command()(impute)
-app.command()(evaluate)
+app.add_typer(evaluate_app, name="evaluate")
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
