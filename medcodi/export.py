@@ -1,15 +1,19 @@
 """From the finished stages of a run to a pipeline folder."""
 
+import json
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from medcodi.config import Recipe
+from medcodi.data.study import SPLITS
 from medcodi.diffusion.joint import JointModel
 from medcodi.files import staged
 from medcodi.nn.weights import WEIGHTS, load_module
 from medcodi.pipeline import MedCoDiPipeline
+from medcodi.pipeline.facts import Facts
+from medcodi.training.overview import hours
 from medcodi.training.run import Run, frozen
 
 
@@ -39,10 +43,40 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     return pipe
 
 
+def facts_of(recipe: Recipe) -> Facts:
+    """What the model card tells of a run: its data, the commits of medcodi that trained it, the
+    hours of its stages."""
+    run = Run(recipe)
+    stages = [path.parent for path in sorted(run.folder.rglob("metrics.jsonl"))]
+    commits = {
+        json.loads((stage / "environment.json").read_text())["git_commit"]
+        for stage in stages
+        if (stage / "environment.json").is_file()
+    }
+    return Facts(
+        data=_about_data(run),
+        commit=", ".join(sorted(commit for commit in commits if commit)),
+        hours={stage.relative_to(run.folder).as_posix(): hours(stage) for stage in stages},
+    )
+
+
+def _about_data(run: Run) -> str:
+    """Source, studies by split and identity of the prepared data; no path."""
+    if not Path(run.recipe.data.prepared).is_dir():  # it may be gone when a pipeline is assembled
+        return ""
+    index = run.data("train", []).index
+    notes, splits = index["notes"], index["splits"]
+    studies = ", ".join(f"{splits[split]['studies']:,} {split}" for split in SPLITS)
+    told = f"{notes.get('source', 'folder')}: {studies} studies; identity `{run.data_hash}`"
+    return told if notes.get("clinical", True) else f"{told}; drawn, not clinical data"
+
+
 def assemble(recipe: Recipe, coupled: bool = True, dtype: torch.dtype | None = None) -> Path:
-    """Write runs/NAME/pipeline, in place of an older one; `dtype` rounds its weights."""
+    """Write runs/NAME/pipeline, in place of an older one; `dtype` rounds its weights. The model
+    card tells of the data, the commits and the hours."""
     folder = recipe.run_dir / "pipeline"
     pipe = build_pipeline(recipe, coupled)
+    pipe.facts = facts_of(recipe)
     with staged(folder, overwrite=True) as temporary:
         pipe.save_pretrained(temporary, dtype)
     return folder
