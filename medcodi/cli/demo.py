@@ -51,15 +51,16 @@ def serve_demo(
 
 
 def _studio(pipeline: str, studies: str, private: Path | None):
+    from medcodi.data.storage import Storage
     from medcodi.demo.studies import HeldOut, Phantoms, TrainingBank
-    from medcodi.demo.studio import PICTURE, Studio
+    from medcodi.demo.studio import Studio
     from medcodi.pipeline import MedCoDiPipeline
 
     pipe = MedCoDiPipeline.from_pretrained(pipeline)
     modalities = [pipe.family.modality(name) for name in pipe.modalities]
     drawn = bank = privacy = None
     if studies == PHANTOM:
-        size = max([m.args.size for m in modalities if m.storage == PICTURE], default=64)
+        size = max([m.args.size for m in modalities if m.storage == Storage.IMAGE], default=64)
         drawn = Phantoms(size, pipe.modalities)
     elif studies:
         drawn, bank = HeldOut(studies, pipe.modalities), TrainingBank(studies, modalities)

@@ -11,11 +11,10 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.demo.studio import MAX_SEED, MAX_STEPS, MAX_TEXT, Given, Studio, windowed
 from medcodi.modalities.base import Modality
 
-PICTURE, TEXT, TABLE, _ = STORAGES
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 PROMPT, KEPT = "prompt", "kept part"
 PAINT = "paint in white what is to be generated; the rest is kept"
@@ -68,15 +67,15 @@ class Inputs:
 
     def _of(self, modality: Modality) -> None:
         name = modality.name
-        if modality.storage == PICTURE:
+        if modality.storage == Storage.IMAGE:
             self._picture(name)
-        elif modality.storage == TEXT:
+        elif modality.storage == Storage.TEXT:
             self.typed[name] = gr.Textbox(
                 label=f"{name} (at most {MAX_TEXT:,} characters; as a kept part, ... is generated)",
                 lines=4,
                 elem_id=f"text-{name}",
             )
-        elif modality.storage == TABLE:
+        elif modality.storage == Storage.TABLE:
             self.typed[name] = gr.Dataframe(
                 self.studio.cells(name, None),
                 headers=["column", "value"],

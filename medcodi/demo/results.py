@@ -7,12 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.demo.inputs import PRIVATE, told
 from medcodi.demo.studio import PACKAGES, Sample, Studio, windowed
 from medcodi.generation.formats.base import NOT_CLINICAL
-
-PICTURE, TEXT, _, _ = STORAGES
 
 
 class Results:
@@ -53,7 +51,7 @@ class Results:
 
     def _result(self, name: str) -> None:
         label = f"{name}. {NOT_CLINICAL}"
-        if self.storage[name] == PICTURE:
+        if self.storage[name] == Storage.IMAGE:
             picture = gr.Image(
                 label=label,
                 format="png",
@@ -66,7 +64,7 @@ class Results:
                 width = gr.Slider(0.05, 2, 1, label=f"{name}: window width")
             self.pictures[name] = picture, level, width
             self.widgets.append(picture)
-        elif self.storage[name] == TEXT:
+        elif self.storage[name] == Storage.TEXT:
             self.widgets.append(gr.HighlightedText(label=label, elem_id=f"made-{name}"))
             self.widgets.append(
                 gr.Dataframe(headers=["finding", "state"], label=f"{name}: findings (labeler)")
@@ -82,9 +80,9 @@ class Results:
         places = {name: windows[2 * i : 2 * i + 2] for i, name in enumerate(self.pictures)}
         for name in self.names:
             made = sample.stored.get(name)
-            if self.storage[name] == PICTURE:
+            if self.storage[name] == Storage.IMAGE:
                 values.append(None if made is None else windowed(made, *places[name]))
-            elif self.storage[name] == TEXT:
+            elif self.storage[name] == Storage.TEXT:
                 values.append(None if made is None else self.studio.highlighted(made))
                 values.append([] if made is None else self.studio.findings(made))
             else:

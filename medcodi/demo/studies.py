@@ -12,13 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from medcodi.data.prepared import PreparedDataset
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.data.study import Study
 from medcodi.data.user_images import fit
 from medcodi.metrics.retrieval import image_distances, text_distances
 from medcodi.modalities.base import Modality
 
-PICTURE, TEXT, _, _ = STORAGES
 HELD_OUT = ("test", "validation")
 THUMBNAIL, MAX_TRAINING, MAX_HELD_OUT, CHUNK = 32, 3000, 64, 256
 PHANTOM_SEED = 1 << 40  # a population of its own: no recipe trains on it
@@ -85,7 +84,9 @@ class TrainingBank:
 
     def __init__(self, prepared: str | Path, modalities: Sequence[Modality]) -> None:
         self.prepared = Path(prepared)
-        self.modalities = {m.name: m for m in modalities if m.storage in (PICTURE, TEXT)}
+        self.modalities = {
+            m.name: m for m in modalities if m.storage in (Storage.IMAGE, Storage.TEXT)
+        }
         self._train = PreparedDataset.load(prepared, "train")
         self.count = min(len(self._train), MAX_TRAINING)
         self._known: dict[str, tuple[np.ndarray, list[Any]]] = {}  # name -> rows, values
@@ -155,14 +156,14 @@ class TrainingBank:
         return rows, values
 
     def _small(self, name: str, value: Any) -> Any:
-        return fit(value, THUMBNAIL) if self.modalities[name].storage == PICTURE else value
+        return fit(value, THUMBNAIL) if self.modalities[name].storage == Storage.IMAGE else value
 
     def _unit(self, name: str) -> str:
-        picture = self.modalities[name].storage == PICTURE
+        picture = self.modalities[name].storage == Storage.IMAGE
         return "RMS of greys" if picture else "1 - cosine of TF-IDF"
 
     def _distances(self, name: str, made: list[Any], known: list[Any]) -> np.ndarray:
-        if self.modalities[name].storage != PICTURE:
+        if self.modalities[name].storage != Storage.IMAGE:
             return text_distances(made, known)
         small = np.stack([self._small(name, value) for value in made])
         return np.sqrt(np.maximum(image_distances(small, np.stack(known)), 0))

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 import medcodi
-from medcodi.data.storage import STORAGES
+from medcodi.data.storage import Storage
 from medcodi.data.user_images import read_picture
 from medcodi.demo.highlight import findings, highlighted
 from medcodi.demo.studies import Drawn, Neighbour, TrainingBank
@@ -30,7 +30,6 @@ from medcodi.pipeline import MedCoDiPipeline
 if TYPE_CHECKING:
     from medcodi.privacy.filter import PrivacyFilter
 
-PICTURE, TEXT, TABLE, _ = STORAGES
 MAX_TEXT, MAX_STEPS, MAX_SEED = 4000, 100, 2**53 - 1  # characters; what a browser's number holds
 SHOWN_SIDE = 512  # pixels of a shown picture
 PACKAGES = {"files": "png", "DICOM": "dicom"}
@@ -163,7 +162,7 @@ class Studio:
                 raise ValueError(f"{name}: expected a whole number up to {most:,}, got {value}")
         started = time.monotonic()
         prompts = {name: one.value for name, one in given.items()}
-        varied = [m.name for m in self.of(PICTURE) if m.name in kept and strength < 1]
+        varied = [m.name for m in self.of(Storage.IMAGE) if m.name in kept and strength < 1]
         with self._lock:
             out = self.pipe(
                 prompts,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from medcodi.config_io import unknown_key
-from medcodi.data.storage import STORAGES, FieldSpec
+from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
 from medcodi.data.user_images import to_greys
@@ -25,7 +25,6 @@ from medcodi.data.writer import PreparedWriter
 from medcodi.sources.dicom.view import View, view_of_position
 from medcodi.sources.findings import MAX_AGE, NO, YES
 
-PICTURE, _, TABLE, _ = STORAGES
 GREYS = 1024  # the classes give greys in [-1024, 1024]
 # arguments that are set here: every row, in its own order, as the file has it
 OURS = {"views": ["*"], "unique_patients": False, "transform": None, "data_aug": None}
@@ -100,7 +99,10 @@ def prepare_xrv(
     """
     dataset = open_dataset(name, images, arguments or {})
     frame, findings = dataset.csv, [str(p) for p in dataset.pathologies]
-    fields = [*(FieldSpec(n, PICTURE) for n in names.values()), FieldSpec(table, TABLE)]
+    fields = [
+        *(FieldSpec(n, Storage.IMAGE) for n in names.values()),
+        FieldSpec(table, Storage.TABLE),
+    ]
     counts = {"rows": len(dataset), "studies": 0, "refused": 0}
     with PreparedWriter(out_dir, fields, _schema(findings), **writing) as writer:
         writer.notes = {"source": "xrv", "dataset": name, "size": size}

@@ -87,6 +87,11 @@ class Browser:
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
             return np.asarray(image.convert("L"))
 
+    def shown(self, name: str) -> np.ndarray:
+        """The same, once it is there."""
+        self.wait(lambda: self.picture(name) is not None)
+        return self.picture(name)
+
     def text(self) -> str:
         return self.driver.execute_script("return document.body.innerText")
 
@@ -114,11 +119,12 @@ def test_fill_generate_and_look_at_the_picture(page):
         assert "Synthetic. Not for clinical use." in browser.text()
         browser.type("report", "Large left pleural effusion.")
         browser.click("#generate")
-        greys = browser.wait(lambda: browser.picture("made-frontal"))
-        assert greys is not None and greys.shape == (512, 512)
+        greys = browser.shown("made-frontal")
+        assert greys.shape == (512, 512)
         assert greys.std() > 1  # a picture, not a blank
+        browser.wait(lambda: "given: typed" in browser.text())
         text = browser.text()
-        assert "given: typed" in text and "SYNTHETIC (seed 0, 25 steps)" in text
+        assert "SYNTHETIC (seed 0, 25 steps)" in text
         assert "phantom-" in text  # the nearest training study
 
 
@@ -142,7 +148,7 @@ def test_an_upload_is_shown_and_leaves_no_file(page, tmp_path):
     with Browser(address) as browser:
         upload = browser.wait(lambda: browser.all("#file-lateral input[type=file]"))[0]
         upload.send_keys(str(tmp_path / "ramp.png"))
-        shown = browser.wait(lambda: browser.picture("given-lateral"))
+        shown = browser.shown("given-lateral")
         assert shown[:, -1].mean() > shown[:, 0].mean() + 150
         assert not list(folder.rglob("ramp.png"))
         browser.click("#generate")
@@ -156,8 +162,7 @@ def test_two_users_at_once_see_their_own(page):
         two.type("report", "No acute abnormality. Normal heart.")
         one.click("#generate")
         two.click("#generate")
-        first = one.wait(lambda: one.picture("made-frontal"))
-        second = two.wait(lambda: two.picture("made-frontal"))
+        first, second = one.shown("made-frontal"), two.shown("made-frontal")
         time.sleep(0.5)
         assert not np.array_equal(first, second)
         assert "SYNTHETIC" in one.text() and "SYNTHETIC" in two.text()
