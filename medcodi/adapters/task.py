@@ -27,8 +27,8 @@ NAME = "trained"  # of the adapter inside the network
 
 
 class AdapterTask(Stage2Task):
-    """Trains the adapters of one output; fusion, denoiser and all that is known in closed form stay
-    as the base has them."""
+    """Trains the adapters of one output; fusion, denoiser and prompt mean stay as the base has
+    them."""
 
     run: AdapterRun
 
@@ -43,9 +43,6 @@ class AdapterTask(Stage2Task):
         with seeded(derive_seed(self.run.recipe.seed, self.label)):
             add_adapters(denoiser, NAME, **told, without=denoiser.coupling_parameters())
         return diffusion
-
-    def begin(self) -> None:
-        """The base knows its closed form."""
 
     def forward(self, batch: CachedBatch, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
         return super().forward(batch, draws, 1.0)  # the prompt mean is the base's
