@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 from medcodi.cli.app import app
 from medcodi.config_io import save_yaml
 from medcodi.data.prepared import PreparedDataset
-from medcodi.data.study import SPLITS
+from medcodi.data.study import SPLITS, Study
+from medcodi.evaluation.per_sample import SampleValues, write_samples
 from tests.foreign.stable_diffusion import write_vae
 from tests.pages import PAGES, ROOT, commands, medcodi_words
+from tests.sources.chexpert_tree import write_chexpert
 from tests.sources.dicom_files import image, ramp, save
 from tests.sources.mimic_tree import write_tree
 from tests.sources.nih_release import write_release
@@ -40,6 +42,7 @@ LESS = {  # options that make a long measurement short
     "medcodi bench sampling": ["--num-studies", "4"],
     "medcodi bench keep": ["--what", "region", "--num-studies", "2"],
     "medcodi serve turing": ["--port", "0"],
+    "medcodi serve demo": ["--port", "0"],
 }
 
 
@@ -146,7 +149,27 @@ def test_parts(finished, here):
 @pytest.mark.slow
 def test_evaluate(finished, here):
     write_study(here / "turing")
+    study = Study("s", "p", {})
+    for name in "AB":
+        values = [SampleValues("F>T", "BLEU-1", [study], [0.5])]
+        write_samples(here / "results" / name / "samples" / "T4.csv", values)
     run_page("evaluate", finished | {"STUDY": str(here / "turing" / "study")})
+
+
+@pytest.mark.slow
+def test_adapt(finished, here):
+    recipe = {"name": "my_site", "data": {"prepared": finished["runs/phantom_tiny/prepared"]}}
+    recipe["adapters"] = {"base": finished["runs/phantom_tiny/pipeline"], "rank": 2}
+    save_yaml(recipe | {"stage2": {"num_steps": 2, "batch_size": 8}}, here / "my_site.yaml")
+    run_page("adapt", finished)
+    assert (here / "adapted" / "manifest.json").is_file()
+
+
+@pytest.mark.slow
+def test_demo(finished, here):
+    (here / "password.txt").write_text("correct horse battery\n")
+    local = finished | {"0.0.0.0": "127.0.0.1"}
+    run_page("demo", local)
 
 
 @pytest.mark.slow
@@ -175,13 +198,14 @@ def test_dicom(here):
         save(picture, here / "ARCHIVE" / f"{number}.dcm")
     reports = write_tree(here / "MIMIC")
     write_release(here / "NIH")
+    write_chexpert(here / "CHEXPERT")
     write_sbu_tree(here / "COVID-19-NY-SBU")
     (here / "NLMCXR_png").mkdir()
     Image.fromarray(ramp(16, 16).astype(np.int32)).save(
         here / "NLMCXR_png" / "CXR1_1_IM-0001-3001.png"
     )
     run_page("dicom", {"REPORTS": str(reports)})
-    for name in ("mine", "mimic", "openi", "nih", "sbu", "public"):
+    for name in ("mine", "mimic", "openi", "nih", "chexpert", "sbu", "public"):
         assert (here / "data" / name / "prepared.json").is_file()
 
 

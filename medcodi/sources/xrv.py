@@ -25,6 +25,7 @@ from medcodi.data.writer import PreparedWriter
 from medcodi.sources.dicom.view import View, view_of_position
 from medcodi.sources.findings import MAX_AGE, NO, YES
 
+LATERAL = (View.SIDE, "")  # what the classes call L, without saying which
 GREYS = 1024  # the classes give greys in [-1024, 1024]
 # arguments that are set here: every row, in its own order, as the file has it
 OURS = {"views": ["*"], "unique_patients": False, "transform": None, "data_aug": None}
@@ -145,7 +146,7 @@ def _place(row: Mapping[str, Any], names: Mapping[View, str]) -> tuple[str, str,
     patient = row.get("patientid")
     if patient is None or patient != patient or str(patient) in ("", "nan"):
         raise ValueError("the patient is not known: the split is unknown")
-    seen = view_of_position(row.get("view"))
+    seen = LATERAL if row.get("view") == "L" else view_of_position(row.get("view"))
     if seen is None or seen[0] not in names:
         raise ValueError(f"the view is neither frontal nor lateral: {row.get('view')!r}")
     return str(patient), names[seen[0]], seen[1] or None

@@ -10,6 +10,7 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.sources.dicom.view import View
 from medcodi.sources.xrv import dataset_classes, open_dataset, prepare_xrv
+from tests.sources.chexpert_tree import write_chexpert
 
 pytest.importorskip("torchxrayvision")
 HEAD = [
@@ -58,7 +59,7 @@ def read(folder):
     for split in SPLITS:
         data = PreparedDataset.load(folder, split)
         studies += data.batch(range(len(data)))
-    return sorted(studies, key=lambda s: (s.patient_id, s.values["tabular"]["projection"]))
+    return sorted(studies, key=lambda s: (s.patient_id, str(s.values["tabular"]["projection"])))
 
 
 def test_images_rows_and_findings(nih, tmp_path):
@@ -80,6 +81,19 @@ def test_images_rows_and_findings(nih, tmp_path):
     rejects = (out / "rejects.csv").read_text()
     assert rejects.count("the image cannot be read") == 2
     assert "expected 0 to 120 years, got 414" in rejects
+
+
+def test_chexpert_has_lateral_images(tmp_path):
+    root = write_chexpert(tmp_path / "CHEXPERT")
+    names = {View.FRONT: "frontal", View.SIDE: "lateral"}
+    arguments = {"csvpath": str(root / "train.csv")}
+    out = tmp_path / "out"
+    counts = prepare_xrv("CheX_Dataset", root, out, names, "tabular", arguments, size=16)
+    assert (counts["rows"], counts["studies"]) == (3, 3)
+    views = sorted(({*s.values} - {"tabular"}).pop() for s in read(out))
+    assert views == ["frontal", "frontal", "lateral"]
+    rows = {s.patient_id: s.values["tabular"] for s in read(out)}
+    assert rows["00002"]["Edema"] == "no" and rows["00001"]["Effusion"] is None
 
 
 def test_a_part_of_the_table_gives_the_same_studies(nih, tmp_path):
