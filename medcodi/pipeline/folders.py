@@ -1,6 +1,6 @@
 """Folders and names of pipelines: from_pretrained, save_pretrained, push_to_hub."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from medcodi.modalities.family import ModelFamily
 from medcodi.pipeline import hub
 from medcodi.pipeline.arguments import shown
 from medcodi.pipeline.facts import Facts
+from medcodi.pipeline.lora import LoraAdapters
 from medcodi.pipeline.networks import UNSAVED, FamilyNetworks
 from medcodi.pipeline.solvers import fit_scheduler
 from medcodi.pipeline.storage import Components, save_components
@@ -19,7 +20,7 @@ from medcodi.pipeline.storage import Components, save_components
 LOADING = ("revision", "token", "cache_dir", "local_files_only")
 
 
-class Folders:
+class Folders(LoraAdapters):
     """MedCoDiPipeline on disk and on the hub."""
 
     family: ModelFamily
@@ -27,7 +28,6 @@ class Folders:
     networks: FamilyNetworks
     facts: Facts
     model_hash: str
-    _check_no_adapters: Callable[[], None]
 
     @classmethod
     def from_components(

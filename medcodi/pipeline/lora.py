@@ -4,6 +4,7 @@ import copy
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,11 +35,9 @@ class LoraAdapters:
 
     diffusions: dict[str, LatentDiffusion]
     model_hash: str
-
-    def _no_adapters(self) -> None:
-        self.adapters: dict[str, float] = {}
-        self._adapter_hashes: dict[str, str] = {}
-        self._plain_hash = self.model_hash
+    adapters: Mapping[str, float] = MappingProxyType({})
+    _adapter_hashes: Mapping[str, str] = MappingProxyType({})
+    _plain_hash = ""  # that of the pipeline without its adapters, once there are some
 
     def load_lora_weights(
         self, folder: str | Path, adapter_name: str = "default", strength: float = 1.0
@@ -78,7 +77,7 @@ class LoraAdapters:
             hashes[name] = hashlib.sha256(data).hexdigest()[:16]
         for name, denoiser in fitted.items():
             self.diffusions[name].denoiser = denoiser
-        self._adapter_hashes[adapter_name] = fingerprint(hashes)
+        self._adapter_hashes = {**self._adapter_hashes, adapter_name: fingerprint(hashes)}
         self.set_adapters({**self.adapters, adapter_name: strength})
 
     def _read_config(self, folder: Path) -> tuple[str, AdaptersConfig]:
@@ -145,14 +144,15 @@ class LoraAdapters:
         fast as without them, and save_pretrained writes the result."""
         for diffusion in self.diffusions.values():
             merge_adapters(diffusion.denoiser, self.adapters)
-        self._no_adapters()
+        self.adapters, self._adapter_hashes = {}, {}
 
     def unload_lora_weights(self) -> None:
         """The pipeline as it was before."""
         for diffusion in self.diffusions.values():
             remove_adapters(diffusion.denoiser)
-        self.model_hash = self._plain_hash
-        self._no_adapters()
+        if self.adapters:
+            self.model_hash = self._plain_hash
+        self.adapters, self._adapter_hashes = {}, {}
 
     def _check_no_adapters(self) -> None:
         if self.adapters:

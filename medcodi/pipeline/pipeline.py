@@ -29,7 +29,6 @@ from medcodi.pipeline.denoising import (
 )
 from medcodi.pipeline.encoding import PromptReader
 from medcodi.pipeline.folders import Folders
-from medcodi.pipeline.lora import LoraAdapters
 from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.networks import FamilyNetworks, module_dict
 from medcodi.pipeline.output import MedCoDiOutput
@@ -42,7 +41,7 @@ Latents = dict[str, torch.Tensor]
 Callback = Callable[["MedCoDiPipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any] | None]
 
 
-class MedCoDiPipeline(Folders, Placement, LoraAdapters, DiffusionPipeline):
+class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
     """A trained family, ready to generate.
 
         pipe = MedCoDiPipeline.from_pretrained("runs/phantom_tiny/pipeline")
@@ -69,7 +68,6 @@ class MedCoDiPipeline(Folders, Placement, LoraAdapters, DiffusionPipeline):
         self.environments = module_dict(networks.components["environment"])
         self.checker = CallChecker(self.family, list(self.diffusions))
         self._interrupt, self._num_timesteps = False, 0
-        self._no_adapters()
 
     @property
     def components(self) -> Components:

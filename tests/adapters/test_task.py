@@ -85,14 +85,14 @@ def test_load_weigh_fuse_and_unload(adapted, tiny_pipeline, tmp_path):
 
 
 def test_generate_takes_adapters(adapted, tiny_run, tmp_path):
-    plain = Request(tiny_run.run_dir / "pipeline", tmp_path / "a", outputs=["tabular"])
+    plain = Request(tiny_run.run_dir / "pipeline", tmp_path / "a", outputs=["frontal"])
     asked = dataclasses.replace(
         plain, output=tmp_path / "b", lora=adapted.run_dir, lora_strength=0.5
     )
     without, told = (generate_to_folder(request) for request in (plain, asked))
     assert told["settings"]["lora_strength"] == 0.5
     assert told["model"]["hash"] != without["model"]["hash"]
-    files = [manifest["samples"][0]["files"]["tabular"]["sha256"] for manifest in (without, told)]
+    files = [manifest["samples"][0]["files"]["frontal"]["sha256"] for manifest in (without, told)]
     assert files[0] != files[1]
     with pytest.raises(ValueError, match="name their folder too"):
         dataclasses.replace(plain, lora_strength=0.5)
