@@ -20,7 +20,6 @@ from medcodi.cli.imports import import_app
 from medcodi.cli.impute import impute
 from medcodi.cli.label import label
 from medcodi.cli.prepare import prepare_app
-from medcodi.cli.prepare_xrv import prepare_xrv  # noqa: F401  registers the command
 from medcodi.cli.privacy import privacy_app
 from medcodi.cli.runs import runs
 from medcodi.cli.train import export, quickstart, train

@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import names, show_counts
-from medcodi.cli.prepare import prepare_app
+from medcodi.cli.prepare.options import Share
 
 
-@prepare_app.command("xrv")
-def prepare_xrv(
+def xrv(
     dataset: Annotated[
         str, typer.Argument(help="class of torchxrayvision, such as NIH_Dataset or CheX_Dataset")
     ],
@@ -27,13 +26,13 @@ def prepare_xrv(
     fields: Annotated[
         str, typer.Option("--names", help="names of the frontal image, lateral image, table")
     ] = "frontal,lateral,tabular",
-    validation: Annotated[float, typer.Option(help="share of the patients in this split")] = 0.1,
-    test: Annotated[float, typer.Option(help="share of the patients in this split")] = 0.1,
+    validation: Share = 0.1,
+    test: Share = 0.1,
     overwrite: bool = False,
 ) -> None:
     """A data set of torchxrayvision: radiographs with age, sex, projection and findings."""
     from medcodi.sources.dicom.view import View
-    from medcodi.sources.xrv import prepare_xrv as prepare
+    from medcodi.sources.xrv import prepare_xrv
 
     chosen = names(fields)
     if len(set(chosen)) != 3:
@@ -44,7 +43,7 @@ def prepare_xrv(
         if not equals:
             raise ValueError(f"--argument takes NAME=VALUE, got {text!r}")
         arguments[key] = value
-    counts = prepare(
+    counts = prepare_xrv(
         dataset,
         images,
         output,
