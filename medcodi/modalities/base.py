@@ -89,9 +89,7 @@ class Modality(ABC):
     kind: ClassVar[str]
     Args: ClassVar[type[ModalityArgs]]
     storage: ClassVar[str]
-    figure: ClassVar[
-        str
-    ]  # name of the reconstruction figure that `args.gate` bounds before stage 2
+    figure: str  # name of the reconstruction figure that `args.gate` bounds before stage 2
 
     def __init__(
         self, name: str, args: dict[str, Any] | Any, assets: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ made."""
 import functools
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Run:
         """Gate before stage 2: ValueError with the figure of an autoencoder that fails it."""
         modality = self.family.representative(group)
         figures = load_config(self.export(f"autoencoder/{group}"))["reconstruction"]
-        value, least = figures[modality.figure], modality.args.gate
+        value, least = figures.get(modality.figure, math.nan), modality.args.gate
         if not value >= least:  # also when it is NaN
             raise ValueError(
                 f"the autoencoder of group {group!r} reconstructs with {modality.figure} "
