@@ -20,7 +20,7 @@ from medcodi.modalities.parts import Part, Parts
 
 SEAM_REACH = 12.0  # pixels inside the mask over which a difference at its border fades to 1 / e
 SEAM_STEPS = 300
-FOLLOW = True  # three times the cost of a step; what it gives: docs/notebook.md
+FOLLOW = True  # by the gradient: what it gives and takes, says docs/notebook.md
 
 
 class ImageParts(Parts):
