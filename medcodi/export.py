@@ -13,6 +13,7 @@ from medcodi.files import staged
 from medcodi.nn.weights import WEIGHTS, load_module
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.facts import Facts
+from medcodi.training.dp.statement import statement
 from medcodi.training.overview import hours
 from medcodi.training.run import Run, frozen
 
@@ -37,15 +38,12 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     else:
         components["diffusion"] = {name: frozen(run.diffusion(name)) for name in family.names}
     schedulers = {name: family.objective.scheduler() for name in family.names}
-    pipe = MedCoDiPipeline.from_components(family, components, schedulers)
-    if Path(recipe.data.prepared).is_dir():  # a run may outlive its data
-        pipe.facts.data_hash = run.data_hash
-    return pipe
+    return MedCoDiPipeline.from_components(family, components, schedulers)
 
 
-def facts_of(recipe: Recipe) -> Facts:
+def facts_of(recipe: Recipe, joint: bool) -> Facts:
     """What the model card tells of a run: its data, the commits of medcodi that trained it, the
-    hours of its stages."""
+    hours of its stages, its privacy; `joint`: the pipeline has stage 3."""
     run = Run(recipe)
     stages = [path.parent for path in sorted(run.folder.rglob("metrics.jsonl"))]
     commits = {
@@ -55,6 +53,8 @@ def facts_of(recipe: Recipe) -> Facts:
     }
     return Facts(
         data=_about_data(run),
+        data_hash=run.data_hash if Path(recipe.data.prepared).is_dir() else "",
+        privacy=statement(run, joint),
         commit=", ".join(sorted(commit for commit in commits if commit)),
         hours={stage.relative_to(run.folder).as_posix(): hours(stage) for stage in stages},
     )
@@ -76,7 +76,7 @@ def assemble(recipe: Recipe, coupled: bool = True, dtype: torch.dtype | None = N
     card tells of the data, the commits and the hours."""
     folder = recipe.run_dir / "pipeline"
     pipe = build_pipeline(recipe, coupled)
-    pipe.facts = facts_of(recipe)
+    pipe.facts = facts_of(recipe, joint=pipe.environments is not None)
     with staged(folder, overwrite=True) as temporary:
         pipe.save_pretrained(temporary, dtype)
     return folder

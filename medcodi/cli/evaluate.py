@@ -15,6 +15,7 @@ BENCHES = {
     "speed": "training, decoding, sampling and loading beside plain loops",
     "memory": "GiB of training and sampling, without a GPU",
     "sampling": "solvers of a trained pipeline: time and quality",
+    "privacy_curve": "fidelity, utility and membership over epsilon",
     "credit": "every route with networks zeroed, attention off, as trained",
     "keep": "whether generated parts follow what is kept",
     "metrics": "the metrics beside other packages",

@@ -7,7 +7,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from medcodi.config import Recipe
+from medcodi.data.prepared import dataset_identity
 from medcodi.files import written
+from medcodi.identity import fingerprint
 from medcodi.training.checkpoint import write_error
 from medcodi.training.task import Task
 from medcodi.training.tracking import Monitor
@@ -22,6 +25,13 @@ def is_done(export: Path, fingerprint: str) -> bool:
         return json.loads((export / DONE).read_text())["fingerprint"] == fingerprint
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
+
+
+def data_hash(recipe: Recipe) -> str:
+    """Of the prepared studies that a stage trained on, as `Run.data_hash`; "" where there is no
+    prepared folder."""
+    prepared = recipe.data.prepared
+    return fingerprint(dataset_identity(prepared)) if prepared else ""
 
 
 def export_stage(

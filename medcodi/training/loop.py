@@ -20,7 +20,7 @@ from medcodi.nn.seeding import derive_seed
 from medcodi.training.checkpoint import read_checkpoint, save_checkpoint
 from medcodi.training.draws import Draws
 from medcodi.training.ema import EMA
-from medcodi.training.exporting import export_stage, is_done
+from medcodi.training.exporting import data_hash, export_stage, is_done
 from medcodi.training.gradients import Gradients, gradients_of
 from medcodi.training.identity import stage_identity
 from medcodi.training.interrupt import TrainingInterrupted, graceful_stop
@@ -116,7 +116,8 @@ def train(
         # 5. Export of the averaged weights
         with torch.no_grad(), topology.averaged(task, ema) as averaged:
             if main:
-                told, export = gradients.told(step), folder / "export"
+                told = {"data": data_hash(recipe), **gradients.told(step)}
+                export = folder / "export"
                 export_stage(averaged, export, identity["fingerprint"], step, monitor, told)
         accelerator.wait_for_everyone()
 

@@ -7,9 +7,12 @@ import pytest
 from torch import nn
 
 from medcodi.config_io import for_modality
+from medcodi.export import assemble
 from medcodi.nn.weights import load_config
+from medcodi.pipeline import MedCoDiPipeline
 from medcodi.training.checkpoint import checkpoints
 from medcodi.training.dp.secret import FILE
+from medcodi.training.dp.statement import statement
 from medcodi.training.loop import fit
 from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
@@ -108,3 +111,32 @@ def test_other_stages_are_refused(tiny_run, tmp_path):
     recipe = copy_run(tiny_run, tmp_path, without=("stage1", "stage2", "stage3"), stage1={"dp": DP})
     with pytest.raises(ValueError, match="stage1 cannot train with dp: leave it out"):
         train_stage(recipe, "stage1")
+
+
+def test_the_model_card_says_the_budget_and_what_has_none(tiny_run, tmp_path):
+    recipe = private_run(tiny_run, tmp_path, name=None, per_modality={"report": {"num_steps": 0}})
+    recipe.stage2.num_steps = 2
+    for name in ("frontal", "lateral"):
+        recipe.stage2.per_modality[name] = {"num_steps": 0, "dp": None}
+    recipe.stage2.per_modality["report"]["dp"] = None
+    train_stage(recipe, "stage2")
+    folder = assemble(recipe)
+    pipe = MedCoDiPipeline.from_pretrained(folder)
+    assert "privacy: tabular (epsilon" in pipe.facts.privacy
+    assert "has NO guarantee" in pipe.facts.privacy and "stage1" in pipe.facts.privacy
+    assert pipe.facts.privacy in (folder / "README.md").read_text()
+    # the same parts, trained on other data
+    for label in (
+        "autoencoder/radiograph",
+        "autoencoder/report",
+        "autoencoder/tabular",
+        "stage1",
+        "stage2/frontal",
+        "stage2/lateral",
+        "stage2/report",
+    ):
+        path = recipe.run_dir / label / "export" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "public"}))
+    said = statement(Run(recipe), joint=False)
+    assert "All other networks were trained on other data" in said and "NO guar" not in said
+    assert "stage3. The pipeline as a whole has NO" in statement(Run(recipe), joint=True)
