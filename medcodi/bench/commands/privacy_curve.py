@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.bench.command import add_recipe, bench_parser, read_recipe, show
-from medcodi.evaluation.privacy_curve import COLUMNS, privacy_curve
+from medcodi.bench.privacy_curve import COLUMNS, privacy_curve
 from medcodi.metrics.statistics import Estimate
 
 
