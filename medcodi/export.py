@@ -41,7 +41,7 @@ def build_pipeline(recipe: Recipe, coupled: bool = True) -> MedCoDiPipeline:
     return MedCoDiPipeline.from_components(family, components, schedulers)
 
 
-def facts_of(recipe: Recipe, joint: bool) -> Facts:
+def facts_of(recipe: Recipe, joint: bool = False) -> Facts:
     """What the model card tells of a run: its data, the commits of medcodi that trained it, the
     hours of its stages, its privacy; `joint`: the pipeline has stage 3."""
     run = Run(recipe)
