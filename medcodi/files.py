@@ -36,6 +36,13 @@ def written(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """`text` (UTF-8) becomes the file `path`, whole or not at all. OSError where that cannot be
+    done."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextlib.contextmanager
 def staged(folder: str | Path, overwrite: bool = False, durable: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `folder` that becomes `folder` by one rename when the block ends

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from medcodi.data.prepared import SUSPECTS, PreparedDataset
 from medcodi.data.storage import Storage
 from medcodi.data.study import SPLITS, Study
-from medcodi.files import jsonable
+from medcodi.files import jsonable, write_text
 from medcodi.report.html import png_url, render
 
 SHOWN_SIDE = 192  # pixels of a sample image on the page
@@ -156,7 +156,7 @@ def write_page(
         split=split,
         studies=studies,
     )
-    Path(path).write_text(page, encoding="utf-8")
+    write_text(path, page)
     return Path(path)
 
 

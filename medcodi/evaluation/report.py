@@ -11,7 +11,7 @@ from typing import Any
 import medcodi
 from medcodi.data.prepared import PreparedDataset
 from medcodi.evaluation.context import EvaluationContext
-from medcodi.files import jsonable
+from medcodi.files import jsonable, write_text
 from medcodi.report.html import data_url, render
 from medcodi.report.markdown import markdown_table
 
@@ -47,9 +47,9 @@ def write_report(context: EvaluationContext, tables: dict[str, dict[str, Any]]) 
         }
     )
     context.output.mkdir(parents=True, exist_ok=True)
-    (context.output / "report.json").write_text(json.dumps(document, indent=1))
-    (context.output / "report.md").write_text(markdown(document), encoding="utf-8")
-    (context.output / "report.html").write_text(page(document), encoding="utf-8")
+    write_text(context.output / "report.json", json.dumps(document, indent=1))
+    write_text(context.output / "report.md", markdown(document))
+    write_text(context.output / "report.html", page(document))
     return document
 
 

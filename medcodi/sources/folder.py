@@ -10,9 +10,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from medcodi.data.duplicates import fingerprint
+from medcodi.data.png import EncodedImage, encode_image
 from medcodi.data.sections import has_content, read_report
 from medcodi.data.study import Study
 from medcodi.data.writer import PreparedWriter
@@ -26,12 +27,13 @@ from medcodi.sources.mapping import (
     parse_mapping,
 )
 from medcodi.sources.reading import read_table
+from medcodi.sources.suspects import plain_image
 
 logger = logging.getLogger(__name__)
 
 TRUE, FALSE = ("1", "true", "yes", "y"), ("", "0", "false", "no", "n")
 COUNTED = (
-    *("studies", "images", "image_rejects", "blank_paths", "blank_reports"),
+    *("studies", "images", "suspects", "image_rejects", "blank_paths", "blank_reports"),
     *("cells", "cells_used", "cells_missing", "cell_rejects", "value_rejects"),
 )
 Row = dict[str, str]
@@ -47,12 +49,12 @@ def prepare_folder(
 ) -> dict[str, Any]:
     """Write the prepared folder `out_dir` from the csv and the images in `source_dir`.
 
-    Returns counts: `rows`, `studies`, `images`, `image_rejects`, `blank_paths`, `blank_reports`,
-    table `cells` = `cells_used` + `cells_missing` + `cell_rejects`, `value_rejects` (cells and
-    report texts), `rejects` (lines of rejects.csv) and, where there are any, of reports by what
-    they lack or the section they come from. With one image per row, rows = images + image_rejects +
-    blank_paths. Raises FileNotFoundError for the folder, ValueError for a csv that cannot be read
-    or lacks a column.
+    Returns counts: `rows`, `studies`, `images`, `suspects` (of these), `image_rejects`,
+    `blank_paths`, `blank_reports`, table `cells` = `cells_used` + `cells_missing` + `cell_rejects`,
+    `value_rejects` (cells and report texts), `rejects` (lines of rejects.csv) and, where there are
+    any, of reports by what they lack or the section they come from. With one image per row, rows =
+    images + image_rejects + blank_paths. Raises FileNotFoundError for the folder, ValueError for a
+    csv that cannot be read or lacks a column.
     """
     source = Path(source_dir)
     mapping = mapping if isinstance(mapping, FolderMapping) else parse_mapping(mapping)
@@ -190,8 +192,8 @@ class _StudyMaker:
             )
             self._reject_image(row[""], f"no image of the mapping takes this row: {seen}")
 
-    def _first_readable(self, study_id: str, name: str, rows: list[Row]) -> np.ndarray | None:
-        kept: np.ndarray | None = None
+    def _first_readable(self, study_id: str, name: str, rows: list[Row]) -> EncodedImage | None:
+        kept: EncodedImage | None = None
         for row in rows:
             item = f"{row['']}/{name}"
             if kept is not None:
@@ -205,20 +207,24 @@ class _StudyMaker:
                 self._reject_image(item, str(error))
         return kept
 
-    def _read_image(self, row: Row, relative: str) -> np.ndarray:
-        """Float32 (size, size) in [0, 1]. Raises ValueError with the reason."""
-        size = self.mapping.size
-        image = read_grey(safe_path(self.source, relative), self.mapping.max_value_16bit)
-        if image.shape != (size, size) and self.mapping.on_wrong_size == "reject":
+    def _read_image(self, row: Row, relative: str) -> EncodedImage:
+        """An image of (size, size), and why it is a suspect. ValueError with the reason."""
+        mapping, size = self.mapping, self.mapping.size
+        image = read_grey(safe_path(self.source, relative), mapping.max_value_16bit)
+        if image.shape != (size, size) and mapping.on_wrong_size == "reject":
             raise ValueError(
                 f"image is {image.shape[1]} x {image.shape[0]} pixels, expected {size} x {size}"
             )
-        mark = row[self.mapping.invert_column].lower() if self.mapping.invert_column else ""
+        mark = row[mapping.invert_column].lower() if mapping.invert_column else ""
         if mark not in TRUE + FALSE:
             raise ValueError(
-                f"column {self.mapping.invert_column!r} must be one of {TRUE + FALSE}, got {mark!r}"
+                f"column {mapping.invert_column!r} must be one of {TRUE + FALSE}, got {mark!r}"
             )
-        return to_square(1.0 - image if mark in TRUE else image, size)
+        image = 1.0 - image if mark in TRUE else image
+        seen = plain_image(image, mapping.look, mapping.suspects, mapping.grey_limits)
+        self.counts["suspects"] += bool(seen.notes)
+        prepared = to_square(seen.image, size)
+        return EncodedImage(encode_image(prepared), seen.greys, fingerprint(prepared), seen.notes)
 
     def _report(self, item: str, report: ReportMapping, rows: list[Row]) -> str | None:
         raw = dict.fromkeys(row[report.column] for row in rows if row[report.column])

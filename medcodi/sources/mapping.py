@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from medcodi.config_io import build_dataclass, unknown_key
+from medcodi.data.greys import GreyLimits
 from medcodi.data.notation import Notation
 from medcodi.data.sections import SECTIONS
 from medcodi.data.storage import FieldSpec
 from medcodi.data.table import Column, TableSchema
+from medcodi.sources.archive.options import LOOKS
 
 DUPLICATES = ("first", "separate")
 BLANK_STUDY = ("separate", "together")
 ON_WRONG_SIZE = ("resize", "reject")
+PLAIN_SUSPECTS = ("accept", "flag", "refuse")  # plain images have no window to ignore
 DATETIME, EPOCH = "datetime", "1970-01-01"
 
 
@@ -151,7 +154,10 @@ class FolderMapping:
     patient ("separate") or is listed as rejected ("first"). `on_wrong_size`: images that are not
     `size` x `size` are padded and resized, or rejected. `patient_pattern`: regular expression that
     the whole patient column matches, whose first group is the patient. `invert_column`: 1 / true
-    marks an image whose greys are reversed. `row_id`: column that names a row in rejects.csv.
+    marks an image whose greys are reversed. `look`: "stored", "min_max" or "equalised" greys.
+    `suspects`: images that are black, white or flat (`grey_limits`, data/greys.py) are listed
+    ("flag"; one of a single grey is refused), refused, or accepted; what looks like text burned in
+    is listed beside them. `row_id`: column that names a row in rejects.csv.
     """
 
     csv: str
@@ -164,6 +170,9 @@ class FolderMapping:
     on_wrong_size: str = "resize"
     max_value_16bit: int = 65535
     invert_column: str | None = None
+    look: str = "stored"
+    suspects: str = "flag"
+    grey_limits: GreyLimits = field(default_factory=GreyLimits)
     row_id: str | None = None
     blank_study: str = "separate"
     duplicates: str = "separate"
@@ -174,6 +183,8 @@ class FolderMapping:
             ("duplicates", DUPLICATES),
             ("blank_study", BLANK_STUDY),
             ("on_wrong_size", ON_WRONG_SIZE),
+            ("look", LOOKS),
+            ("suspects", PLAIN_SUSPECTS),
         ):
             if getattr(self, key) not in valid:
                 raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.files import jsonable
+from medcodi.files import jsonable, write_text
 from medcodi.metrics.statistics import auc, bootstrap
 from medcodi.report.markdown import markdown_table
 from medcodi.turing.choice import CHOICE_HEAD, CHOICE_NOTE, cell, choice_row, describe_choice
@@ -243,5 +243,5 @@ def markdown(figures: dict[str, Any]) -> str:
 def write_report(figures: dict[str, Any], output: Path) -> None:
     """`output` / turing.json and turing.md."""
     output.mkdir(parents=True, exist_ok=True)
-    (output / "turing.json").write_text(json.dumps(jsonable(figures), indent=1), encoding="utf-8")
-    (output / "turing.md").write_text(markdown(figures), encoding="utf-8")
+    write_text(output / "turing.json", json.dumps(jsonable(figures), indent=1))
+    write_text(output / "turing.md", markdown(figures))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from medcodi.config_io import load_yaml
 from medcodi.data.prepared import PreparedDataset
@@ -176,9 +176,9 @@ def test_16_bit_pixels_keep_their_bits(source):
     Image.fromarray(levels + 40000).save(source / "deep.png")
     Image.fromarray(levels + 4000).save(source / "deep.tiff")
     rows = [row("r1", "p1", "0", "PA", "deep.png"), row("r2", "p2", "0", "PA", "deep.tiff")]
-    _, studies, _ = prepare(source, rows, tables={})
+    _, studies, _ = prepare(source, rows, tables={}, suspects="accept")
     np.testing.assert_array_equal(np.round(studies["p1_0"].values["front"] * 65535), levels + 40000)
-    _, studies, rejects = prepare(source, rows, tables={}, max_value_16bit=4095)
+    _, studies, rejects = prepare(source, rows, tables={}, max_value_16bit=4095, suspects="accept")
     assert "must lie in [0, 4095]" in rejects["r1/front"]
     np.testing.assert_array_equal(np.round(studies["p2_0"].values["front"] * 4095), levels + 4000)
 
@@ -189,7 +189,10 @@ def test_colour_becomes_luma(source, mode):
         source / "c.tiff" if mode == "CMYK" else source / "c.png"
     )
     _, studies, _ = prepare(
-        source, [row("r1", "p1", "0", "PA", "c.tiff" if mode == "CMYK" else "c.png")], tables={}
+        source,
+        [row("r1", "p1", "0", "PA", "c.tiff" if mode == "CMYK" else "c.png")],
+        tables={},
+        suspects="accept",
     )
     expected = Image.open(source / ("c.tiff" if mode == "CMYK" else "c.png")).convert("L")
     np.testing.assert_allclose(
@@ -200,7 +203,7 @@ def test_colour_becomes_luma(source, mode):
 def test_wrong_sizes_are_padded_and_resized_or_rejected(source):
     Image.new("L", (32, 16), 255).save(source / "wide.png")
     rows = [GOOD, row("r2", "p2", "0", "PA", "wide.png", "0", "Clear lungs.")]
-    _, studies, _ = prepare(source, rows)
+    _, studies, _ = prepare(source, rows, suspects="accept")
     image = studies["p2_0"].values["front"]
     assert image.shape == (8, 8) and image.min() >= 0 and image.max() <= 1
     assert (
@@ -330,3 +333,36 @@ def test_shipped_mappings_parse():
     for path in paths:
         mapping = parse_mapping(load_yaml(path), str(path))
         assert mapping.fields and all(schema.columns for schema in mapping.schemas.values())
+
+
+def test_suspects_are_listed_refused_or_accepted(source):
+    """A black image shows nothing, a dark one is a suspect, letters near the border are listed."""
+    rng = np.random.default_rng(0)
+    film = rng.integers(60, 200, (200, 200)).astype(np.uint8)
+    Image.fromarray(film).save(source / "good.png")
+    Image.fromarray(np.where(film > 198, film, 0)).save(source / "dark.png")
+    Image.new("L", (50, 50)).save(source / "black.png")
+    plain = rng.integers(60, 140, (400, 400)).astype(np.uint8)
+    named = Image.fromarray(plain)
+    ImageDraw.Draw(named).text((10, 10), "NAME 1234", fill=255, font_size=16)
+    named.save(source / "named.png")
+    names = ("good", "dark", "black", "named")
+    rows = [row(f"r{i}", f"p{i}", "0", "PA", f"{name}.png") for i, name in enumerate(names)]
+
+    def suspects():
+        frame = pd.read_csv(source.parent / "out" / "suspects.csv", dtype=str)
+        return dict(zip(frame["study_id"], frame["reasons"], strict=True))
+
+    counts, studies, rejects = prepare(source, rows, tables={})
+    assert sorted(studies) == ["p0_0", "p1_0", "p3_0"] and counts["suspects"] == 2
+    assert "show" in rejects["r2/front"]
+    assert "are black" in suspects()["p1_0"] and "like letters" in suspects()["p3_0"]
+    _, studies, rejects = prepare(source, rows, tables={}, suspects="refuse")
+    assert sorted(studies) == ["p0_0", "p3_0"] and "are black" in rejects["r1/front"]
+    counts, studies, _ = prepare(source, rows, tables={}, suspects="accept")
+    assert len(studies) == 4 and not suspects() and counts["suspects"] == 0
+    Image.fromarray(GREY // 4 + 100).save(source / "good.png")
+    _, studies, _ = prepare(source, rows[:1], tables={}, look="min_max")
+    assert studies["p0_0"].values["front"].min() == 0
+    with pytest.raises(ValueError, match="suspects must be one of"):
+        prepare(source, rows, suspects="ignore_window")

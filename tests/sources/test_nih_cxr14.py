@@ -1,6 +1,8 @@
 """Source `nih_cxr14` on made-up miniatures of the release and of a part of it."""
 
 import csv
+import subprocess
+import sys
 
 import pytest
 
@@ -98,3 +100,42 @@ def test_wrong_input(source, tmp_path):
         prepare(source, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         prepare(source / "none", tmp_path / "out")
+
+
+KILLED = """
+import os, sys
+from medcodi.sources import get_source
+from medcodi.sources.archive.state import State
+
+source, out, finished = sys.argv[1], sys.argv[2], int(sys.argv[3])
+add, seen = State.add, []
+
+def stop(self, *values):
+    if len(seen) == finished:
+        os._exit(9)
+    seen.append(values)
+    add(self, *values)
+
+if __name__ == "__main__":
+    State.add = stop
+    options = {"front": "frontal", "table": "tabular", "size": 32}
+    get_source("nih_cxr14")(source, options, out, num_workers=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("finished", [0, 5])
+def test_a_kill_loses_and_doubles_nothing(source, tmp_path, finished):
+    """Killed after some files: the same call again gives what an uninterrupted one gives."""
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    command = [sys.executable, script, source, tmp_path / "out", finished]
+    assert subprocess.run([*map(str, command)], check=False).returncode == 9
+    assert not (tmp_path / "out").exists()
+    counts, found = prepare(source, tmp_path / "out")
+    assert counts["files"] == 7 == counts["images"] + counts["rejected files"]
+    _, expected = prepare(source, tmp_path / "whole")
+    assert found.keys() == expected.keys()
+    for name, study in found.items():
+        assert study.values["tabular"] == expected[name].values["tabular"]
+        assert (study.values["frontal"] == expected[name].values["frontal"]).all()

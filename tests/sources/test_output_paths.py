@@ -1,11 +1,17 @@
 """Output that cannot be written: one line on stderr, exit code 1, nothing left behind."""
 
+import os
 import resource
 import sqlite3
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medcodi.cli import app as cli
+from medcodi.config_io import load_yaml
+from medcodi.sources import get_source
 from medcodi.sources.archive.state import State
 from tests.sources.dicom_files import image, save
 
@@ -56,3 +62,55 @@ def test_errors_of_the_database_become_those_of_its_file(tmp_path):
     told = r"state\.sqlite: disk I/O error"
     with pytest.raises(OSError, match=told), State.opened(tmp_path, "f"):
         raise sqlite3.OperationalError("disk I/O error")
+
+
+COMMANDS = {
+    "table": ("prepare", "table", "rows.csv", "--output"),
+    "folder": ("prepare", "folder", "films", "--mapping", "mapping.yaml", "--output"),
+    "label": ("label", "reports.csv", "--vocabulary", "chexpert", "--output"),
+    "merge": ("data", "merge", "one=good", "two=good", "--output"),
+    "show": ("data", "show", "good", "--page"),
+}
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    """What the commands read, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{30 + n * 7 % 50},{'FM'[n % 2]}\n" for n in range(400))
+    Path("rows.csv").write_text(f"age,sex\n{rows}")
+    reports = "".join(f"{n},No effusion. Edema {n}.\n" for n in range(600))
+    Path("reports.csv").write_text(f"id,text\n{reports}")
+    Path("films").mkdir()
+    grey = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    Image.fromarray(grey).save("films/a.png")
+    Path("films/films.csv").write_text("patient,file\np,a.png\n")
+    Path("mapping.yaml").write_text(
+        "csv: films.csv\npatient_id: patient\nstudy_id: [patient]\n"
+        "images: {frontal: {path_column: file}}\n"
+    )
+    mapping = load_yaml("mapping.yaml")
+    get_source("folder")("films", mapping, "good", 0.0, 0.0)
+    Path("a file").write_text("no folder")
+    return set(os.listdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("where", ["a file/out", "/proc/medcodi/out", "x" * 300])
+def test_every_command_answers_an_impossible_path_in_one_line(
+    inputs, monkeypatch, capfd, command, where
+):
+    assert len(run(monkeypatch, capfd, *COMMANDS[command], where)) == 1
+    assert set(os.listdir()) == inputs
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_answers_a_full_disk_in_one_line(inputs, monkeypatch, capfd, command):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        lines = run(monkeypatch, capfd, *COMMANDS[command], "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(lines) == 1 and "too large" in lines[0]
+    assert set(os.listdir()) == inputs

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from medcodi.data.duplicates import fingerprint
-from medcodi.data.greys import Greys
 from medcodi.data.png import encode_image
 from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import Record, RejectedError
 from medcodi.sources.archive.work import Job, full_path, guarded, open_file, read_image
-from medcodi.sources.dicom.policy import judged
 from medcodi.sources.dicom.view import view_of_position
-from medcodi.sources.images import fit_square, read_grey, with_look
-from medcodi.sources.letters import text_note
+from medcodi.sources.images import fit_square, read_grey
+from medcodi.sources.suspects import plain_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +67,17 @@ def _read_plain(job: HintedJob, path: bytes) -> Record:
     hint, options = job.hint, job.options
     view, projection = view_of_position(hint.view)
     try:
-        image = with_look(read_grey(Path(full_path(job, path))), options.look)
-        notes = judged(greys := Greys.of_image(image), options.grey_limits, options.suspects)
-        notes += text_note(image) if options.suspects != "accept" else []
+        image = read_grey(Path(full_path(job, path)))
+        seen = plain_image(image, options.look, options.suspects, options.grey_limits)
     except RejectedError as error:
         error.said, error.view = hint.said, view.value
         raise
     except ValueError as error:
         raise RejectedError("the image cannot be read", error, hint.said, view.value) from None
     width, height = hint.film or image.shape[::-1]
-    prepared = fit_square(image, options.size, height / width * image.shape[1] / image.shape[0])
+    prepared = fit_square(
+        seen.image, options.size, height / width * image.shape[1] / image.shape[0]
+    )
     hashed = [keyed_hash(job.key, what, getattr(hint, what)) for what in ("study", "patient")]
     return Record(
         "picture",
@@ -88,8 +87,8 @@ def _read_plain(job: HintedJob, path: bytes) -> Record:
         said=hint.said,
         rank=[0.0, 0.0, -float(image.size), 0.0, 0.0, path.decode("utf-8", "backslashreplace")],
         flags=["view from tables", "no DICOM file"],
-        greys=greys.to_dict(),
-        suspect=notes,
+        greys=seen.greys.to_dict(),
+        suspect=seen.notes,
         mark=fingerprint(prepared).hex(),
         png=encode_image(prepared),
     )

@@ -5,7 +5,6 @@ Legend: V bit patterns, H W pixels.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from medcodi.data.greys import LEVELS, GreyLimits, Greys
 from medcodi.sources.archive.options import DicomOptions, RejectedError
 from medcodi.sources.dicom.grey import GreyScale, grey_scale, has_window, rescaled
 from medcodi.sources.images import equalisation
+from medcodi.sources.suspects import judged
 
 CHUNK = 1 << 20  # pixels that are counted at a time
 TAIL = 0.001  # share of the pixels at each end that does not count as used
@@ -110,16 +110,3 @@ def _padding_note(inside: np.ndarray, counts: np.ndarray, limits: GreyLimits) ->
     if share <= max(limits.max_black, 0.5):
         return []
     return [f"{share:.1%} of the pixels have the value of padding"]
-
-
-def judged(greys: Greys, limits: GreyLimits, policy: str, others: Sequence[str] = ()) -> list[str]:
-    """Why an image with these figures is a suspect: `others`, and what lies outside of `limits`;
-    nothing where suspects are accepted. Raises RejectedError for one that is not to be used."""
-    notes = [*others, *limits.reasons(greys)]
-    if policy == "accept":
-        return []
-    if greys.is_one_grey:
-        raise RejectedError("the greys hold nothing: every pixel is shown alike", notes)
-    if policy == "refuse" and notes:
-        raise RejectedError("the greys are suspect: " + "; ".join(notes))
-    return notes

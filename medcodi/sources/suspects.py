@@ -1,0 +1,43 @@
+"""What becomes of an image whose greys are suspect (black, white, flat, of one value), in every
+source of images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medcodi.data.greys import GreyLimits, Greys
+from medcodi.sources.archive.options import RejectedError
+from medcodi.sources.images import with_look
+from medcodi.sources.letters import text_note
+
+
+@dataclass
+class PlainImage:
+    """`image` (H, W) in [0, 1] in its look; `greys`: its figures; `notes`: why it is a suspect."""
+
+    image: np.ndarray
+    greys: Greys
+    notes: list[str]
+
+
+def plain_image(image: np.ndarray, look: str, policy: str, limits: GreyLimits) -> PlainImage:
+    """A plain image (H, W) in [0, 1] (PNG, JPEG), looked at as one of a DICOM file. Raises
+    RejectedError for one that is not to be used."""
+    image = with_look(image, look)
+    greys = Greys.of_image(image)
+    notes = judged(greys, limits, policy)
+    return PlainImage(image, greys, notes + (text_note(image) if policy != "accept" else []))
+
+
+def judged(greys: Greys, limits: GreyLimits, policy: str, others: Sequence[str] = ()) -> list[str]:
+    """Why an image with these figures is a suspect: `others`, and what lies outside of `limits`;
+    nothing where suspects are accepted. Raises RejectedError for one that is not to be used."""
+    notes = [*others, *limits.reasons(greys)]
+    if policy == "accept":
+        return []
+    if greys.is_one_grey:
+        raise RejectedError("the greys hold nothing: every pixel is shown alike", notes)
+    if policy == "refuse" and notes:
+        raise RejectedError("the greys are suspect: " + "; ".join(notes))
+    return notes
