@@ -92,7 +92,7 @@ class Inputs:
         )
 
     def _picture(self, name: str) -> None:
-        file = gr.File(label=f"{name}: an image file", height=90, elem_id=f"file-{name}")
+        file = gr.File(label=f"{name}: an image file", height=130, elem_id=f"file-{name}")
         preview = gr.Image(
             label=f"{name}, given",
             format="png",

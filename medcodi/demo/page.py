@@ -14,7 +14,10 @@ from medcodi.generation.formats.base import NOT_CLINICAL
 FONTS = gr.themes.Base(  # fonts of the machine: nothing is fetched
     font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
 )
-STYLE = "#banner { background: #7a1f1f; color: white; padding: 6px 14px; border-radius: 8px; }"
+STYLE = """
+#banner { background: #7a1f1f; padding: 6px 14px; border-radius: 8px; }
+#banner * { color: white !important; }
+"""
 SESSION = 3600  # seconds that a session's values stay after its last call
 
 
