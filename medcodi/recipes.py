@@ -4,7 +4,7 @@ repository."""
 import importlib.resources
 from pathlib import Path
 
-DEFAULT = "phantom_tiny"  # of `medcodi train`, `evaluate`, `bench` without --config
+DEFAULT = "phantom"  # of `medcodi train`, `evaluate`, `bench` without --config
 QUICKSTART = "phantom"  # recipe and shipped pipeline
 
 

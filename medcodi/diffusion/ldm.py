@@ -60,9 +60,9 @@ class LatentDiffusion(nn.Module):
         context = model.context(prompts, keep)                        # once
         prediction = model(z_t, timesteps, context, partners)         # at every step
 
-    With a `PromptMean` the denoiser sees the mean beside its noisy latents, and in stage 3 what a
-    `PartnerMean` adds to it; no gradient goes back that way, means are trained as regressions on
-    z_0.
+    With a `PromptMean` the denoiser sees the mean beside its noisy latents; no gradient goes back
+    that way, the mean is trained as a regression on z_0. In stage 3 a `PartnerMean` adds to it and
+    is trained through the frozen denoiser, too.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class LatentDiffusion(nn.Module):
         partners: Partners | None = None,
     ) -> torch.Tensor:
         """z_t (B, *latent_shape), t (B,) -> the prediction, shaped as z_t."""
-        estimate = context.mean
+        estimate = None if context.mean is None else context.mean.detach()
         if estimate is not None:
             if partners is not None and partners.innovation is not None:
                 estimate = estimate + partners.innovation
-            estimate = estimate.detach().to(latents)
+            estimate = estimate.to(latents)
         return self.denoiser(
             latents,
             timesteps,

@@ -44,7 +44,7 @@ Callback = Callable[["MedCoDiPipeline", int, torch.Tensor, dict[str, Any]], dict
 class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
     """A trained family, ready to generate.
 
-        pipe = MedCoDiPipeline.from_pretrained("runs/phantom_tiny/pipeline")
+        pipe = MedCoDiPipeline.from_pretrained("phantom")
         out = pipe("Large left pleural effusion.", outputs=["frontal", "tabular"])
         out.frontal[0]
 

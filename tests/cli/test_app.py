@@ -46,9 +46,9 @@ def test_train_without_a_recipe_lists_them_and_takes_the_default(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     done = run("train", "stage2")
     assert all(name in done.output for name in shipped())
-    assert "no --config: taking phantom_tiny" in done.output
+    assert "no --config: taking phantom" in done.output
     assert isinstance(done.exception, FileNotFoundError)  # nothing is prepared here
-    assert "runs/phantom_tiny/prepared" in str(done.exception)
+    assert "runs/phantom/prepared" in str(done.exception)
 
 
 def test_unknown_stages_and_benchmarks_are_named():

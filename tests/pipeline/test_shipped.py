@@ -1,15 +1,17 @@
 """Names of pipelines, weights at half size, folders of other versions."""
 
+import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 import medcodi
 from medcodi.pipeline import MedCoDiPipeline
-from medcodi.pipeline.shipped import shipped_names
+from medcodi.pipeline.shipped import shipped_folder, shipped_names
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +62,37 @@ def test_a_folder_of_another_version_says_which(folder, tmp_path, version):
     with pytest.raises(ValueError, match="novelty") as told:
         MedCoDiPipeline.from_pretrained(tmp_path / "x")
     assert ("medcodi 9.9.9 wrote the folder" in str(told.value)) is (version == "9.9.9")
+
+
+# name -> SHA-256 of its weight files, in the order of their paths
+PINNED = {"phantom": "f4e42486fe08f346b88dfc67635adc92da9b07a758c18e0b4bd75babc7e8068a"}
+MOST_BYTES = 25_000_000
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_shipped_model_is_the_one_that_was_measured(name):
+    folder = shipped_folder(name)
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    assert digest.hexdigest() == PINNED[name]
+    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) <= MOST_BYTES
+
+
+def test_every_pinned_model_is_there():
+    assert set(shipped_names()) == set(PINNED)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_shipped_model_generates_every_modality(name, tmp_path, monkeypatch):
+    """Without a network and without training, by its name; a folder of that name goes first."""
+    monkeypatch.chdir(tmp_path)
+    pipe = MedCoDiPipeline.from_pretrained(name)
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe.dtype == torch.float32 and pipe.facts.data and pipe.facts.commit
+    out = pipe(num_inference_steps=2, seeds=[0])
+    assert list(out) == pipe.modalities and out.frontal[0].size == (128, 128)
+    Path(name).mkdir()
+    with pytest.raises(FileNotFoundError, match=r"model_index\.json is missing"):
+        MedCoDiPipeline.from_pretrained(name)
