@@ -69,7 +69,8 @@ def test_02_any_number_of_outputs_trains(run):
     assert not (roles.prompts & roles.noisy).any()
     task = Stage3Task(run)
     losses = task(cached_batch(run.family, 32), draws(rows=32), 0.0)
-    assert set(losses) == {"loss", *run.family.names}
+    means = {f"{name}/mean" for name in run.family.names}
+    assert set(losses) == {"loss", *run.family.names} | means
     assert all(torch.isfinite(v) and v > 0 for v in losses.values())
 
 
@@ -222,7 +223,10 @@ def test_15_no_parameter_is_dead_in_stages_2_and_3(run):
         == []
     )
     trainable = {n for n, p in task.named_parameters() if p.requires_grad}
-    assert all(n.startswith("joint.environments.") or "cross_modal" in n for n in trainable)
+    assert all(
+        n.startswith("joint.environments.") or "cross_modal" in n or "partner_mean" in n
+        for n in trainable
+    )
     torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0).step()
     assert all(
         torch.equal(p, dict(task.named_parameters())[n]) for n, p in before.items()

@@ -90,6 +90,7 @@ def tiny_recipe(folder: Path, **overrides: Any) -> Recipe:
         "diffusion": {
             "prediction_type": "flow",
             "prompt_mean": True,
+            "prompt_mean_share": 0.0,
             "partner_mean": True,
             "context_dim": 32,
             "environment_dim": 16,

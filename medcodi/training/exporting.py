@@ -31,7 +31,7 @@ def data_hash(recipe: Recipe) -> str:
     """Of the prepared studies that a stage trained on, as `Run.data_hash`; "" where there is no
     prepared folder."""
     prepared = recipe.data.prepared
-    return fingerprint(dataset_identity(prepared)) if prepared else ""
+    return fingerprint(dataset_identity(prepared)) if Path(prepared or "-").is_dir() else ""
 
 
 def export_stage(

@@ -107,7 +107,9 @@ def test_the_model_card_tells_what_is_known(folder, tmp_path):
     assert card.startswith("---\nlibrary_name: medcodi\n") and "None were measured" in card
     pipe = MedCoDiPipeline.from_pretrained(folder)
     figure = Figure("effusion AUC of T>F", 0.97, 384, [0.95, 0.98])
-    pipe.facts = Facts("phantom", "abc123", {"stage2": 0.5}, [figure], licence="apache-2.0")
+    pipe.facts = Facts(
+        "phantom", commit="abc123", hours={"stage2": 0.5}, figures=[figure], licence="apache-2.0"
+    )
     pipe.save_pretrained(tmp_path / "saved")
     card = (tmp_path / "saved" / CARD).read_text()
     for told in (

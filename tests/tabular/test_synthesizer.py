@@ -135,7 +135,7 @@ def test_missing_has_its_own_mechanism():
             "no row keeps all constraints",
         ),
         (
-            lambda f: f.assign(total=f["total"].where(f.index > 3, 99)),
+            lambda f: f.assign(total=f["total"].where(f.index > 3, 55)),
             r"sum \(total, left, right\): 4",
         ),
     ],
@@ -148,7 +148,7 @@ def test_frames_that_cannot_be_fitted(change, match):
 
 
 def test_rows_that_break_a_constraint_can_be_dropped_or_repaired():
-    frame = table().assign(total=lambda f: f["total"].where(f.index > 3, 99))
+    frame = table().assign(total=lambda f: f["total"].where(f.index > 3, 55))
     tiny = {**NETWORK, "steps": 5}
     for choice in ("drop", "repair"):
         made = TabularSynthesizer(

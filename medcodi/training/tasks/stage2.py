@@ -37,8 +37,9 @@ class Stage2Task(Task):
         modality = run.family.modality(name)
         self.run, self.name, self.label = run, name, f"stage2/{name}"
         self.objective, self.config = run.family.objective, run.recipe.diffusion
+        # the mean is trained alone at first
+        self.find_unused_parameters = self.config.prompt_mean and self.config.prompt_mean_share > 0
         own = modality.args.null_prompt_probability
-        self.find_unused_parameters = self.config.prompt_mean  # the mean is trained alone at first
         self.null_probability = self.config.null_prompt_probability if own is None else own
         run.check_reconstruction(modality.group)
         with seeded(run.recipe.seed):
