@@ -158,7 +158,11 @@ class Topology:
         self.accelerator.backward(loss / self.config.gradient_accumulation_steps)
 
     def clip(self) -> torch.Tensor | float:
-        """Clip the gradients. Returns their norm before."""
+        """Clip the gradients. Returns their norm before. What a step did not use has the gradient
+        zero, as ZeRO and FSDP give it: an optimizer would pass over None."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         return self.accelerator.clip_grad_norm_(self.parameters, self.config.optim.max_grad_norm)
 
     def step(self) -> bool:

@@ -36,8 +36,10 @@ STAGES = {
 
 
 def begin(tiny_run, folder, stage):
+    """Half of stage 2 trains the mean alone: the denoiser is unused there."""
     label, settings = STAGES[stage]
-    return copy_run(tiny_run, folder, without=(label, "pipeline"), **{stage: settings})
+    changed = {stage: settings, "diffusion": {"prompt_mean_share": 0.5}}
+    return copy_run(tiny_run, folder, without=(label, "pipeline"), **changed)
 
 
 def outcome(recipe, stage):
