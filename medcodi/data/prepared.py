@@ -19,6 +19,7 @@ from medcodi.data.png import EncodedImage
 from medcodi.data.storage import RESERVED, FieldSpec, Storage, from_storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
+from medcodi.identity import fingerprint
 
 if TYPE_CHECKING:
     import datasets
@@ -165,6 +166,11 @@ def dataset_identity(folder: str | Path) -> list[Any]:
     of their studies."""
     splits = [PreparedDataset.load(folder, split, []) for split in ("train", "test", "validation")]
     return [splits[0].index, [dataset.study_ids for dataset in splits]]
+
+
+def dataset_hash(folder: str | Path) -> str:
+    """Of `dataset_identity`."""
+    return fingerprint(dataset_identity(folder))
 
 
 def _map_rows(

@@ -1,7 +1,7 @@
 """Routes as the papers write them, and the baseline that every route has: the output of the nearest
 training study."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,17 @@ JOINT_ROUTES = (("T", "FL"), ("L", "FT"), ("F", "LT"))
 
 def route_name(prompts: Sequence[str], outputs: Sequence[str]) -> str:
     return f"{''.join(prompts)}>{''.join(outputs)}"
+
+
+def report_routes(
+    context: EvaluationContext, routes: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, str, str, list[Study], list[str]]]:
+    """Each route to reports: its name, prompts and output, the held-out studies that it is measured
+    on, and the report that was generated for each."""
+    for prompts, output in routes:
+        studies = context.studies.held_out([*prompts, output])
+        texts = context.generations.samples(prompts, output, studies=studies)[output]
+        yield route_name(prompts, output), prompts, output, studies, texts
 
 
 def patients(studies: Sequence[Study]) -> list[str]:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from medcodi.config import Recipe
-from medcodi.data.prepared import PreparedDataset, dataset_identity
+from medcodi.data.prepared import PreparedDataset, dataset_hash
 from medcodi.data.study import Study
-from medcodi.identity import fingerprint
 
 LETTERS = ("F", "L", "T", "table")
 HELD_OUT = ("test", "validation")
@@ -29,7 +28,7 @@ class Studies:
 
     @functools.cached_property
     def data_hash(self) -> str:
-        return fingerprint(dataset_identity(self.recipe.data.prepared))
+        return dataset_hash(self.recipe.data.prepared)
 
     def name(self, letter: str) -> str:
         """Modality of a letter (F L T table)."""

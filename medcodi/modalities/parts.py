@@ -109,12 +109,23 @@ class Parts:
         generators: list[torch.Generator],
     ) -> list[Any]:
         """Latents (B, *latent_shape) -> stored values that hold what their part keeps, exactly."""
-        stored = self.modality.to_stored(self.modality.decode(autoencoder, latents, generators))
+        stored = self.stored(autoencoder, latents, parts, generators)
         return [
             value if part is None or part.gap is None else self.compose(part, value)
             for part, value in zip(parts, stored, strict=True)
         ]
 
+    def stored(
+        self,
+        autoencoder: Autoencoder,
+        latents: torch.Tensor,
+        parts: Sequence[Part | None],
+        generators: list[torch.Generator],
+    ) -> list[Any]:
+        """What `decode` composes: generated values, one a latent."""
+        return self.modality.to_stored(self.modality.decode(autoencoder, latents, generators))
+
     def compose(self, part: Part, generated: Any) -> Any:
-        """A generated stored value, with what the part keeps put in."""
-        raise NotImplementedError
+        """A generated stored value, with what the part keeps put in. Kinds whose parts have a gap
+        write it."""
+        raise NotImplementedError(f"{type(self).__name__} makes parts with a gap without compose")

@@ -55,7 +55,7 @@ class TabularParts(Parts):
 
         return self.moving(autoencoder, len(parts), move)
 
-    def decode(
+    def stored(
         self,
         autoencoder: Autoencoder,
         latents: torch.Tensor,
@@ -67,11 +67,7 @@ class TabularParts(Parts):
             [[part is not None and part.complete] * len(names) for part in parts]
         )  # (B, F)
         table = autoencoder.decode(latents, generator=generators, present=present)
-        stored = self.modality.to_stored(table)
-        return [
-            row if part is None or part.gap is None else self.compose(part, row)
-            for part, row in zip(parts, stored, strict=True)
-        ]
+        return self.modality.to_stored(table)
 
     def compose(self, part: Part, generated: dict[str, Any]) -> dict[str, Any]:
         return generated | part.value

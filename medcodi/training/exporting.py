@@ -8,9 +8,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from medcodi.config import Recipe
-from medcodi.data.prepared import dataset_identity
+from medcodi.data.prepared import dataset_hash
 from medcodi.files import written
-from medcodi.identity import fingerprint
 from medcodi.training.checkpoint import write_error
 from medcodi.training.task import Task
 from medcodi.training.tracking import Monitor
@@ -31,7 +30,7 @@ def data_hash(recipe: Recipe) -> str:
     """Of the prepared studies that a stage trained on, as `Run.data_hash`; "" where there is no
     prepared folder."""
     prepared = recipe.data.prepared
-    return fingerprint(dataset_identity(prepared)) if Path(prepared or "-").is_dir() else ""
+    return dataset_hash(prepared) if Path(prepared or "-").is_dir() else ""
 
 
 def export_stage(

@@ -13,11 +13,10 @@ from torch import nn
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import Recipe
 from medcodi.data.cache import ArrayCache
-from medcodi.data.prepared import PreparedDataset, dataset_identity
+from medcodi.data.prepared import PreparedDataset, dataset_hash
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.encoders.shared_space import SharedSpace
 from medcodi.files import written
-from medcodi.identity import fingerprint
 from medcodi.modalities.family import ModelFamily, fit_assets, load_assets
 from medcodi.nn.weights import WEIGHTS, load_config, load_module, weights_hash
 
@@ -80,7 +79,7 @@ class Run:
     @functools.cached_property
     def data_hash(self) -> str:
         """Of the prepared studies."""
-        return fingerprint(dataset_identity(self.recipe.data.prepared))
+        return dataset_hash(self.recipe.data.prepared)
 
     def check_reconstruction(self, group: str) -> None:
         """Gate before stage 2: ValueError with the figure of an autoencoder that fails it."""

@@ -11,7 +11,7 @@ import numpy as np
 from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.per_sample import SampleValues
-from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
+from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, report_routes, retrieved
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.labeler import POSITIVE, UNCERTAIN
 from medcodi.metrics.classification import f1_scores
@@ -49,12 +49,7 @@ class UncertainBothWays(EvaluationTable):
         self.names = list(context.labels.labeler.columns)
         rows: list[Row] = []
         samples: list[SampleValues] = []
-        for prompts, output in routes:
-            name, studies = (
-                route_name(prompts, output),
-                context.studies.held_out([*prompts, output]),
-            )
-            texts = context.generations.samples(prompts, output, studies=studies)[output]
+        for name, prompts, output, studies, texts in report_routes(context, routes):
             rows.append(self._row(name, "ours", texts, studies))
             rows.append(self._row(f"{name}, shuffled studies", "floor", texts, studies))
             nearest = retrieved(context, prompts, output, studies)

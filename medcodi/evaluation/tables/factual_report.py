@@ -11,7 +11,7 @@ from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.labels import NO_FINDING
 from medcodi.evaluation.papers import published
 from medcodi.evaluation.per_sample import SampleValues
-from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
+from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, report_routes, retrieved
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.labeler import POSITIVE, UNCERTAIN
 from medcodi.labeler.priors import prior_mentions
@@ -53,12 +53,7 @@ class FactualReport(EvaluationTable):
         self.names = known if len(known) == len(FINDINGS) else list(labeler.columns)
         rows: list[Row] = []
         samples: list[SampleValues] = []
-        for prompts, output in routes:
-            name, studies = (
-                route_name(prompts, output),
-                context.studies.held_out([*prompts, output]),
-            )
-            texts = context.generations.samples(prompts, output, studies=studies)[output]
+        for name, prompts, output, studies, texts in report_routes(context, routes):
             rows.append(self._row(name, "ours", texts, studies))
             found = self._samples(name, texts, studies)
             rows[-1].cells |= {x.metric: share_of(x.values) for x in found if x.metric in SHARES}

@@ -10,7 +10,7 @@ from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.papers import published
 from medcodi.evaluation.per_sample import SampleValues, write_pairs
-from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, retrieved, route_name
+from medcodi.evaluation.routes import REPORT_ROUTES, applicable, patients, report_routes, retrieved
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.bleu import ORDERS, bleu_counts, score
 from medcodi.metrics.statistics import Estimate, bootstrap_each
@@ -30,13 +30,8 @@ class ReportText(EvaluationTable):
         routes, notes = applicable(context, REPORT_ROUTES)
         rows: list[Row] = []
         samples: list[SampleValues] = []
-        for prompts, output in routes:
-            name, studies = (
-                route_name(prompts, output),
-                context.studies.held_out([*prompts, output]),
-            )
+        for name, prompts, output, studies, texts in report_routes(context, routes):
             real = context.studies.values(studies, output)
-            texts = context.generations.samples(prompts, output, studies=studies)[output]
             rows.append(self._row(context, name, "ours", texts, real, studies))
             samples += _sentence_bleu(name, texts, real, studies)
             pairs = context.output / "reports" / f"{'+'.join(prompts)}_to_{output}.csv"
