@@ -16,7 +16,7 @@ BENCHES = {
     "memory": "GiB of training and sampling, without a GPU",
     "sampling": "solvers of a trained pipeline: time and quality",
     "privacy_curve": "fidelity, utility and membership over epsilon",
-    "credit": "every route with networks zeroed, attention off, as trained",
+    "credit": "every route with networks zeroed, attention off, partner mean off, as trained",
     "keep": "whether generated parts follow what is kept",
     "metrics": "the metrics beside other packages",
     "multiprompt": "multi-prompt against single-prompt training",

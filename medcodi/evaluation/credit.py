@@ -1,8 +1,9 @@
 """Which part of a pipeline does the work? Every route and joint setting of the phantom, measured
-three times: with the denoisers zeroed, with the cross-modal attention off, and as trained.
+with the denoisers zeroed, with the cross-modal attention off, with what partners add to the mean
+off, and as trained.
 
-What is left when the denoisers are zeroed comes from the autoencoders. Legend: N
-studies. Letters: F frontal, L lateral, T report, table the row.
+What is left when the denoisers are zeroed comes from the autoencoders. Legend: N studies. Letters:
+F frontal, L lateral, T report, table the row.
 """
 
 import copy
@@ -14,13 +15,15 @@ from torch import nn
 
 from medcodi.config_io import unknown_key
 from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
+from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import SETTINGS, pair_figures, parse_route, route_figures
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.report.markdown import markdown_table
 
-ZEROED, UNCOUPLED, TRAINED = "networks zeroed", "attention off", "as trained"
-VARIANTS = (ZEROED, UNCOUPLED, TRAINED)
+ZEROED, TRAINED = "networks zeroed", "as trained"
+NO_ATTENTION, NO_PARTNER_MEAN = "attention off", "partner mean off"
+VARIANTS = (ZEROED, NO_ATTENTION, NO_PARTNER_MEAN, TRAINED)
 LETTERS = ("F", "L", "T", "table")
 
 
@@ -54,10 +57,17 @@ def switched(pipe: MedCoDiPipeline, variant: str) -> MedCoDiPipeline:
         if variant == ZEROED:
             model.denoiser = ZeroDenoiser(model.denoiser)
             continue
-        with torch.no_grad():  # the branch adds its output projection, which is zero from here on
-            for parameter in model.coupling_parameters():
+        with torch.no_grad():  # either adds its output layer, which is zero from here on
+            for parameter in _parameters(model, variant):
                 parameter.zero_()
     return changed
+
+
+def _parameters(model: LatentDiffusion, variant: str) -> list[nn.Parameter]:
+    """What a variant zeroes of a model."""
+    if variant == NO_ATTENTION:
+        return model.denoiser.coupling_parameters()
+    return [] if model.partner_mean is None else list(model.partner_mean.parameters())
 
 
 class _Switched(EvaluationContext):

@@ -9,15 +9,23 @@ import torch
 from medcodi.config import EvaluationConfig
 from medcodi.config_io import build_dataclass
 from medcodi.evaluation import EvaluationContext
-from medcodi.evaluation.credit import TRAINED, UNCOUPLED, VARIANTS, ZEROED, credit_rows, markdown
+from medcodi.evaluation.credit import (
+    NO_ATTENTION,
+    NO_PARTNER_MEAN,
+    TRAINED,
+    VARIANTS,
+    ZEROED,
+    credit_rows,
+    markdown,
+)
 from medcodi.evaluation.credit import switched as switch
 
 
 @pytest.fixture
 def coupled(tiny_pipeline):
-    """The tiny pipeline with a cross-modal attention that says something."""
+    """The tiny pipeline with an attention and a partner mean that say something."""
     for model in tiny_pipeline.diffusions.values():
-        for parameter in model.denoiser.coupling_parameters():
+        for parameter in model.coupling_parameters():
             torch.nn.init.normal_(parameter, std=0.3)
     return tiny_pipeline
 
@@ -33,16 +41,19 @@ def _joint(pipe, together: bool) -> torch.Tensor:
     return out.latents["report"]
 
 
-def test_without_attention_only_the_attention_is_missing(coupled):
+@pytest.mark.parametrize("variant", [NO_ATTENTION, NO_PARTNER_MEAN])
+def test_one_part_alone_is_switched_off(coupled, variant):
     before = _joint(coupled, True)
-    off = switch(coupled, UNCOUPLED)
+    off = switch(coupled, variant)
     changed, kept = off.diffusions["report"], coupled.diffusions["report"]
-    assert all(not p.any() for p in changed.coupling_parameters())
-    coupling = {id(p) for p in changed.coupling_parameters()}
+    own = changed.denoiser.coupling_parameters()
+    own = own if variant == NO_ATTENTION else list(changed.partner_mean.parameters())
+    assert own and all(not p.any() for p in own)
+    zeroed = {id(p) for p in own}
     for (name, new), (_, old) in zip(
         changed.named_parameters(), kept.named_parameters(), strict=True
     ):
-        assert id(new) in coupling or torch.equal(new, old), name
+        assert id(new) in zeroed or torch.equal(new, old), name
     assert not torch.equal(_joint(off, True), before)
     assert torch.equal(_joint(coupled, True), before)  # the pipeline itself is as it was
 

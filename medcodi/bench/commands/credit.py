@@ -1,12 +1,13 @@
-"""Which part of a pipeline does the work: its networks, its cross-modal attention, or its closed
-forms?
+"""Which part of a pipeline does the work: its networks, its cross-modal attention, or the mean of
+partners?
 
     medcodi bench credit [--config RECIPE] [--num-studies 96] [--pipeline DIR] [--routes T>F
     FL>T ...] [--settings unconditional T>FL ...] [key=value ...]
 
-Every route and joint setting of the phantom in three rows, with the same seeds: *networks zeroed*
-(each denoiser replaced by zero), *attention off* (the cross-modal attention of stage 3 adds
-nothing), *as trained*. Intervals are 95 %, by patient. Writes credit.json and credit.md to
+Every route and joint setting of the phantom, with the same seeds: *networks zeroed* (each denoiser
+replaced by zero), *attention off* (the cross-modal attention of stage 3 adds nothing), *partner
+mean off* (what partners add to the prompt mean is nothing), *as trained*; and outputs made in calls
+of their own. Intervals are 95 %, by patient. Writes credit.json and credit.md to
 results/NAME. Last line of stdout: one JSON document.
 """
 
