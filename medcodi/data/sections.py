@@ -68,8 +68,8 @@ RULE = re.compile(
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 SENTENCE = re.compile(r"[.;!?]+(?=\s|$)|\n")
 ASKED = re.compile(  # what goes on with the question, or with the history
-    r"\s*(?:rule\s+out|r/o|please|evaluat|eval\b|assess|question|query|concern|history|hx\b|h/o|s/p|"
-    r"status\s+post|exclude|\?|year|yo\b|y/o|patient|follow)|[^.\n]*\b(?:year|yr)s?[ -]old\b",
+    r"\s*(?:rule\s+out|r/o|please|evaluat|eval\b|assess|question|query|concern|history|hx\b|h/o|"
+    r"s/p|status\s+post|exclude|\?|year|yo\b|y/o|patient|follow)|[^.\n]*\b(?:year|yr)s?[ -]old\b",
     re.IGNORECASE,
 )
 

@@ -13,7 +13,8 @@ NOUN = (
 )
 NONE = (
     r"(?:none|nothing)(?:\s+(?:seen|identified|noted|present|evident|significant|acute))?|nil|"
-    r"negative|neg|absent|0|false|without|denied|no\s+evidence|not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|"
+    r"negative|neg|absent|0|false|without|denied|no\s+evidence|"
+    r"not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|"
     r"demonstrated|apparent|observed|appreciated)"
 )
 PRESENT = r"yes|y|present|positive|pos|seen|noted|true|1"

@@ -5,8 +5,9 @@ import re
 
 SIDE = r"(?:left|right)"
 WORD = (
-    r"(?:no|not|without|nil|none|absent|a|an|the|there|is|are|small|tiny|trace|minimal|mild|moderate|"
-    r"large|severe|big|new|old|stable|unchanged|increased|decreased|increasing|decreasing|improved|"
+    r"(?:no|not|without|nil|none|absent|a|an|the|there|is|are|small|tiny|trace|minimal|mild|"
+    r"moderate|large|severe|big|new|old|stable|unchanged|increased|decreased|"
+    r"increasing|decreasing|improved|"
     r"improving|worsening|residual|persistent|definite|significant|appreciable|possible|"
     r"questionable|probable|likely|layering|loculated|evidence|of|any|also|only|moderately|sized|"
     r"pleural|apical|basilar|basal|subtle|very|slightly|to|seen|present|resolved|larger|smaller|"

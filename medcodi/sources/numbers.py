@@ -41,7 +41,8 @@ UNITS = frozenset(KNOWN_UNITS.split())
 GLUED = frozenset("gmshdlLy%‰")  # one letter after a digit that is a unit: 2A and 3C are codes
 CELL = re.compile(
     rf"(?P<bound>{'|'.join(map(re.escape, (*BELOW, *ABOVE)))})?\s*(?P<prefix>[€$£¥]\s*)?"
-    rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)(?P<plus>\+|{AND_ABOVE}$)?(?P<less>{AND_BELOW}$)?"
+    rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)"
+    rf"(?P<plus>\+|{AND_ABOVE}$)?(?P<less>{AND_BELOW}$)?"
     r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[].{0,24})?",
     re.IGNORECASE,
 )
