@@ -32,6 +32,8 @@ def test_links_and_paths_exist(page):
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
+        if page.is_relative_to(ROOT / "docs"):  # the site has nothing else
+            assert file.is_relative_to(ROOT / "docs"), target
     if page.parent.name != "results":  # measurements say what was there when they were made
         for path in PATH.findall(text):
             assert (ROOT / path).exists(), path

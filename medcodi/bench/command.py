@@ -3,13 +3,14 @@
 import argparse
 import json
 import logging
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from medcodi.config import Recipe
-from medcodi.config_io import load_recipe
+from medcodi.config_io import load_recipe, unknown_key
 from medcodi.evaluation import EvaluationContext
 from medcodi.files import jsonable, written
 from medcodi.recipes import DEFAULT, find_recipe
@@ -33,6 +34,27 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     parser.add_argument("--num-studies", type=int, help="held-out studies a route")
     parser.add_argument("--pipeline", type=Path, help="default: the run's own")
+
+
+def listed(
+    kind: Callable[[str], Any] = str, choices: Collection[str] = ()
+) -> Callable[[str], list[Any]]:
+    """`type` of an option that takes several values, divided by commas, as `--steps 5,10`. An
+    option that took words instead would swallow the overrides behind it."""
+
+    def read(text: str) -> list[Any]:
+        values = []
+        for word in filter(None, text.split(",")):
+            if choices and word not in choices:
+                raise argparse.ArgumentTypeError(str(unknown_key(word, choices, "the values")))
+            try:
+                values.append(kind(word))
+            except ValueError:
+                told = f"expected {kind.__name__} values divided by commas, got {word!r}"
+                raise argparse.ArgumentTypeError(told) from None
+        return values
+
+    return read
 
 
 def read_recipe(arguments: argparse.Namespace) -> Recipe:

@@ -17,6 +17,7 @@ BENCHES = {
     "sampling": "solvers of a trained pipeline: time and quality",
     "privacy_curve": "fidelity, utility and membership over epsilon",
     "credit": "every route with networks zeroed, attention off, partner mean off, as trained",
+    "steps": "how many sampling steps each route needs",
     "keep": "whether generated parts follow what is kept",
     "metrics": "the metrics beside other packages",
     "multiprompt": "multi-prompt against single-prompt training",

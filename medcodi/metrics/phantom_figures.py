@@ -54,19 +54,59 @@ def follow_figures(
     shuffled = [take(outputs.generated, order) for order in _orders(num_studies, seed)]
     figures = []
     for metric in metrics:
-        rows = np.arange(num_studies) if metric.rows is None else np.flatnonzero(metric.rows(truth))
+        rows = _rows(metric, truth)
         estimate = statistics.bootstrap(
             partial(_value, metric, outputs.generated, truth, rows),
-            len(rows),
-            None if groups is None else [groups[i] for i in rows],
-            num_resamples,
-            seed,
+            *_resampling(rows, groups, num_resamples, seed),
         )
         figures.append(
             {"route": route, "metric": metric.name, **_estimate(estimate), "n": len(rows)}
             | _context(metric, truth, outputs, shuffled, rows, estimate)
         )
     return figures
+
+
+def change_figures(
+    metrics: Sequence[Metric],
+    truth: Reading,
+    changed: Reading,
+    reference: Reading,
+    groups: Sequence[Any] | None = None,
+    seed: int = 0,
+    num_resamples: int = 500,
+) -> list[dict[str, Any]]:
+    """What a change of the way of sampling does to each metric of N studies: {metric, n, value,
+    difference: {value, interval}}; `difference` is changed minus reference, paired by study."""
+    figures = []
+    for metric in metrics:
+        rows = _rows(metric, truth)
+        new, old = (partial(_value, metric, read, truth, rows) for read in (changed, reference))
+        difference = statistics.paired_difference(
+            new, old, *_resampling(rows, groups, num_resamples, seed)
+        )
+        figures.append(
+            {
+                "metric": metric.name,
+                "n": len(rows),
+                "value": new(),
+                "difference": _estimate(difference),
+            }
+        )
+    return figures
+
+
+def _rows(metric: Metric, truth: Reading) -> np.ndarray:
+    """Indices of the studies that the metric is about."""
+    count = len(truth["ctr"])
+    return np.arange(count) if metric.rows is None else np.flatnonzero(metric.rows(truth))
+
+
+def _resampling(
+    rows: np.ndarray, groups: Sequence[Any] | None, num_resamples: int, seed: int
+) -> tuple[int, list[Any] | None, int, int]:
+    """Arguments of a bootstrap over `rows` of the studies, by their patients."""
+    own = None if groups is None else [groups[i] for i in rows]
+    return len(rows), own, num_resamples, seed
 
 
 def _orders(num_rows: int, seed: int) -> list[np.ndarray]:

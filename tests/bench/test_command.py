@@ -1,5 +1,6 @@
 """Options and results that the benchmarks share."""
 
+import argparse
 import json
 import math
 
@@ -9,6 +10,7 @@ from medcodi.bench.command import (
     add_evaluation,
     bench_parser,
     device_name,
+    listed,
     read_context,
     read_recipe,
     show,
@@ -31,6 +33,23 @@ def test_a_recipe_with_overrides():
     recipe = read_recipe(arguments)
     assert (recipe.name, recipe.seed) == ("mine", 4)
     assert arguments.output.as_posix() == "results/mine"
+
+
+def test_an_option_of_several_values_leaves_the_overrides_behind_it():
+    parser = parsed()[0]
+    parser.add_argument("--steps", type=listed(int), default=[15])
+    arguments = parser.parse_intermixed_args(["seed=4", "--steps", "5,10", "name=mine"])
+    assert (arguments.steps, arguments.overrides) == ([5, 10], ["seed=4", "name=mine"])
+    assert parser.parse_intermixed_args([]).steps == [15]
+
+
+def test_a_wrong_value_of_several_is_named():
+    with pytest.raises(
+        argparse.ArgumentTypeError, match="expected int values divided by commas, got 'five'"
+    ):
+        listed(int)("5,five")
+    with pytest.raises(argparse.ArgumentTypeError, match="did you mean 'region'"):
+        listed(choices=("region", "row"))("row,regoin")
 
 
 def test_the_number_of_studies_reaches_the_context(tmp_path):

@@ -1,7 +1,7 @@
 """Do generated parts follow what is kept: regions, columns, sentences?
 
-    medcodi bench keep [--config RECIPE] [--num-studies 48] [--pipeline DIR] [--what region row
-    report] [key=value ...]
+    medcodi bench keep [--config RECIPE] [--num-studies 48] [--pipeline DIR]
+    [--what region,row,report] [key=value ...]
 
 With the phantom's truth: effusions added and erased in their region, each column of a row given the
 others, sentences about effusions given the rest. Beside every figure a floor (nothing done, or no
@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from medcodi.bench.command import add_evaluation, bench_parser, read_context, show
+from medcodi.bench.command import add_evaluation, bench_parser, listed, read_context, show
 from medcodi.evaluation.keep_parts import report_figures, row_figures
 from medcodi.evaluation.keep_regions import region_figures
 from medcodi.files import jsonable
@@ -30,7 +30,7 @@ MEASURES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("keep", __doc__)
     add_evaluation(parser)
-    parser.add_argument("--what", nargs="*", default=list(MEASURES), choices=list(MEASURES))
+    parser.add_argument("--what", type=listed(choices=MEASURES), default=list(MEASURES))
     arguments = parser.parse_intermixed_args(arguments)
     context = read_context(arguments)
     rows, seconds = [], {}

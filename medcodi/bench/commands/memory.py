@@ -1,8 +1,7 @@
 """How much memory does a recipe need? A training step of stage 2 and a step of joint sampling,
 worked out without any.
 
-    medcodi bench memory [--config mimic_cxr_paper mimic_cxr] [--rows 1 4
-    16]
+    medcodi bench memory [--config mimic_cxr_paper,mimic_cxr] [--rows 1,4,16]
 
 The networks have the recipe's sizes and no values (torch's fake tensors): each operation says which
 tensors it makes, and they are counted while they live. Weights, gradients and moments are float32,
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 import medcodi.modalities  # noqa: F401  registers the kinds
-from medcodi.bench.command import bench_parser, show
+from medcodi.bench.command import bench_parser, listed, show
 from medcodi.bench.memory import joint_sampling, stand_in_assets, training_step
 from medcodi.config_io import for_modality, load_recipe
 from medcodi.modalities.family import ModelFamily
@@ -108,9 +107,9 @@ def training_cells(row: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("memory", __doc__)
     default = ["mimic_cxr_paper", "mimic_cxr"]
-    parser.add_argument("--config", nargs="+", default=default)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 16])
-    arguments = parser.parse_args(arguments)
+    parser.add_argument("--config", type=listed(), default=default)
+    parser.add_argument("--rows", type=listed(int), default=[1, 4, 16])
+    arguments = parser.parse_intermixed_args(arguments)
     told = [measure(config, arguments.rows) for config in arguments.config]
     show(told, "\n".join(markdown(one) for one in told))
 

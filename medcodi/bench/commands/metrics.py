@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-reports", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("results/metric_speed"))
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_intermixed_args(arguments)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     texts = reports(arguments.num_reports)

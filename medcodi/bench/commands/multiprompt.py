@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("multiprompt", __doc__)
     add_recipe(parser)
     parser.add_argument("--num-studies", type=int, default=192)
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_intermixed_args(arguments)
     multi = read_recipe(arguments)
     single = load_recipe(
         find_recipe(arguments.config),

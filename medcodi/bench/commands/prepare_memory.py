@@ -1,6 +1,6 @@
 """Does the memory of `medcodi prepare dicom` depend on the number of files?
 
-    medcodi bench prepare_memory [--num-files 1000 4000 10000] [--num-workers 2] [--mimic 377110]
+    medcodi bench prepare_memory [--num-files 1000,4000,10000] [--num-workers 2] [--mimic 377110]
     [--folder DIR]
 
 Small DICOM files (64 x 64 pixels of 12 bits, two to a study), one process a count: largest resident
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from pydicom.uid import generate_uid
 
-from medcodi.bench.command import bench_parser, show
+from medcodi.bench.command import bench_parser, listed, show
 from medcodi.bench.commands.prepare_speed import dataset
 from medcodi.report.markdown import markdown_table
 from medcodi.sources import get_source
@@ -131,13 +131,13 @@ def measure_mimic(num_images: int, folder: Path | None) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("prepare_memory", __doc__)
-    parser.add_argument("--num-files", type=int, nargs="+", default=[1000, 4000, 10000])
+    parser.add_argument("--num-files", type=listed(int), default=[1000, 4000, 10000])
     parser.add_argument("--num-workers", type=int, default=2)
     parser.add_argument("--mimic", type=int, help="images of a simulated release, instead of files")
     parser.add_argument(
         "--folder", type=Path, help="where the simulated release is made (and removed)"
     )
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_intermixed_args(arguments)
     context = multiprocessing.get_context("spawn")
     if arguments.mimic:
         with ProcessPoolExecutor(1, context) as pool:

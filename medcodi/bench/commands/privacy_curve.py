@@ -1,7 +1,7 @@
 """What does differential privacy cost: fidelity, utility and membership over epsilon?
 
     medcodi bench privacy_curve --config RECIPE --public PIPELINE --public-data PREPARED
-    [--modality tabular] [--epsilons 1 3 8 10 inf] [--delta 1e-3] [--unit patient]
+    [--modality tabular] [--epsilons 1,3,8,10,inf] [--delta 1e-3] [--unit patient]
     [--count 400] [key=value ...]
 
 The recipe's data are the private ones, PIPELINE saw others. Stage 2 of the modality is trained once
@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medcodi.bench.command import add_recipe, bench_parser, read_recipe, show
+from medcodi.bench.command import add_recipe, bench_parser, listed, read_recipe, show
 from medcodi.bench.privacy_curve import COLUMNS, privacy_curve
 from medcodi.metrics.statistics import Estimate
+from medcodi.report.markdown import markdown_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--public", type=Path, required=True, help="folder of a pipeline")
     parser.add_argument("--public-data", type=Path, required=True, help="its prepared folder")
     parser.add_argument("--modality", default="tabular")
-    parser.add_argument("--epsilons", nargs="+", type=float, default=[1, 3, 8, 10, float("inf")])
+    parser.add_argument("--epsilons", type=listed(float), default=[1, 3, 8, 10, float("inf")])
     parser.add_argument("--delta", type=float, default=1e-3)
     parser.add_argument("--unit", default="patient", help="patient or sample")
     parser.add_argument("--count", type=int, default=400, help="studies of each side")
@@ -47,9 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """A table with a row an epsilon."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_cell(row.get(key)) for key in COLUMNS) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    cells = [[_cell(row.get(key)) for key in COLUMNS] for row in rows]
+    return markdown_table(COLUMNS, cells) + "\n"
 
 
 def _cell(value: Any) -> str:

@@ -201,7 +201,7 @@ def markdown(told: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("sampling", __doc__)
     add_evaluation(parser)
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_intermixed_args(arguments)
     context = read_context(arguments)
     told = {
         "recipe": context.recipe.name,

@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=Path,
         help="also load and train this recipe's networks (mimic_cxr.yaml: 20 GiB)",
     )
-    arguments = parser.parse_args(arguments)
+    arguments = parser.parse_intermixed_args(arguments)
     recipe, device = read_recipe(arguments), torch.device(arguments.device)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -42,6 +42,12 @@ class SmallNetwork(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(images))
 
+    @torch.inference_mode()
+    def features_of(self, images: np.ndarray) -> np.ndarray:
+        """`features` (N, 128) float64 of images (N, H, W) in [0, 1]."""
+        parts = as_small_pixels(images).split(512)
+        return torch.cat([self.features(part) for part in parts]).double().numpy()
+
 
 class GreyDenseNet(nn.Module):
     """torchvision's DenseNet-121 from scratch on grey images (N, 1, H, W), repeated to its three

@@ -66,11 +66,9 @@ class ImageClassifier:
         parts = as_small_pixels(images).split(512)
         return torch.cat([self.network(part) for part in parts]).double().sigmoid().numpy()
 
-    @torch.inference_mode()
     def features(self, images: np.ndarray) -> np.ndarray:
         """(N, 128) of the layer before the outputs."""
-        parts = as_small_pixels(images).split(512)
-        return torch.cat([self.network.features(part) for part in parts]).double().numpy()
+        return self.network.features_of(images)
 
     def save(self, folder: str | Path) -> None:
         save_module(self.network, folder, {"names": list(self.names), "seed": self.seed})

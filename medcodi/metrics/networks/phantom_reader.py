@@ -103,6 +103,10 @@ class PhantomReader:
         read["ctr"] = outputs[:, -1].numpy() * _CTR_STD + _CTR_MEAN
         return read
 
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """(N, 128) of the layer before the outputs, for distances of sets of images."""
+        return self.network.features_of(images)
+
     def score(self, images: np.ndarray, truths: list[dict[str, Any]]) -> dict[str, float]:
         """AUC of each label with both classes present, and `ctr_r2`: on real held-out images this
         is the ceiling."""
