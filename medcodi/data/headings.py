@@ -21,7 +21,7 @@ KINDS = {  # word of a heading -> the section it opens
     **dict.fromkeys(words("findings finding narrative observations discussion"), "findings"),
     **dict.fromkeys(
         words(
-            "indication indications history hx pmh hpi reason clinical complaint symptoms "
+            "indication indications history hx pmh pmhx hpi reason clinical complaint symptoms "
             "request question"
         ),
         "indication",
@@ -79,6 +79,8 @@ INLINE = re.compile(  # names of sections wherever they stand, up to their colon
     r"impressions?(?: and |/| & )(?:recommendations?|findings?|plan)|findings?|impressions?|"
     r"conclusions?|opinion|interpretation|summary|assessment|discussion|report|"
     r"indications?(?: for (?:exam|examination|study))?|"
+    r"(?:(?:admitting|admission|working|referring) )(?:diagnosis|dx)|referral|chief complaint|"
+    r"order comments|clinical (?:summary|details|notes?)|pmhx?|"
     r"(?:history|indications?)(?: and |/| & )(?:indications?|history)|history|hx|info|information|"
     r"data|details|statement|question|reason for (?:the |this )?(?:exam|examination|study|visit|"
     r"test|request|order)|comparisons?|stud(?:y|ies)|exams?|examinations?|technique|procedure(?: "
@@ -89,6 +91,11 @@ INLINE = re.compile(  # names of sections wherever they stand, up to their colon
 LONGEST = 120  # characters of such a name, and of what stands before it
 AFTER_COLON = re.compile(r":[*_]*(?!\d)")
 OPENING = re.compile(r"[.;:!?)\]*]\s*$|\n\s*$|^\s*$|\s{2}$|\s-\s*$")  # what may stand before one
+ASKED = re.compile(  # what they think who ask
+    r"\b(?:clinical (?:summary|impression|assessment|diagnosis|dx|interpretation|notes?)"
+    r"|(?:admitting|admission|working|referring|presenting|ordering|order|requesting|pre ?op\w*)"
+    r" (?:diagnosis|diagnoses|dx|comments?|summary|notes?)|referral|complaint)\b"
+)
 PRIOR = re.compile(r"\b(?:prior|previous|old) (?:stud|exam|film|radiograph|image|report|x)")
 
 
@@ -165,6 +172,8 @@ def heading_kind(heading: str, known: Mapping[str, str]) -> str:
         return "other"
     if PRIOR.search(lowered):
         return "comparison"
+    if ASKED.search(lowered.replace("-", " ")):
+        return "indication"
     kinds = [KINDS[name] for word in words if (name := _known(word))]
     if kinds:
         return min(kinds, key=ORDER.index).removeprefix("weak ")

@@ -65,6 +65,11 @@ PARTS = re.compile(
 RULE = re.compile(
     r"^[ \t]*[_=*-]{5,}[ \t]*$", re.MULTILINE
 )  # ___ alone is the mark of a removed name
+DASHED = re.compile(  # "Indication - cough. Findings - clear lungs."
+    r"(?:^|(?<=[.\n]))([ \t]*(?:indication|history|findings?|impression|comparison|technique|"
+    r"conclusion)s?)[ \t]+[-\u2013\u2014]+[ \t]+(?=\w)",
+    re.IGNORECASE,
+)
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 SENTENCE = re.compile(r"[.;!?]+(?=\s|$)|\n")
 ASKED = re.compile(  # what goes on with the question, or with the history
@@ -155,6 +160,7 @@ def _points(words: list[str]) -> bool:
 def split_sections(report: str, known: Mapping[str, str] | None = None) -> list[Section]:
     """The sections of `report` in their order, the text before the first heading first. `known`:
     further headings in lower case -> kind. Nothing of the report is lost but headings."""
+    report = DASHED.sub(r"\1: ", report)
     headings = find_headings(report, known or {})
     end = headings[0].start if headings else len(report)
     sections = [Section("", report[:end])]

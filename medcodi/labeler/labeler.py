@@ -64,10 +64,16 @@ class Labeler:
         self.vocabulary = vocabulary
         self.columns = vocabulary.columns
         self._cleaner = TextCleaner(
-            vocabulary.rewrites, vocabulary.sections.skip, vocabulary.sections.keep
+            vocabulary.rewrites,
+            vocabulary.sections.skip,
+            vocabulary.sections.keep,
+            vocabulary.words,
         )
         self._findings = PhraseTable(vocabulary.compiler, _finding_phrases(vocabulary))
         self._scope = PhraseTable(vocabulary.compiler, _scope_phrases(vocabulary))
+        rule = vocabulary.no_finding
+        needs = [(phrase, None) for phrase in rule.needs] if rule else []
+        self._needs = PhraseTable(vocabulary.compiler, needs)
         self._sentence = lru_cache(CACHED_SENTENCES)(self._parse)
 
     @classmethod
@@ -97,7 +103,8 @@ class Labeler:
 
     def label_one(self, text: str) -> dict[str, int]:
         """The labels of one report: only what is mentioned. Nothing for a report without content
-        (".", "___", "None.", a history and no findings), which is no normal chest."""
+        (".", "___", "None.", a history and no findings, "Limited study."), which is no normal
+        chest."""
         found: dict[str, int] = {}
         read = self._sentences(text)
         if all(_only_history(mentions) for mentions in read):
@@ -110,9 +117,21 @@ class Labeler:
         if rule := self.vocabulary.no_finding:
             found.pop(rule.observation, None)
             others = [value for name, value in found.items() if name not in rule.ignore]
-            if all(value == NEGATIVE for value in others):
+            if all(value == NEGATIVE for value in others) and (found or self._speaks(text)):
                 found[rule.observation] = POSITIVE
         return found
+
+    def _speaks(self, text: str) -> bool:
+        """Does a text that mentions no observation say that all is well, or speak of the body?"""
+        rule = self.vocabulary.no_finding
+        if not (rule and rule.needs):
+            return True
+        sentences = self._cleaner.sentences(self._cleaner.findings(text))
+        return any(
+            self._needs.find(text := self._cleaner.clean(sentence))
+            or (self._findings.find(text) and not self._sentence(sentence))  # "pericardial ..."
+            for sentence in sentences
+        )
 
     def mentions(self, text: str) -> list[Mention]:
         """Every mention with its sentence: why a report is labelled as it is."""

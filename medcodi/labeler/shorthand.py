@@ -11,27 +11,43 @@ NOUN = (
     r"atelectas[ie]s|opacit(?:y|ies)|infiltrates?|infiltration|nodules?|mass(?:es)?|lesions?|"
     r"fractures?|fx|cardiomegaly|chf|emphysema|fibrosis|thickening|hernia|congestion|scarring)\b"
 )
+PLACE = (
+    r"(?:heart(?:\s+size)?|cardiac\s+(?:silhouette|size)|(?:cardio)?mediastinum|lungs?|pleurae?|"
+    r"bones)"
+)
 NONE = (
-    r"(?:none|nothing)(?:\s+(?:seen|identified|noted|present|evident|significant|acute))?|nil|"
-    r"negative|neg|absent|0|false|without|denied|no\s+evidence|"
-    r"not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|"
-    r"demonstrated|apparent|observed|appreciated)"
+    r"(?:none|nothing)(?:\s+(?:seen|identified|noted|present|evident|significant|acute|visible|"
+    r"detected|visuali[sz]ed|demonstrated|apparent|observed|appreciated|found|today))?|nil|"
+    r"negative|neg|absent|0|false|without|denied|excluded|ruled\s+out|no\s+evidence(?:\s+of)?|"
+    r"not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|visible|"
+    r"demonstrated|apparent|observed|appreciated|suspected)"
 )
 PRESENT = r"yes|y|present|positive|pos|seen|noted|true|1"
 NOT_SAID = (
     r"n/a|n\.a\.|na|not\s+(?:assessed|evaluated|applicable|commented(?:\s+on)?|reported|available|"
-    r"mentioned|stated|recorded|included)|unknown|_{2,}|x{3,}|-{2,3}|"
+    r"mentioned|stated|recorded|included)|unknown|pending|tbd|to\s+be\s+determined|"
+    r"_{2,}|x{3,}|-{2,3}|"
     r"unable\s+to\s+(?:assess|evaluate)"
 )
 SEPARATOR = (
     r"(?:\s*(?::|=|\||\.{3,})\s*|[ \t]+-+>?[ \t]+|[ \t]*[\u2013\u2014\u2192][ \t]*|[ \t]*\t[ \t]*)"
 )
 END = r"(?=[ \t]*(?:[.,;|()]|\n(?!\s*(?:on|in|at|of)\b)|$))"
-CLOSED = r"(?=[ \t]*(?:[.,;|()]|\n\s*\n|\s*$))"  # "no" at the end of a line may go on in the next
+CLOSED = (  # "no" at the end of a line may go on in the next
+    rf"(?=[ \t]*(?:[.,;|()]|\n\s*\n|\n[ \t]*[(]?\d{{1,2}}[.):]|\n[ \t]*[-*\u2022][ \t]*{NOUN}"
+    rf"|\n[ \t]*{NOUN}[ \t]*(?:[:=|]|-[ \t])|\s*$))"
+)
 
 TICKED = r"(?:[\[(]\s*[x\u2713]\s*[\])]|[\u2611\u2612\u2713])"
 UNTICKED = r"(?:\[\s*\]|\(\s{0,3}\)|\u2610)"
-MINUS_SIGN = re.compile(r"-(?:[\s,;.)]|$|ve\b)|(?:^|[\s,;:(])-")
+YES, NO = r"\s*(?:yes|y)\b", r"\s*(?:no|n)\b"
+SAID_YES, SAID_NO = (  # a box for yes and one for no, before or behind their words, one ticked
+    rf"[:\s]*(?:{on}{YES}\W{{0,3}}{off}{NO}|{off}{NO}\W{{0,3}}{on}{YES}|{YES}\s*{on}{NO}\s*{off}"
+    rf"|{NO}\s*{off}{YES}\s*{on})"
+    for on, off in ((TICKED, UNTICKED), (UNTICKED, TICKED))
+)
+SIDED = r"(?:(?:left|right|l|r)(?:-?sided)?\s+)?"
+MINUS_SIGN = re.compile(r"-(?:[\s,;.)]|$|ve\b)|(?:^|[\s,;:(=])-")
 LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg\.)", re.IGNORECASE)
 KEYS = "-:=|\t.\u2013\u2014\u2192"  # what may stand between a key and its value; "." of three dots
 STEPS = [  # in this order: (signs, one of which a text must have; what is found; what it becomes)
@@ -40,6 +56,10 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     ("\u2205\u00d8\u00f8", r"(?<!\w)[\u2205\u00d8\u00f8](?=\s*[a-z])", " no "),
     ("\u2191", r"\u2191", " increased "),
     ("\u2193", r"\u2193", " decreased "),
+    (">", r"\b(ctr|(?:cardio-?thoracic|ct) ratio)((?: is|:)?)\s*>", r"\1\2 increased "),
+    ("[(\u2611\u2612\u2713", rf"(?<=\w){SAID_YES}", " : present . "),
+    ("[(\u2611\u2612\u2713", rf"(?<=\w){SAID_NO}", " : none . "),
+    (":=", rf"([:=][^.,;:=\n]*\w)\s+(?={SIDED}{NOUN}\s*[:=])", r"\1 . "),
     (":", rf"(?<=\w)[ \t]*:\s*{TICKED}", " : present . "),
     (":", rf"(?<=\w)[ \t]*:\s*{UNTICKED}", " : none . "),
     ("[(\u2611\u2612\u2713", TICKED, ". there is "),
@@ -49,14 +69,15 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     ("N", rf"({NOUN})\s+N(?=[,;.|\n]|\s*$)", r"\1 : none . "),
     ("N", rf"({NOUN})\s+Y(?=[,;.|\n]|\s*$)", r"\1 : present . "),
     ("N", rf"(?:^|(?<=[.,;\n]))(\s*)neg\.\s+(?={NOUN})", r"\1no "),
-    ("-", rf"(?:^|(?<=[.;\n]))(\s*{NOUN})[ \t]+-+[ \t]+(?=[a-z])", r"\1 : "),
-    ("(", r"(?<=\w)\(\s*-\s*\)", " : none . "),
-    ("(", r"(?<=\w)\(\s*\+\s*\)", " : present . "),
-    (":", r"(?<=\w)\s*:\s*-(?=\s*(?:[,;.|\n]|$))", " : none . "),
+    ("-", rf"(?:^|(?<=[.;\n]))(\s*(?:{NOUN}|{PLACE}\b))[ \t]+-+[ \t]+(?=[a-z])", r"\1 : "),
+    ("(", r"(?<=\w)(?:\s*[:=]\s*)?\(\s*-\s*\)", " : none . "),
+    ("(", r"(?<=\w)(?:\s*[:=]\s*)?\(\s*\+\s*\)", " : present . "),
+    (":=", r"(?<=\w)\s*[:=]\s*\?(?=\s*(?:[,;.|\n]|$))", " : possible . "),
+    (":=", r"(?<=\w)\s*[:=]\s*-(?=\s*(?:[,;.|\n]|$))", " : none . "),
     ("+\u00b1", r"\+\s*/\s*-|\u00b1|\+-", " , possible "),
     (KEYS, rf"(?:^|(?<=[.;\n]))[^.;:\n|]*{SEPARATOR}(?:{NOT_SAID}){END}", " "),
-    (f"{KEYS}?", rf"(?:{SEPARATOR}|\?\s*)(?:(?:{NONE}){END}|(?:no|n){CLOSED})", " : none . "),
-    (f"{KEYS}?", rf"(?:{SEPARATOR}|\?\s*)(?:{PRESENT}){END}", " : present . "),
+    (f"{KEYS}?", rf"(?:{SEPARATOR}|\?[\s-]*)(?:(?:{NONE}){END}|(?:no|n){CLOSED})", " : none . "),
+    (f"{KEYS}?", rf"(?:{SEPARATOR}|\?[\s-]*)(?:{PRESENT}){END}", " : present . "),
     ("-", r"(?<=\w)\s*(?:\(\s*-\s*\)|-)(?=\s*(?:[,;.|]|$)|\n\s*\n)", " : none . "),
     ("+", r"(?<=\w)\s*(?:\(\s*\+\s*\)|\+)(?=\s*(?:[,;.|\n]|$))", " : present . "),
     ("-", r"\(\s*-\s*\)\s*(?=\w)", " no "),
@@ -70,22 +91,32 @@ PATTERNS = [
 ALL_SIGNS = frozenset().union(*(signs for signs, _, _ in PATTERNS))
 MINUS = re.compile(r"(?:^|(?<=[\s,;:(]))-(?!ve\b)(?=[a-z])", re.IGNORECASE)
 SPACED_MINUS = re.compile(
-    rf"(?:^|(?<=[,;:.\n*])|(?<=\d\)))\s*-\s+(?!(?-i:[A-Z][a-z]{{3}}|[A-Z]{{4}}\w*\s*(?:\.|$)))"
-    rf"(?={NOUN}\s*(?:[,;.\n]|-\s|$))",
+    rf"(?:^|(?<=[,;:.\n*])|(?<=[\da-h]\)))\s*-\s+(?!(?-i:[A-Z][a-z]{{3}}|[A-Z]{{4}}\w*\s*(?:\.|$)))"
+    rf"(?={NOUN}\s*(?:[,;.\n+]|[(]?\d{{1,2}}[.)]|-\s|$))",
     re.IGNORECASE,
 )
 LATER_MINUS = re.compile(rf"(?<=[\s,;])-\s+(?={NOUN})", re.IGNORECASE)
 BULLETS = re.compile(r"(?:^|\n)\s*-.*\n\s*-", re.DOTALL)
 
 BULLET = r"[ \t]*(?:[-*\u2022]\s*)?"
-LAST = rf"(?:{NONE}|no|n|{PRESENT}|{NOT_SAID})[ \t]*[.;]?[ \t]*(?:\n|$)"  # of its line
+GONE = r"(?:now\s+)?(?:resolved|cleared|gone)"
+LAST = rf"(?:{NONE}|no|n|{PRESENT}|{GONE}|{NOT_SAID})[ \t]*[.;]?[ \t]*(?:\n|$)"  # of its line
 VALUE_ALONE = re.compile(rf"\n{BULLET}{LAST}", re.IGNORECASE)
 ENDS_HERE = rf"(?=[ \t]*[.;]?[ \t]*(?:\n[ \t]*(?:\n|{BULLET}{NOUN})|\s*$))"
 VALUE_BELOW = re.compile(  # a key and, below, its value: "Effusion\\n- no", "Pneumothorax:\\n none"
-    rf"({NOUN})[ \t]*\n{BULLET}(?=(?:{NONE}|no|n|yes|y|{NOT_SAID}){ENDS_HERE})"
+    rf"({NOUN})[ \t]*-?[ \t]*\n(?:[ \t]*\n)?{BULLET}(?=(?:{NONE}|no|n|yes|y|{GONE}|{NOT_SAID})"
+    rf"{ENDS_HERE})"
     rf"|:[ \t]*\n{BULLET}(?={LAST})",
     re.IGNORECASE,
 )
+MARKED = r"[ \t]*(?:[-*\u2022]|[(]?\d{1,2}[.)]+)"  # an item of a list
+LEAD = re.compile(  # "No evidence of:" with a list below
+    r"(?:^|(?<=[\n.]))[^\n.:]*\b(?:no(?:\s+(?:evidence|signs?))?(?:\s+of)?(?:\s+the\s+following)?|"
+    r"negative\s+for|without|absence\s+of|none\s+of(?:\s+the\s+following)?)[ \t]*:[ \t]*\n"
+    rf"((?:{MARKED}[^\n]*(?:\n|$))+)",
+    re.IGNORECASE,
+)
+ITEM = re.compile(rf"(?:^|(?<=\n)){MARKED}\s*([^\n]*)")
 KEY_LINE = re.compile(r"[ \t]*[A-Za-z][A-Za-z /&,-]{1,40}[ \t]*(?::|=|\||\t)")
 GOES_ON = re.compile(  # a line that ends so goes on in the next
     r"(?:[,/&:-]|\b(?:no|not|of|the|an?|and|or|nor|with|without|in|on|at|to|for|from|by|is|are|was|"
@@ -100,12 +131,19 @@ CONTINUES = re.compile(  # a line that begins so goes on from the one before
 )
 CAPITAL = re.compile(r"\s*[A-Z][a-z]+")
 LOWER = re.compile(r"(?:^|\s)[a-z]{3,}")
+STARTS = re.compile(  # a line in capitals that begins so begins a statement
+    r"\s*(?:heart|lungs?|the|there|bones?|cardiac|mediastinum|stable|unchanged|small|mild|moderate|large"
+    r"|minimal|trace|new|no)\b",
+    re.IGNORECASE,
+)
 DENIED_LINE = re.compile(rf"\s*(?:no|without|negative for)\b.*\b{NOUN}\s*$", re.IGNORECASE)
 
 
 def write_out(text: str) -> str:
     """`text` with signs as words; a line that is a statement of its own ends with a blank line."""
     if "\n" in text:
+        if ":" in text:
+            text = LEAD.sub(lambda lead: ITEM.sub(r"\n\nno \1.", lead[1]) + "\n\n", text)
         if VALUE_ALONE.search(text):
             text = VALUE_BELOW.sub(lambda match: f"{match[1] or ''}: ", text)
         text = _lines(text)
@@ -163,4 +201,5 @@ def _ends(line: str, following: str, width: int) -> bool:
     if CAPITAL.match(following):
         return bool(LOWER.search(line) or LOWER.search(following))
     fits = len(line.rstrip()) + 1 + len(following.split()[0]) <= width
-    return bool(fits and line.isupper() and DENIED_LINE.match(line))
+    begins = fits or STARTS.match(following)
+    return bool(begins and line.isupper() and DENIED_LINE.match(line))

@@ -22,7 +22,7 @@ BEFORE = re.compile(
 )
 PLACE = (
     rf"(?:(?:is |are )?(?:seen |noted |present |identified )?(?:on|at|in) (?:the )?{SIDE} "
-    r"(?:side )?)"
+    r"(?:(?:side|base|apex|lung|lung base|hemithorax|costophrenic angle|upper lobe|lower lobe) )?)"
 )
 PLACES = re.compile(
     rf"{PLACE}(?P<join>{JOIN})(?P<b>(?:{WORD} ){{1,3}}?)(?:one )?(?P<place>{PLACE})"

@@ -5,7 +5,7 @@ import html
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from medcodi.data.headings import CONTENT, words
 from medcodi.data.sections import has_content, split_sections
@@ -14,10 +14,16 @@ from medcodi.labeler.shorthand import write_out
 # A full stop ends a sentence unless a digit follows ("1.5 cm"); so do ; ! ? a blank line, a bullet
 # and a numbered item.
 ENDS = re.compile(r"[.!?;]+(?=\D|$)|\n\s*\n|\n\s*(?=[-*•]|[o>»]\s)")
-NUMBERED = re.compile(r"(?:^|(?<=[\s.;:]))(?:[(]?\d{1,2}[.)]+(?=\s|[A-Za-z])|[(]?[a-hA-H]\)(?=\s))")
-ITEM = re.compile(r"\d[.)]|(?:^|[\s(])[a-hA-H]\)")
-DASHED_NUMBERS = re.compile(r"(?:^|(?<=\s))\d[:-](?=\s+[A-Za-z])")  # where the first is a 1
-OPENS_LIST = re.compile(r"\s*1[:-]\s")
+NUMBERED = re.compile(
+    r"(?:^|(?<=[\s.;:]))(?:[(]?\d{1,2}[.)\]]+(?=\s|[A-Za-z])|[(]?[a-hA-H]\)(?=\s)|#\d{1,2}\b)"
+)
+ITEM = re.compile(r"\d[.)\]]|#\d|(?:^|[\s(])[a-hA-H]\)")
+DASHED_NUMBERS = re.compile(  # where the first is a 1
+    r"(?:^|(?<=\s))\d[:/-](?=\s+[A-Za-z])|(?:^|(?<=\n))[ \t]*\d(?=[ \t]+[A-Z])"
+)
+OPENS_LIST = re.compile(r"\s*1[:/-]?\s")
+ESCAPED = re.compile(r"(?:\\r)?\\n|\\r")  # a line end as an export of a table writes it
+BROKEN = re.compile(r"\b([A-Za-z]{2,})-[ \t]*\n[ \t]*([A-Za-z]{2,})")  # a word over two lines
 ABBREVIATION = re.compile(
     r"\b(?:(?:dr|mr|mrs|ms|vs?|e\.g|i\.e|approx|resp|st|incl|cf)"
     r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w|effs?|opacs?|consol|infil|atel|assoc|incr|decr|"
@@ -34,11 +40,18 @@ SHORT = tuple(
     )
 )
 TOKEN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[,:;()]")
-HEADED = re.compile(r":|^\s*(?:FINDING|IMPRESSION|Finding|Impression|CONCLUSION)", re.MULTILINE)
+HEADED = re.compile(
+    r":|[a-zA-Z]\s+[-\u2013\u2014]\s|^\s*(?:FINDING|IMPRESSION|Finding|Impression|CONCLUSION)",
+    re.MULTILINE,
+)
 READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
 AGED = re.compile(r"\b\d{1,3} ?[MF]\b(?=,? (?:with|w/|s/p|h/o|c/o|p/w))")  # "67F w/ CHF"
-SECOND_SIDE = re.compile(
-    r";(?=[^.;]{0,40}\bone\s+(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b)", re.I
+SECOND_SIDE = re.compile(  # "no effusion on the left; small on the right"
+    r";(?=[^.;]{0,40}\bone\s+(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
+    r"|\s*(?:(?:a|very|only|small|tiny|trace|minimal|mild|moderate|large|none|present|absent)\s+){1,3}"
+    r"(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
+    r"|\s*(?:and\s+)?the\s+(?:left|right)\s+(?:one\s+)?(?:is|has|was|persists?|remains?)\b)",
+    re.I,
 )
 MARKUP = re.compile(
     r"</?(?:b|i|u|em|strong|span|div|p|br|li|ul|ol|tr|td|th|font)\b[^<>\n]{0,80}>", re.I
@@ -53,14 +66,17 @@ DASHES = re.compile(r"\s+-+\s+|\s*(?:--+|[–—])\s*")
 class TextCleaner:
     """`rewrites` maps spellings, abbreviations and multi-word variants to the words of the phrase
     tables; the sections of `skipped_sections` (further headings of questions or older
-    examinations, which hold no finding) are left out, those of `kept_sections` are not."""
+    examinations, which hold no finding) are left out, those of `kept_sections` are not. `words`:
+    those of the phrases; one that a line end breaks is put together."""
 
     def __init__(
         self,
         rewrites: Mapping[str, str],
         skipped_sections: Sequence[str],
         kept_sections: Sequence[str],
+        words: Collection[str] = (),
     ) -> None:
+        self._words = frozenset(words)
         self._rewrites: dict[str, list[tuple[list[str], list[str]]]] = defaultdict(list)
         for variant, new in sorted(rewrites.items(), key=lambda item: -len(item[0].split())):
             old = variant.lower().split()
@@ -77,6 +93,10 @@ class TextCleaner:
         if "<" in text or "&" in text:
             text = html.unescape(MARKUP.sub(_without_tag, text)).replace("\u00a0", " ")
         text = SPACES.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+        if "\\" in text:
+            text = ESCAPED.sub("\n", text)
+        if "-\n" in text:
+            text = BROKEN.sub(self._whole, text)
         if HEADED.search(text):
             kept = [
                 f"{section.heading}: {section.text}"
@@ -87,6 +107,11 @@ class TextCleaner:
             ]
             return "\n\n".join(kept)
         return text if has_content(text) else ""
+
+    def _whole(self, broken: re.Match[str]) -> str:
+        joined = f"{broken[1]}{broken[2]}"
+        known = not self._words.isdisjoint((joined.lower(), joined.lower().removesuffix("s")))
+        return joined if known else broken[0]
 
     def sentences(self, findings: str) -> list[str]:
         """Raw sentences of what `findings` gave; what runs on for more than 1,000 characters is

@@ -18,7 +18,7 @@ appended to the other's lists, mappings merged, single values replaced. The keys
       cues: {NAME: {stage: STAGE, side: before|after|both, stops: [groups], max_words: N,
                     subject: true|false, phrases: [...]}}
       pseudo: [phrases]             look like cues and are none
-    no_finding: {observation: NAME, ignore: [names]}
+    no_finding: {observation: NAME, ignore: [names], needs: [phrases]}
     implications: [{mentions: [phrases], observation: NAME}]   affirmed or hedged, they hedge it
 
 `mentions` speak of the observation, whatever their status; `absent` say themselves that it is not
@@ -27,6 +27,8 @@ mention that lies within an `exclude` phrase does not count, nor one within a lo
 observation in `covered_by`. STAGE and the fields of a cue: `scope.py`.
 """
 
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,7 @@ from medcodi.labeler.phrases import PhraseCompiler
 from medcodi.labeler.scope import STAGES, Cue
 
 FOLDER = Path(__file__).parent / "vocabularies"
+LONG_WORD = re.compile(r"[a-z]{5,}")
 SIDES = {"before": ("before",), "after": ("after",), "both": ("before", "after")}
 
 
@@ -99,10 +102,12 @@ class Sections:
 @dataclass
 class NoFinding:
     """The column `observation` is positive when no other one, but those in `ignore`, is positive or
-    uncertain."""
+    uncertain. A report that mentions none at all has to use one of the phrases in `needs`, where
+    there are any: "Lungs are clear." and not "Limited study."."""
 
     observation: str
     ignore: list[str] = field(default_factory=list)
+    needs: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -140,6 +145,17 @@ class Vocabulary:
     @property
     def columns(self) -> list[str]:
         return list(self.observations)
+
+    @property
+    def words(self) -> set[str]:
+        """The long words of phrases and rewrites."""
+        phrases = itertools.chain(
+            itertools.chain.from_iterable(o.mentions for o in self.observations.values()),
+            itertools.chain.from_iterable(self.sets.values()),
+            self.rewrites,
+            self.rewrites.values(),
+        )
+        return {word for phrase in phrases for word in LONG_WORD.findall(str(phrase).lower())}
 
     @property
     def compiler(self) -> PhraseCompiler:
