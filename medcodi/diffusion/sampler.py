@@ -13,7 +13,7 @@ from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import Context, Partners
 
 # raised when the same weights, prompts and seeds give other samples: caches of samples ask for it
-SAMPLER_VERSION = 2
+SAMPLER_VERSION = 3
 
 Latents = dict[str, torch.Tensor]
 
@@ -30,14 +30,19 @@ def check_interval(interval: Sequence[float] | None, where: str) -> None:
 
 
 class GuidedPrediction:
-    """Predictions of all outputs under classifier-free guidance (Ho and Salimans 2022):
+    """Predictions of all outputs under classifier-free guidance (Ho and Salimans 2022), of prompts
+    and of partners:
 
-    p = p_null + g (p_prompt - p_null)
+    p = p_null + g (p_prompt - p_null) + (w - 1) (p_prompt - p_apart)
 
     The null pass sees neither prompts nor given values, but still its noisy partners; where there
     are `negative` prompts, it sees those. g = 1 is the prompt pass alone. What partners add to
-    the mean is that of the prompt pass in both: it is not guided. Without prompts partners tell
+    the mean is that of the prompt pass in both: g does not guide it. Without prompts partners tell
     each other more than with them, so that g > 1 would turn their share around.
+
+    w = `coupling_scale[m]` does for the other outputs of the call what g does for prompts (ours):
+    p_apart is the prompt pass without partners. w = 1 is the coupling as trained, and needs no
+    pass; an output that is generated alone has none either.
 
     `interval[m]` guides output m at noise levels [low, high] alone (Kynkaanniemi et al. 2024). When
     no output is guided, the null pass is not computed. What is the same at every step, the contexts
@@ -51,8 +56,10 @@ class GuidedPrediction:
         scale: Mapping[str, float],
         interval: Mapping[str, Sequence[float]] | None = None,
         negative: Prompts | None = None,
+        coupling_scale: Mapping[str, float] | None = None,
     ) -> None:
         self.joint, self.prompts, self.scale = joint, prompts, scale
+        self.coupling_scale = coupling_scale or {}
         self.negative = Prompts() if negative is None else negative
         self.interval = interval or {}
         for name, levels in self.interval.items():
@@ -108,10 +115,15 @@ class GuidedPrediction:
             model, told = self.joint.diffusions[name], partners.get(name)
             if guided and told is not None:
                 told = _with_null(told)
-            out = model(twice(latents[name]), twice(states[name].timesteps), contexts[name], told)
+            t = states[name].timesteps
+            out = with_prompts = model(twice(latents[name]), twice(t), contexts[name], told)
             if guided:
                 null, with_prompts = out.chunk(2)
                 out = null + scales[name] * (with_prompts - null)
+            stronger = self.coupling_scale.get(name, 1.0) - 1.0
+            if stronger and told is not None and len(latents) > 1:
+                apart = model(latents[name], t, prompted[name])
+                out = out + stronger * (with_prompts - apart)
             predictions[name] = out
         return predictions
 
@@ -137,14 +149,17 @@ def joint_sample(
     num_inference_steps: int,
     callback: Callable[[int, Latents], Latents | None] | None = None,
     guidance_interval: Mapping[str, Sequence[float]] | None = None,
+    coupling_scale: Mapping[str, float] | None = None,
 ) -> Latents:
     """From noise to latents of all outputs. `noise[m]` (B, *latent_shape) of unit variance.
     `callback(step, latents)` may return changed latents. `guidance_interval[m]`: see
-    GuidedPrediction; an output without one is guided at every step.
+    GuidedPrediction; an output without one is guided at every step. `coupling_scale[m]`: there.
     """
     # 1. Timesteps, and noise in the scale of each scheduler
     latents = start(schedulers, noise, num_inference_steps)
-    predict = GuidedPrediction(joint, prompts, guidance_scale, guidance_interval)
+    predict = GuidedPrediction(
+        joint, prompts, guidance_scale, guidance_interval, coupling_scale=coupling_scale
+    )
     for step in range(len(next(iter(schedulers.values())).timesteps)):
         timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}
         # 2. What the denoisers see

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 Generate = Callable[[list[Study], list[int]], dict[str, list[Any]]]
 
+SAMPLING = ("guidance_scale", "guidance_interval", "coupling_scale")  # of a modality in a recipe
+
 
 def sample_seed(seed: int, prompts: Sequence[str], study_id: str) -> int:
     return derive_seed(seed, tuple(prompts), study_id)
@@ -105,12 +107,18 @@ class Generations:
             "outputs": list(wanted),
             "seed": self.settings.seed if seed is None else seed,
             "num_inference_steps": self.settings.num_inference_steps,
+            "sampling": self._sampling(wanted),
         }
         kept = GeneratedRoute(self.folder, about, wanted)
         values = kept.values(
             studies, functools.partial(self._generate, given, wanted), self.settings.batch_size
         )
         return {letter: values[name] for letter, name in zip(outputs, wanted, strict=True)}
+
+    def _sampling(self, outputs: Sequence[str]) -> dict[str, Any]:
+        """What the pipeline's recipe says of sampling, by output: no weight depends on it."""
+        modalities = read_index(self.pipeline_dir).recipe.modalities
+        return {n: {k: modalities[n].get(k) for k in SAMPLING} for n in outputs}
 
     def _read_samples(self, folder: str, letter: str, studies: list[Study]) -> list[Any]:
         fields = {spec.name: spec for spec in self.studies.split("train").fields}

@@ -29,6 +29,8 @@ def describe(
         "lora_strength": request.lora_strength if request.lora else None,
     }
     settings |= {key: value for key, value in chosen.items() if value}
+    if request.coupling_scale is not None:
+        settings["coupling_scale"] = request.coupling_scale
     header = {
         "synthetic": True,
         "clinical_use": False,

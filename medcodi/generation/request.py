@@ -84,6 +84,9 @@ class Request:
     num_samples: int = _option("samples for each prompt row", 1)
     num_inference_steps: int = _option("steps of the sampler", 25)
     guidance_scale: float | None = _option("default: the recipe's, per modality", None)
+    coupling_scale: float | None = _option(
+        "how strongly outputs follow each other; 1: as trained; default: the recipe's", None
+    )
     seed: int = _option("of the whole run; every sample gets its own from it", 0)
     batch_size: int = _option("samples at once, of one process", 32)
     device: str = _option("such as cpu or cuda:0; default: a GPU where there is one", "cpu")

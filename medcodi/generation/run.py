@@ -160,6 +160,7 @@ class GenerationRun:
             privacy=self.privacy,
             keep=keep,
             strength=self.parts.strength,
+            coupling_scale=self.request.coupling_scale,
         )
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
         studies = []

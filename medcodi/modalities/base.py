@@ -57,6 +57,7 @@ class ModalityArgs:
         "gate": "",
         "guidance_scale": "",
         "guidance_interval": "",
+        "coupling_scale": "",
     }
 
     kind: str
@@ -65,6 +66,7 @@ class ModalityArgs:
     guidance_scale: float = 1.5
     # noise levels [low, high] in [0, 1] that are guided when sampling; None: all
     guidance_interval: list[float] | None = None
+    coupling_scale: float = 1.0  # guidance by the other outputs of a call; 1: as stage 3 trained it
     # share of the rows that stage 2 trains without a prompt; None: that of `diffusion`
     null_prompt_probability: float | None = None
     environment_depth: int = 1

@@ -41,8 +41,8 @@ Stored = dict[str, list[Any]]  # modality name -> R stored values, None where a 
 
 @dataclass(frozen=True)
 class Call:
-    """A checked call. `guidance` and `intervals` by output; `latents` (N, *latent_shape) by output,
-    empty where noise is to be drawn from `seeds`."""
+    """A checked call. `guidance`, `intervals`, `coupling` and `latents` (N, *latent_shape) go by
+    output, the last empty where noise is to be drawn from `seeds`."""
 
     prompts: Stored
     negative_prompts: Stored
@@ -52,6 +52,7 @@ class Call:
     num_inference_steps: int
     guidance: dict[str, float]
     intervals: dict[str, Sequence[float]]
+    coupling: dict[str, float]
     prompt_weights: dict[str, float] | None
     prompt_index: list[int]
     seeds: list[int]
@@ -100,6 +101,7 @@ class CallChecker:
         num_inference_steps: Any,
         guidance_scale: Any,
         guidance_interval: Any,
+        coupling_scale: Any,
         prompt_weights: Any,
         num_images_per_prompt: Any,
         generator: Any,
@@ -133,8 +135,9 @@ class CallChecker:
             strength=strengths,
             outputs=names,
             num_inference_steps=num_steps,
-            guidance=self.guidance(guidance_scale, names),
+            guidance=self.scales("guidance_scale", guidance_scale, names),
             intervals=self.intervals(guidance_interval, names),
+            coupling=self.scales("coupling_scale", coupling_scale, names),
             prompt_weights=self.weights(prompt_weights, stored),
             prompt_index=[row for row in range(rows) for _ in range(each)],
             seeds=draw_seeds(generator, seeds, total),
@@ -222,18 +225,17 @@ class CallChecker:
             raise ValueError(f"outputs must name at least one modality, each once; got {outputs}")
         return [name for name in self.names if name in outputs]
 
-    def guidance(self, scale: Any, outputs: Sequence[str]) -> dict[str, float]:
-        """A scale an output: the recipe's where none is given."""
-        default = {name: float(self.family.modality(name).args.guidance_scale) for name in outputs}
+    def scales(self, what: str, scale: Any, outputs: Sequence[str]) -> dict[str, float]:
+        """A "guidance_scale" or "coupling_scale" an output: the recipe's where none is given."""
+        default = {name: float(getattr(self.family.modality(name).args, what)) for name in outputs}
         if scale is None:
             return default
         given = scale if isinstance(scale, Mapping) else dict.fromkeys(outputs, scale)
         for name in given:
             if name not in outputs:
-                raise unknown_key(str(name)[:60], outputs, "guidance_scale (outputs of this call)")
+                raise unknown_key(str(name)[:60], outputs, f"{what} (outputs of this call)")
         return default | {
-            name: number(value, "guidance_scale", -MAX_GUIDANCE, MAX_GUIDANCE)
-            for name, value in given.items()
+            name: number(value, what, -MAX_GUIDANCE, MAX_GUIDANCE) for name, value in given.items()
         }
 
     def intervals(self, interval: Any, outputs: Sequence[str]) -> dict[str, Sequence[float]]:

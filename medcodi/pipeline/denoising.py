@@ -106,6 +106,8 @@ def predictions_of(
     rows: torch.Tensor,
 ) -> KeptPredictions:
     """What predicts a step of the samples that belong to `rows` (B,) of R rows."""
-    guided = GuidedPrediction(joint, given[rows], call.guidance, call.intervals, negative[rows])
+    guided = GuidedPrediction(
+        joint, given[rows], call.guidance, call.intervals, negative[rows], call.coupling
+    )
     of_rows = {name: parts[rows] for name, parts in kept.items()}
     return KeptPredictions(guided, of_rows, joint.objective)

@@ -133,6 +133,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         strength: float | dict[str, float] | None = None,
         privacy: Privacy | None = None,
         max_draws: int = 50,
+        coupling_scale: float | dict[str, float] | None = None,
     ) -> MedCoDiOutput | tuple[Any, ...]:
         """Generate.
 
@@ -172,6 +173,8 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 varied by as a whole (SDEdit); with a mask, inside it.
             privacy: a filter (`medcodi.privacy.filter.PrivacyFilter`): a sample that it refuses is
                 drawn again, up to `max_draws` times; `out.refused[i]` says why.
+            coupling_scale: of two outputs or more, as guidance_scale: how strongly an output
+                follows the others of the call; 1 is as stage 3 trained it, and costs less.
 
         Returns:
             MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
@@ -189,6 +192,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
+            coupling_scale=coupling_scale,
             prompt_weights=prompt_weights,
             num_images_per_prompt=num_images_per_prompt,
             generator=generator,

@@ -143,6 +143,35 @@ def test_new_coupling_samples_as_independent_generation_does(codes_of):
     assert all(torch.equal(together[n], apart[n]) for n in SHAPES)
 
 
+def test_coupling_scale_leads_away_from_the_pass_without_partners(models, codes_of):
+    latents, steps = noise(), dict.fromkeys(models, torch.tensor(600.0))
+
+    def predict(scale, codes=codes_of, names=tuple(SHAPES), **kwargs):
+        joint = JointModel({n: models[n] for n in names}, codes, objective())
+        guidance = dict.fromkeys(names, kwargs.pop("guidance", 1.0))
+        scales = dict.fromkeys(names, scale)
+        predict = GuidedPrediction(joint, prompts(), guidance, coupling_scale=scales)
+        with torch.no_grad():
+            return predict({n: latents[n] for n in names}, {n: steps[n] for n in names})
+
+    together, apart = predict(1.0), predict(1.0, None)
+    for scale in (0.0, 3.0):
+        for name, found in predict(scale).items():
+            expected = apart[name] + scale * (together[name] - apart[name])
+            assert torch.allclose(found, expected, atol=1e-5)
+    assert not close(together, apart, atol=1e-3)
+    # beside guidance by prompts
+    guided, both = predict(1.0, guidance=2.5), predict(3.0, guidance=2.5)
+    for name in SHAPES:
+        expected = guided[name] + 2 * (together[name] - apart[name])
+        assert torch.allclose(both[name], expected, atol=1e-5)
+    # nothing to follow: generated alone, or not coupled
+    assert close(predict(3.0, None), apart, atol=0)
+    for name in SHAPES:
+        alone = predict(3.0, names=(name,))
+        assert torch.equal(alone[name], predict(1.0, names=(name,))[name])
+
+
 SWAPS = [
     ("epsilon", c) for c in (DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
 ]

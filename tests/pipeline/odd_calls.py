@@ -97,6 +97,7 @@ SETTINGS = (
     "outputs",
     "num_inference_steps",
     "guidance_scale",
+    "coupling_scale",
     "generator",
     "num_images_per_prompt",
     "prompt_weights",

@@ -268,6 +268,8 @@ ODD_CALLS = [
     ({"batch_size": 2.5}, "batch_size must be a whole number"),
     ({"num_images_per_prompt": 10**7}, "num_images_per_prompt must be at most 1,000,000"),
     ({"guidance_scale": math.nan}, "guidance_scale must be a finite number, got nan"),
+    ({"coupling_scale": math.nan}, "coupling_scale must be a finite number, got nan"),
+    ({"coupling_scale": {"frontl": 2}}, "frontl.*coupling_scale"),
     ({"guidance_scale": math.inf}, "guidance_scale must be a finite number, got inf"),
     ({"guidance_scale": 1e30}, r"guidance_scale must lie in \[-100, 100\]"),
     ({"guidance_scale": [2.0]}, r"guidance_scale must be a finite number, got \[2.0\]"),

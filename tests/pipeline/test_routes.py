@@ -178,6 +178,22 @@ def test_prompts_and_guidance_matter(pipe):
     assert torch.equal(sample("Edema."), sample("Edema.", guidance_scale=1.5))  # the recipe's
 
 
+def test_coupling_scale_is_how_much_outputs_follow_each_other(pipe):
+    def frontal(outputs, **settings):
+        return pipe({"report": "Edema."}, outputs, 2, seeds=[7], **settings).latents["frontal"]
+
+    both = ["frontal", "lateral"]
+    together, stronger = frontal(both), frontal(both, coupling_scale={"frontal": 3.0})
+    assert torch.equal(frontal(both, coupling_scale=1.0), together)
+    assert not torch.equal(stronger, together)
+    assert torch.equal(frontal(both, coupling_scale={"lateral": 1.0}), together)
+    alone = frontal(["frontal"])
+    assert torch.equal(frontal(["frontal"], coupling_scale=3.0), alone)
+    assert torch.equal(
+        frontal(both, coupling_scale=3.0, coupled=False), frontal(both, coupled=False)
+    )
+
+
 def test_coupling_joins_the_outputs(pipe):
     """Coupled, an output depends on its partner; uncoupled, it is what it would be alone."""
 
