@@ -22,6 +22,7 @@ def describe(
         "keep": list(request.keep),
         "mask": list(request.mask),
         "strength": list(request.strength),
+        "order": list(request.order or []),
         "solver": request.solver,
         "dtype": request.dtype,
         "compile": request.compile,

@@ -84,6 +84,12 @@ class Request:
     num_samples: int = _option("samples for each prompt row", 1)
     num_inference_steps: int = _option("steps of the sampler", 25)
     guidance_scale: float | None = _option("default: the recipe's, per modality", None)
+    order: Sequence[str] | None = _option(
+        "comma-separated names of all outputs: one after the other, each prompted by those before "
+        "it, instead of together",
+        None,
+        read=parse_names,
+    )
     coupling_scale: float | None = _option(
         "how strongly outputs follow each other; 1: as trained; default: the recipe's", None
     )

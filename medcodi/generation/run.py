@@ -161,6 +161,7 @@ class GenerationRun:
             keep=keep,
             strength=self.parts.strength,
             coupling_scale=self.request.coupling_scale,
+            order=self.request.order,
         )
         modalities = {name: self.pipe.family.modality(name) for name in self.outputs}
         studies = []

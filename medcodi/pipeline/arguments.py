@@ -145,3 +145,12 @@ def check_finite(values: Mapping[str, torch.Tensor], what: str) -> None:
                 "a dtype that overflows (float16), extreme guidance or a scheduler that diverges "
                 "do this; nothing is made of them"
             )
+
+
+def in_order(order: Any, outputs: Sequence[str]) -> list[str]:
+    """`order` again; ValueError unless it names every output once."""
+    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(outputs):
+        raise ValueError(
+            f"order must name every output once, {', '.join(outputs)}; got {shown(order)}"
+        )
+    return list(order)

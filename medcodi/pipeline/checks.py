@@ -19,6 +19,7 @@ from medcodi.pipeline.arguments import (
     choice,
     count,
     draw_seeds,
+    in_order,
     noise_levels,
     number,
     shown,
@@ -49,6 +50,7 @@ class Call:
     keep: StoredParts
     strength: dict[str, float]
     outputs: list[str]
+    order: list[str]
     num_inference_steps: int
     guidance: dict[str, float]
     intervals: dict[str, Sequence[float]]
@@ -98,6 +100,7 @@ class CallChecker:
         keep: Any,
         strength: Any,
         outputs: Any,
+        order: Any,
         num_inference_steps: Any,
         guidance_scale: Any,
         guidance_interval: Any,
@@ -134,6 +137,7 @@ class CallChecker:
             keep=parts,
             strength=strengths,
             outputs=names,
+            order=[] if order is None else in_order(order, names),
             num_inference_steps=num_steps,
             guidance=self.scales("guidance_scale", guidance_scale, names),
             intervals=self.intervals(guidance_interval, names),

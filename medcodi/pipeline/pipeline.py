@@ -31,6 +31,7 @@ from medcodi.pipeline.encoding import PromptReader
 from medcodi.pipeline.folders import Folders
 from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.networks import FamilyNetworks, module_dict
+from medcodi.pipeline.order import InOrder
 from medcodi.pipeline.output import MedCoDiOutput
 from medcodi.pipeline.placement import Placement
 from medcodi.pipeline.private import Privacy, Redrawing, checked_privacy
@@ -134,6 +135,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         privacy: Privacy | None = None,
         max_draws: int = 50,
         coupling_scale: float | dict[str, float] | None = None,
+        order: Sequence[str] | None = None,
     ) -> MedCoDiOutput | tuple[Any, ...]:
         """Generate.
 
@@ -175,6 +177,8 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 drawn again, up to `max_draws` times; `out.refused[i]` says why.
             coupling_scale: of two outputs or more, as guidance_scale: how strongly an output
                 follows the others of the call; 1 is as stage 3 trained it, and costs less.
+            order: every output once: they are generated one after the other instead of together,
+                each prompted by those before it.
 
         Returns:
             MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
@@ -189,6 +193,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             keep=keep,
             strength=strength,
             outputs=outputs,
+            order=order,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
@@ -206,6 +211,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             max_draws=max_draws,
         )
         run = lambda part: self._run(part, coupled, condition_on_latents, callback_on_step_end)
+        run = InOrder(run, self.family) if call.order else run
         if privacy is not None:
             run = Redrawing(run, privacy, self.check_privacy(privacy, call.outputs))
         out = run(call)

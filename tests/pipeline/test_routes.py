@@ -194,6 +194,35 @@ def test_coupling_scale_is_how_much_outputs_follow_each_other(pipe):
     )
 
 
+def test_order_prompts_each_output_with_those_before_it(pipe):
+    both, texts = ["frontal", "lateral"], ["Edema.", "A nodule."]
+    out = pipe({"report": texts}, both, 2, seeds=[7, 8], order=["lateral", "frontal"])
+    assert list(out) == both and out.seeds == [7, 8]
+    first = pipe({"report": texts}, ["lateral"], 2, seeds=[7, 8])
+    second = pipe({"report": texts, "lateral": first.stored["lateral"]}, "frontal", 2, seeds=[7, 8])
+    assert torch.equal(out.latents["lateral"], first.latents["lateral"])
+    assert torch.equal(out.latents["frontal"], second.latents["frontal"])
+    assert out.frontal[1].tobytes() == second.frontal[1].tobytes()
+    shown = pipe({"report": texts}, both, 2, seeds=[7, 8], order=both[::-1], output_type="latent")
+    assert torch.equal(shown["frontal"], second.latents["frontal"])
+
+
+def test_order_from_nothing_gives_every_sample_its_own_prompts(pipe):
+    order = ["report", "frontal"]
+    three = pipe(
+        outputs=order, num_inference_steps=2, seeds=[1, 2, 3], num_images_per_prompt=3, order=order
+    )
+    one = pipe(outputs=order, num_inference_steps=2, seeds=[3], order=order)
+    assert three.report[2] == one.report[0] and three.prompt_index == [0, 0, 0]
+    assert torch.allclose(three.latents["frontal"][2], one.latents["frontal"][0], atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [["frontal"], ["frontal", "frontal"], "frontal,lateral", 3])
+def test_an_order_names_every_output_once(pipe, order):
+    with pytest.raises(ValueError, match="order must name every output once, frontal, lateral"):
+        pipe("Edema.", ["frontal", "lateral"], 2, order=order)
+
+
 def test_coupling_joins_the_outputs(pipe):
     """Coupled, an output depends on its partner; uncoupled, it is what it would be alone."""
 
