@@ -42,7 +42,9 @@ class GuidedPrediction:
 
     w = `coupling_scale[m]` does for the other outputs of the call what g does for prompts (ours):
     p_apart is the prompt pass without partners. w = 1 is the coupling as trained, and needs no
-    pass; an output that is generated alone has none either.
+    pass; an output that is generated alone has none either. At the highest noise levels partners
+    know little of each other, and w mostly makes samples differ more than real ones do:
+    `coupling_interval[m]` leaves them out.
 
     `interval[m]` guides output m at noise levels [low, high] alone (Kynkaanniemi et al. 2024). When
     no output is guided, the null pass is not computed. What is the same at every step, the contexts
@@ -57,21 +59,33 @@ class GuidedPrediction:
         interval: Mapping[str, Sequence[float]] | None = None,
         negative: Prompts | None = None,
         coupling_scale: Mapping[str, float] | None = None,
+        coupling_interval: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        self.joint, self.prompts, self.scale = joint, prompts, scale
-        self.coupling_scale = coupling_scale or {}
+        self.joint, self.prompts = joint, prompts
         self.negative = Prompts() if negative is None else negative
-        self.interval = interval or {}
-        for name, levels in self.interval.items():
-            check_interval(levels, f"guidance_interval of {name!r}")
+        self.scale, self.interval = scale, interval or {}
+        plain = dict.fromkeys(joint.diffusions, 1.0)
+        self.coupling_scale = plain | dict(coupling_scale or {})
+        self.coupling_interval = coupling_interval or {}
+        for what, by_name in (
+            ("guidance_interval", self.interval),
+            ("coupling_interval", self.coupling_interval),
+        ):
+            for name, levels in by_name.items():
+                check_interval(levels, f"{what} of {name!r}")
         self.clean = joint.clean_states(prompts)
         self.clean_codes = joint.codes(self.clean)
         self._contexts: dict[bool, dict[str, Context]] = {}  # by whether there is a null pass
 
-    def scales_at(self, timesteps: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    def scales_at(
+        self,
+        timesteps: Mapping[str, torch.Tensor],
+        scale: Mapping[str, float],
+        interval: Mapping[str, Sequence[float]],
+    ) -> dict[str, float]:
         """The scale of each output at its timestep (one number): 1 outside its interval."""
-        scales = {name: self.scale[name] for name in self.joint.diffusions}
-        for name, (low, high) in self.interval.items():
+        scales = {name: scale[name] for name in self.joint.diffusions}
+        for name, (low, high) in interval.items():
             level = float(self.joint.objective.noise_level(timesteps[name].reshape(1)))
             if not low <= level <= high:
                 scales[name] = 1.0
@@ -87,7 +101,8 @@ class GuidedPrediction:
         `names` alone where they are given."""
         first = next(iter(latents.values()))
         batch, device = len(first), first.device
-        scales = self.scales_at(timesteps)
+        scales = self.scales_at(timesteps, self.scale, self.interval)
+        coupling = self.scales_at(timesteps, self.coupling_scale, self.coupling_interval)
         told = bool(self.prompts.given or self.negative.given)
         guided = told and any(scale != 1.0 for scale in scales.values())
         if guided not in self._contexts:
@@ -120,7 +135,7 @@ class GuidedPrediction:
             if guided:
                 null, with_prompts = out.chunk(2)
                 out = null + scales[name] * (with_prompts - null)
-            stronger = self.coupling_scale.get(name, 1.0) - 1.0
+            stronger = coupling[name] - 1.0
             if stronger and told is not None and len(latents) > 1:
                 apart = model(latents[name], t, prompted[name])
                 out = out + stronger * (with_prompts - apart)
@@ -150,15 +165,17 @@ def joint_sample(
     callback: Callable[[int, Latents], Latents | None] | None = None,
     guidance_interval: Mapping[str, Sequence[float]] | None = None,
     coupling_scale: Mapping[str, float] | None = None,
+    coupling_interval: Mapping[str, Sequence[float]] | None = None,
 ) -> Latents:
     """From noise to latents of all outputs. `noise[m]` (B, *latent_shape) of unit variance.
     `callback(step, latents)` may return changed latents. `guidance_interval[m]`: see
-    GuidedPrediction; an output without one is guided at every step. `coupling_scale[m]`: there.
+    GuidedPrediction; an output without one is guided at every step. `coupling_scale[m]` and
+    `coupling_interval[m]`: there.
     """
     # 1. Timesteps, and noise in the scale of each scheduler
     latents = start(schedulers, noise, num_inference_steps)
     predict = GuidedPrediction(
-        joint, prompts, guidance_scale, guidance_interval, coupling_scale=coupling_scale
+        joint, prompts, guidance_scale, guidance_interval, None, coupling_scale, coupling_interval
     )
     for step in range(len(next(iter(schedulers.values())).timesteps)):
         timesteps = {name: s.timesteps[step] for name, s in schedulers.items()}

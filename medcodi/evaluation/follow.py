@@ -31,6 +31,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "L>FT": (("L",), (("F", "T"),)),
     "F>LT": (("F",), (("L", "T"),)),
 }
+ORDER = ("T", "F", "L")  # of outputs that are generated one after the other
 
 
 def parse_route(route: str) -> tuple[tuple[str, ...], str]:
@@ -88,22 +89,21 @@ def pair_figures(
     studies: Sequence[Study],
     joint: Mapping[str, Sequence[Any]],
     independent: Mapping[str, Sequence[Any]],
+    in_order: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Agreement of two outputs, letter -> N values, generated jointly and independently from the
-    same seeds; see `phantom_figures.coherence_figures`."""
+    same seeds, and `in_order`, one after the other; see `phantom_figures.coherence_figures`."""
     real = {letter: context.studies.values(studies, letter) for letter in pair}
-    first, second, third = (
-        tuple(reading(context, letter, values[letter]) for letter in pair)
-        for values in (joint, independent, real)
-    )
+    read = lambda values: tuple(reading(context, letter, values[letter]) for letter in pair)
     return phantom_figures.coherence_figures(
         setting,
         " and ".join(pair),
-        first,
-        second,
-        third,
+        read(joint),
+        read(independent),
+        read(real),
         context.seed,
         context.settings.num_resamples,
+        None if in_order is None else read(in_order),
     )
 
 

@@ -69,6 +69,7 @@ class Generations:
         seed: int | None = None,
         joint: bool = True,
         studies: Sequence[Study] | None = None,
+        order: Sequence[str] = (),
     ) -> dict[str, list[Any]]:
         """One sample a study: letter -> stored values (float images (H, W), texts, rows), in the
         order of the studies.
@@ -78,6 +79,7 @@ class Generations:
             studies: whose prompts are given; default `held_out(prompts + outputs, num_studies)`.
             joint: False generates every output by a call of its own, with the seeds of the joint
                 call: the two differ by the coupling of the outputs alone.
+            order: letters of all outputs, to generate them one after the other.
 
         Cached below `folder`; a route in `evaluation.samples` is read from its folder instead.
         ValueError where there is no study, or a sample is not finite.
@@ -109,10 +111,11 @@ class Generations:
             "num_inference_steps": self.settings.num_inference_steps,
             "sampling": self._sampling(wanted),
         }
+        if order:
+            about["order"] = list(self.studies.names(order))
         kept = GeneratedRoute(self.folder, about, wanted)
-        values = kept.values(
-            studies, functools.partial(self._generate, given, wanted), self.settings.batch_size
-        )
+        generate = functools.partial(self._generate, given, wanted, self.studies.names(order))
+        values = kept.values(studies, generate, self.settings.batch_size)
         return {letter: values[name] for letter, name in zip(outputs, wanted, strict=True)}
 
     def _sampling(self, outputs: Sequence[str]) -> dict[str, Any]:
@@ -130,6 +133,7 @@ class Generations:
         self,
         given: tuple[str, ...],
         wanted: tuple[str, ...],
+        order: tuple[str, ...],
         studies: list[Study],
         seeds: list[int],
     ) -> dict[str, list[Any]]:
@@ -146,6 +150,7 @@ class Generations:
             seeds=seeds,
             batch_size=len(studies),
             num_inference_steps=self.settings.num_inference_steps,
+            order=order or None,
         )
         return {name: out.stored[name] for name in wanted}
 

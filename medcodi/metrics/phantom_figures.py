@@ -189,13 +189,14 @@ def coherence_figures(
     real: Pair,
     seed: int = 0,
     num_resamples: int = 500,
+    in_order: Pair | None = None,
 ) -> list[dict[str, Any]]:
     """Agreement of the two outputs of a study, generated jointly and independently from the SAME
-    seeds and prompts.
+    seeds and prompts, and `in_order`: one after the other, where they were.
 
     One figure a metric: {setting, pair, metric, joint, independent, difference (each value and
-    interval), n, floors, ceiling}; the difference is paired by sample. `floors.shuffled` pairs
-    joint outputs of different samples.
+    interval), n, floors, ceiling}, and in_order; the difference is paired by sample.
+    `floors.shuffled` pairs joint outputs of different samples.
     """
     n = len(joint[0]["ctr"])
     figures = []
@@ -222,6 +223,10 @@ def coherence_figures(
                 "ceiling": function(*real),
             }
         )
+        if in_order is not None:
+            chained = partial(_pair_value, function, in_order)
+            measured = statistics.bootstrap(chained, n, None, num_resamples, seed)
+            figures[-1]["in_order"] = _estimate(measured)
     return figures
 
 

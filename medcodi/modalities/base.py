@@ -58,6 +58,7 @@ class ModalityArgs:
         "guidance_scale": "",
         "guidance_interval": "",
         "coupling_scale": "",
+        "coupling_interval": "",
     }
 
     kind: str
@@ -66,7 +67,9 @@ class ModalityArgs:
     guidance_scale: float = 1.5
     # noise levels [low, high] in [0, 1] that are guided when sampling; None: all
     guidance_interval: list[float] | None = None
-    coupling_scale: float = 1.0  # guidance by the other outputs of a call; 1: as stage 3 trained it
+    # guidance by the other outputs of a call, at these noise levels; 1: as stage 3 trained it
+    coupling_scale: float = 1.0
+    coupling_interval: list[float] | None = None
     # share of the rows that stage 2 trains without a prompt; None: that of `diffusion`
     null_prompt_probability: float | None = None
     environment_depth: int = 1
@@ -74,6 +77,7 @@ class ModalityArgs:
     def check(self, where: str) -> None:
         """ValueError that names `where`, for values that no kind takes."""
         check_interval(self.guidance_interval, f"{where}.guidance_interval")
+        check_interval(self.coupling_interval, f"{where}.coupling_interval")
         null = self.null_prompt_probability
         if null is not None and not 0 <= null <= 1:
             raise ValueError(f"{where}.null_prompt_probability must be in [0, 1], got {null}")

@@ -55,6 +55,7 @@ class Call:
     guidance: dict[str, float]
     intervals: dict[str, Sequence[float]]
     coupling: dict[str, float]
+    coupling_intervals: dict[str, Sequence[float]]
     prompt_weights: dict[str, float] | None
     prompt_index: list[int]
     seeds: list[int]
@@ -120,8 +121,7 @@ class CallChecker:
         """The arguments of `MedCoDiPipeline.__call__`, checked."""
         if callback is not None and not callable(callback):
             raise ValueError(f"callback_on_step_end must be callable, got {shown(callback)}")
-        steps = self.family.recipe.diffusion.num_train_timesteps
-        num_steps = count(num_inference_steps, "num_inference_steps", at_most=steps)
+        most = self.family.recipe.diffusion.num_train_timesteps
         each = count(num_images_per_prompt, "num_images_per_prompt", at_most=MAX_SAMPLES)
         stored = self.prompts(prompts)
         check_kept_outputs(check_names(keep, self.names), stored, self.names)
@@ -138,10 +138,11 @@ class CallChecker:
             strength=strengths,
             outputs=names,
             order=[] if order is None else in_order(order, names),
-            num_inference_steps=num_steps,
+            num_inference_steps=count(num_inference_steps, "num_inference_steps", at_most=most),
             guidance=self.scales("guidance_scale", guidance_scale, names),
-            intervals=self.intervals(guidance_interval, names),
+            intervals=self.intervals("guidance_interval", guidance_interval, names),
             coupling=self.scales("coupling_scale", coupling_scale, names),
+            coupling_intervals=self.intervals("coupling_interval", None, names),
             prompt_weights=self.weights(prompt_weights, stored),
             prompt_index=[row for row in range(rows) for _ in range(each)],
             seeds=draw_seeds(generator, seeds, total),
@@ -242,19 +243,19 @@ class CallChecker:
             name: number(value, what, -MAX_GUIDANCE, MAX_GUIDANCE) for name, value in given.items()
         }
 
-    def intervals(self, interval: Any, outputs: Sequence[str]) -> dict[str, Sequence[float]]:
+    def intervals(
+        self, what: str, interval: Any, outputs: Sequence[str]
+    ) -> dict[str, Sequence[float]]:
         """Noise levels that are guided, by output; one that is not named takes the recipe's."""
         if interval is not None and not isinstance(interval, Mapping):
             raise ValueError(
-                "guidance_interval must be {name: (low, high) or None}, got "
+                f"{what} must be {{name: (low, high) or None}}, got "
                 f"{type(interval).__name__} {shown(interval)}"
             )
-        merged = {name: self.family.modality(name).args.guidance_interval for name in outputs}
+        merged = {name: getattr(self.family.modality(name).args, what) for name in outputs}
         for name, levels in (interval or {}).items():
             if name not in outputs:
-                raise unknown_key(
-                    str(name)[:60], outputs, "guidance_interval (outputs of this call)"
-                )
+                raise unknown_key(str(name)[:60], outputs, f"{what} (outputs of this call)")
             merged[name] = levels if levels is None else noise_levels(levels, name)
         return {name: levels for name, levels in merged.items() if levels is not None}
 

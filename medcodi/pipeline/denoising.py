@@ -107,7 +107,13 @@ def predictions_of(
 ) -> KeptPredictions:
     """What predicts a step of the samples that belong to `rows` (B,) of R rows."""
     guided = GuidedPrediction(
-        joint, given[rows], call.guidance, call.intervals, negative[rows], call.coupling
+        joint,
+        given[rows],
+        call.guidance,
+        call.intervals,
+        negative[rows],
+        call.coupling,
+        call.coupling_intervals,
     )
     of_rows = {name: parts[rows] for name, parts in kept.items()}
     return KeptPredictions(guided, of_rows, joint.objective)

@@ -146,11 +146,10 @@ def test_new_coupling_samples_as_independent_generation_does(codes_of):
 def test_coupling_scale_leads_away_from_the_pass_without_partners(models, codes_of):
     latents, steps = noise(), dict.fromkeys(models, torch.tensor(600.0))
 
-    def predict(scale, codes=codes_of, names=tuple(SHAPES), **kwargs):
-        joint = JointModel({n: models[n] for n in names}, codes, objective())
-        guidance = dict.fromkeys(names, kwargs.pop("guidance", 1.0))
-        scales = dict.fromkeys(names, scale)
-        predict = GuidedPrediction(joint, prompts(), guidance, coupling_scale=scales)
+    def predict(scale, codes=codes_of, names=tuple(SHAPES), guidance=1.0, interval=(0, 1)):
+        joint = JointModel({n: models[n] for n in names}, codes, objective("flow"))
+        by_name = [dict.fromkeys(names, value) for value in (guidance, scale, interval)]
+        predict = GuidedPrediction(joint, prompts(), by_name[0], None, None, *by_name[1:])
         with torch.no_grad():
             return predict({n: latents[n] for n in names}, {n: steps[n] for n in names})
 
@@ -165,6 +164,9 @@ def test_coupling_scale_leads_away_from_the_pass_without_partners(models, codes_
     for name in SHAPES:
         expected = guided[name] + 2 * (together[name] - apart[name])
         assert torch.allclose(both[name], expected, atol=1e-5)
+    # at the noise levels of its interval alone; t = 600 of 1,000 is level .6 of a flow
+    for levels, expected in (((0.0, 0.5), together), ((0.5, 0.9), predict(3.0))):
+        assert close(predict(3.0, interval=levels), expected)
     # nothing to follow: generated alone, or not coupled
     assert close(predict(3.0, None), apart, atol=0)
     for name in SHAPES:

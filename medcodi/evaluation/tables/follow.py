@@ -6,6 +6,7 @@ from typing import Any
 from medcodi.config_io import unknown_key
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import (
+    ORDER,
     ROUTES,
     SETTINGS,
     pair_figures,
@@ -15,7 +16,7 @@ from medcodi.evaluation.follow import (
 from medcodi.evaluation.table import EvaluationTable, Result, Row, register_table
 from medcodi.metrics.statistics import Estimate
 
-FIGURE = "figure"
+FIGURE, IN_ORDER = "figure", "one after the other"
 FLOORS = {"shuffled": "shuffled", "constant": "constant", "nearest_neighbour": "nearest study"}
 BODY = "Phantom: a test body, not clinical data."
 
@@ -89,21 +90,25 @@ class Joint(EvaluationTable):
                 context.generations.samples(prompts, outputs, joint=joint, studies=studies)
                 for joint in (True, False)
             )
+            order = [letter for letter in ORDER if letter in outputs]
+            in_order = context.generations.samples(prompts, outputs, studies=studies, order=order)
             for pair in pairs:
-                found = pair_figures(context, setting, pair, studies, joint, apart)
+                found = pair_figures(context, setting, pair, studies, joint, apart, in_order)
                 rows += [
                     Row(setting, "ours", _joint_cells(figure), figure["n"]) for figure in found
                 ]
         notes = [
             f"{BODY} Both members of a pair are read and their agreement is corrected for chance "
             "(Cohen's kappa: 0 is chance). Joint and independent generation start from the same "
-            "seeds and prompts; the difference is paired by sample.",
+            "seeds and prompts; the difference is paired by sample. One after the other: in the "
+            f"order {', '.join(ORDER)}, each output prompted by those before it.",
         ]
-        columns = ["pair", FIGURE, "joint", "independent", "difference", "shuffled", "real"]
+        measured = ("joint", "independent", "difference", IN_ORDER)
+        columns = ["pair", FIGURE, *measured, "shuffled", "real"]
         figures = {
             f"{row.system}.{row.cells['pair']}.{row.cells[FIGURE]}.{column}": row.value(column)
             for row in rows
-            for column in ("joint", "independent", "difference")
+            for column in measured
         }
         return Result(self.title, columns, rows, len(studies), [context.seed], notes, figures)
 
@@ -112,5 +117,6 @@ def _joint_cells(figure: dict[str, Any]) -> dict[str, Any]:
     measured = {
         name: estimate(figure[name], figure["n"]) for name in ("joint", "independent", "difference")
     }
+    measured[IN_ORDER] = estimate(figure["in_order"], figure["n"])
     beside = {"shuffled": figure["floors"]["shuffled"], "real": figure["ceiling"]}
     return {"pair": figure["pair"], FIGURE: figure["metric"], **measured, **beside}
