@@ -84,11 +84,12 @@ class GuidedPrediction:
         interval: Mapping[str, Sequence[float]],
     ) -> dict[str, float]:
         """The scale of each output at its timestep (one number): 1 outside its interval."""
-        scales = {name: scale[name] for name in self.joint.diffusions}
-        for name, (low, high) in interval.items():
+        scales = {}
+        for name in self.joint.diffusions:
             level = float(self.joint.objective.noise_level(timesteps[name].reshape(1)))
-            if not low <= level <= high:
-                scales[name] = 1.0
+            levels = interval.get(name)
+            inside = levels is None or levels[0] <= level <= levels[1]
+            scales[name] = scale[name] if inside else 1.0
         return scales
 
     def __call__(

@@ -203,6 +203,15 @@ def test_order_prompts_each_output_with_those_before_it(pipe):
     assert torch.equal(out.latents["lateral"], first.latents["lateral"])
     assert torch.equal(out.latents["frontal"], second.latents["frontal"])
     assert out.frontal[1].tobytes() == second.frontal[1].tobytes()
+    # settings of every output are those of its turn
+    guided = {"guidance_interval": {"frontal": (0.0, 0.6), "lateral": (0.2, 1.0)}}
+    guided |= {"output_type": "latent", "guidance_scale": {"frontal": 1.5, "lateral": 2.0}}
+    shown = pipe({"report": texts}, both, 2, seeds=[7, 8], order=both[::-1], **guided)
+    guided["guidance_interval"] = {"lateral": (0.2, 1.0)}
+    guided["guidance_scale"] = {"lateral": 2.0}
+    alone = pipe({"report": texts}, ["lateral"], 2, seeds=[7, 8], **guided)
+    assert torch.equal(shown["lateral"], alone["lateral"])
+    assert not torch.equal(shown["lateral"], first.latents["lateral"])
     shown = pipe({"report": texts}, both, 2, seeds=[7, 8], order=both[::-1], output_type="latent")
     assert torch.equal(shown["frontal"], second.latents["frontal"])
 
