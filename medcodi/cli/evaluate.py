@@ -15,6 +15,7 @@ BENCHES = {
     "speed": "training, decoding, sampling and loading beside plain loops",
     "memory": "GiB of training and sampling, without a GPU",
     "sampling": "solvers of a trained pipeline: time and quality",
+    "baselines": "image systems of the papers on the same data",
     "privacy_curve": "fidelity, utility and membership over epsilon",
     "credit": "every route with networks zeroed, attention off, partner mean off, as trained",
     "steps": "how many sampling steps each route needs",

@@ -75,6 +75,30 @@ def feature_map(features: Mapping[str, np.ndarray], path: Path, seed: int = 0) -
     _save(figure, path)
 
 
+def principal_components(systems: Mapping[str, np.ndarray], path: Path) -> None:
+    """First two principal components of the pixels (N, P) of the first system (real), a panel for
+    each other system over it; at most 300 of each."""
+    from sklearn.decomposition import PCA
+
+    parts = {name: part[:MAX_MAPPED] for name, part in systems.items()}
+    (real, reference), *others = parts.items()
+    pca = PCA(2, random_state=0).fit(reference)
+    count = max(len(others), 1)
+    columns = min(count, 4)
+    height = -(-count // columns)
+    figure, axes = plt.subplots(
+        height, columns, figsize=(3 * columns, 3 * height), squeeze=False, sharex=True, sharey=True
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (name, part) in zip(axes.flat, others, strict=False):
+        for label, points in ((real, reference), (name, part)):
+            axis.scatter(*pca.transform(points).T, s=6, alpha=0.5, label=label)
+        axis.set_title(name, fontsize=9)
+    axes.flat[0].legend(fontsize=7)
+    _save(figure, path)
+
+
 def roc_curves(systems: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     """ROC curves of binary labels (N,) and scores (N,) by system."""
     from sklearn.metrics import roc_curve
