@@ -6,7 +6,8 @@
 
 synthesizer   the class
 states        a column as states of a finite set
-network       p(hidden columns | visible columns) of any subset, by one network
+forest        p(column | columns before it, given columns after it), by trees
+tree          one tree as arrays
 constraints   what holds in every row
 """
 

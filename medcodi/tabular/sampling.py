@@ -1,4 +1,4 @@
-"""Rows drawn from the network: what is given stays, and every constraint holds.
+"""Rows drawn from the forest: what is given stays, and every constraint holds.
 
 Legend: N rows, F modelled columns.
 """
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm.auto import tqdm
 
 from medcodi.tabular.constraints import Constraint
-from medcodi.tabular.network import ConditionalNetwork, sample_states
+from medcodi.tabular.forest import Forest
 from medcodi.tabular.states import ColumnStates
 
 CHUNK = 8192  # rows that are drawn at once
@@ -37,7 +36,7 @@ class GivenRows:
 class RowSampler:
     """`may_miss` (F,) bool: the columns whose cells may be drawn as missing."""
 
-    network: ConditionalNetwork
+    forest: Forest
     states: list[ColumnStates]
     constraints: Sequence[Constraint]
     may_miss: np.ndarray
@@ -46,10 +45,10 @@ class RowSampler:
     def complete(self, given: GivenRows, seed: int) -> pd.DataFrame:
         """Stored values (N, F) with every cell drawn that is not given. Raises ValueError for
         constraints that cannot hold."""
-        generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         starts = range(0, len(given.known), CHUNK)
         parts = [
-            self._lawful(given.take(slice(start, start + CHUNK)), generator, rng)
+            self._lawful(given.take(slice(start, start + CHUNK)), rng)
             for start in tqdm(starts, desc="sample", unit="chunk", disable=not self.progress)
         ]
         whole = pd.concat(parts, ignore_index=True)
@@ -58,15 +57,13 @@ class RowSampler:
             if not twice.any():
                 break
             again = np.flatnonzero(twice)
-            _put(whole, again, self._lawful(given.take(again), generator, rng))
+            _put(whole, again, self._lawful(given.take(again), rng))
         self._refuse(whole, given)
         return whole
 
-    def _lawful(
-        self, given: GivenRows, generator: torch.Generator, rng: np.random.Generator
-    ) -> pd.DataFrame:
+    def _lawful(self, given: GivenRows, rng: np.random.Generator) -> pd.DataFrame:
         """Rows that break a constraint are drawn anew; what still breaks one is repaired."""
-        rows = self._draw(given, generator)
+        rows = self._draw(given, rng)
         fixed = pd.DataFrame(given.known, columns=rows.columns)
         direct = [constraint for constraint in self.constraints if constraint.kind in DIRECT]
         for _ in range(TRIES):
@@ -75,18 +72,17 @@ class RowSampler:
             again = np.flatnonzero(self._broken(rows))
             if not len(again):
                 return rows
-            _put(rows, again, self._draw(given.take(again), generator))
+            _put(rows, again, self._draw(given.take(again), rng))
         for _ in range(3):  # a repair may break another constraint
             for constraint in self.constraints:
                 constraint.repair(rows, fixed, rng)
         return rows
 
-    def _draw(self, given: GivenRows, generator: torch.Generator) -> pd.DataFrame:
-        filled = sample_states(self.network, given.states, given.known, self.may_miss, generator)
+    def _draw(self, given: GivenRows, rng: np.random.Generator) -> pd.DataFrame:
+        filled = self.forest.sample(given.states, given.known, self.may_miss, rng)
         columns = {}
         for j, column in enumerate(self.states):
-            uniform = torch.rand(len(filled), generator=generator, dtype=torch.float64).numpy()
-            drawn = column.stored(column.decode(filled[:, j], uniform))
+            drawn = column.stored(column.decode(filled[:, j], rng.random(len(filled))))
             name = column.column.name
             columns[name] = np.where(given.known[:, j], given.stored[name].to_numpy(), drawn)
             if not column.column.is_discrete:

@@ -19,6 +19,10 @@ POINT_SHARE = 0.02  # a number with this share of the known values has a state o
 MAX_POINTS = 100  # as many different numbers or fewer have a state each
 INNER = 9  # knots inside a bin
 MIN_ROWS_A_BIN = 5
+MISSING_CODE = -10.0  # below every normal score
+POINT_TARGET = 0.1  # as frequent a number among bins counts in a tree as a category does
+INDICATOR = 2.0  # weight of an indicator beside a normal score
+MAX_INDICATORS = 32
 
 
 @dataclass
@@ -95,6 +99,34 @@ class ColumnStates:
             return raw
         names = np.array([*self.column.categories, None], object)
         return names[np.where(np.isnan(raw), len(names) - 1, raw).astype(int)]
+
+    def codes(self) -> np.ndarray:
+        """(S,) a number for each state, in an order that thresholds can split: the normal score of
+        a number, the position of a category, and missing below all of them."""
+        if self.column.is_discrete:
+            return np.arange(self.size, dtype=float)
+        middles = [inner[INNER // 2] for inner in self.knots]
+        scores = self.column.to_scores(np.array([*self.points, *middles], float))
+        return np.concatenate([[MISSING_CODE], scores])
+
+    def targets(self, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """States (N,) -> (N, D), near each other where the states are alike: indicators of the
+        categories (random projections of them where there are many), or the normal score beside
+        indicators of missing and of frequent points."""
+        if self.column.is_discrete:
+            vectors = np.eye(self.size)
+            if self.size > MAX_INDICATORS:
+                shape = (self.size, MAX_INDICATORS)
+                vectors = rng.standard_normal(shape) / np.sqrt(MAX_INDICATORS)
+            return vectors[states]
+        known = states[states != MISSING]
+        middle = np.where(states == MISSING, 0.0, self.codes()[states])
+        columns = [middle, INDICATOR * (states == MISSING)]
+        if self.knots:
+            shares = np.bincount(known, minlength=self.size) / max(len(known), 1)
+            frequent = 1 + np.flatnonzero(shares[1 : 1 + len(self.points)] > POINT_TARGET)
+            columns += [INDICATOR * (states == point) for point in frequent]
+        return np.stack(columns, axis=1)
 
     def to_dict(self) -> dict[str, Any]:
         return {"column": self.column.to_dict(), "points": self.points, "knots": self.knots}

@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from medcodi.config_io import build_dataclass, unknown_key
 from medcodi.files import staged
 from medcodi.sources.finding import ColumnCorrection
 from medcodi.tabular.constraints import Constraint, build_constraints
+from medcodi.tabular.forest import Forest, ForestConfig
 from medcodi.tabular.frame import MODELLED, UserColumn, read_frame
-from medcodi.tabular.network import ConditionalNetwork, NetworkConfig, train_network
 from medcodi.tabular.sampling import GivenRows, RowSampler
 from medcodi.tabular.states import MISSING, ColumnStates
 
 logger = logging.getLogger(__name__)
 
 ON_BROKEN = ("refuse", "drop", "repair")
-VERSION = 1
+VERSION = 2
 
 
 class TabularSynthesizer:
@@ -37,7 +37,7 @@ class TabularSynthesizer:
         columns: corrections of columns, as under `columns:` of `medcodi prepare table`.
         constraints: what holds in every row (medcodi.tabular.constraints), one dict each.
         on_broken: what is done with rows of the data that break a constraint: refuse, drop, repair.
-        network: sizes and training (NetworkConfig), as a dict or as it is.
+        forest: sizes and pruning of the trees (ForestConfig), as a dict or as it is.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class TabularSynthesizer:
         columns: Mapping[str, Any] | None = None,
         constraints: Sequence[dict[str, Any]] = (),
         on_broken: str = "refuse",
-        network: NetworkConfig | dict[str, Any] | None = None,
+        forest: ForestConfig | dict[str, Any] | None = None,
         progress: bool = True,
     ) -> None:
         if on_broken not in ON_BROKEN:
@@ -55,14 +55,14 @@ class TabularSynthesizer:
             for name, rules in (columns or {}).items()
         }
         self.given_constraints, self.on_broken = list(constraints), on_broken
-        if not isinstance(network, NetworkConfig):
-            network = build_dataclass(NetworkConfig, network, "network")
-        self.config, self.progress = network, progress
+        if not isinstance(forest, ForestConfig):
+            forest = build_dataclass(ForestConfig, forest, "forest")
+        self.config, self.progress = forest, progress
         self.report: dict[str, Any] = {}
         self.columns: list[UserColumn] = []
         self.states: list[ColumnStates] = []
         self.constraints: list[Constraint] = []
-        self.network: ConditionalNetwork | None = None
+        self.forest: Forest | None = None
 
     def fit(self, frame: pd.DataFrame, seed: int = 0) -> "TabularSynthesizer":
         """Learn the table. `report` then tells what each column is taken for and how many rows
@@ -83,8 +83,7 @@ class TabularSynthesizer:
             table.append(self.states[-1].encode(raw))
         states = np.stack(table, axis=1)  # (N, F)
         self.may_miss = (states == MISSING).any(axis=0)
-        sizes = [column.size for column in self.states]
-        self.network = train_network(states, sizes, self.config, seed, self.progress)
+        self.forest = Forest.fit(self.states, states, self.config, seed, self.progress)
         return self
 
     def sample(
@@ -134,11 +133,11 @@ class TabularSynthesizer:
         return result
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write config.json and weights.safetensors."""
+        """Write config.json and forest.safetensors."""
         self._check_fitted()
         config = {
             "version": VERSION,
-            "network": asdict(self.config),
+            "forest": asdict(self.config),
             "columns": [column.to_dict() for column in self.columns],
             "states": [column.to_dict() for column in self.states],
             "may_miss": self.may_miss.tolist(),
@@ -148,7 +147,7 @@ class TabularSynthesizer:
         with staged(folder, overwrite) as partial:
             text = json.dumps(config, indent=1, ensure_ascii=False)
             (partial / "config.json").write_text(text, encoding="utf-8")
-            save_file(self.network.state_dict(), str(partial / "weights.safetensors"))
+            save_file(self.forest.arrays(), str(partial / "forest.safetensors"))
 
     @classmethod
     def load(cls, folder: str | Path, progress: bool = True) -> "TabularSynthesizer":
@@ -158,21 +157,20 @@ class TabularSynthesizer:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if config["version"] != VERSION:
                 raise ValueError(f"format version {config['version']}, expected {VERSION}")
-            loaded = cls(network=config["network"], progress=progress)
+            loaded = cls(forest=config["forest"], progress=progress)
             loaded.columns = [UserColumn.from_dict(values) for values in config["columns"]]
             loaded.states = [ColumnStates.from_dict(values) for values in config["states"]]
             loaded.may_miss = np.array(config["may_miss"], bool)
             loaded.constraints = [Constraint(**values) for values in config["constraints"]]
             loaded.report = config["report"]
-            sizes = [column.size for column in loaded.states]
-            loaded.network = ConditionalNetwork(sizes, loaded.config).eval()
-            loaded.network.load_state_dict(load_file(str(folder / "weights.safetensors")))
-        except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+            arrays = load_file(str(folder / "forest.safetensors"))
+            loaded.forest = Forest.from_arrays(loaded.states, arrays)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder} is no saved TabularSynthesizer: {error}") from None
         return loaded
 
     def _check_fitted(self) -> None:
-        if self.network is None:
+        if self.forest is None:
             raise ValueError("the synthesizer is not fitted: call fit first, or load")
 
     def _lawful(self, stored: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -203,7 +201,7 @@ class TabularSynthesizer:
         return stored[~bad].reset_index(drop=True)
 
     def _sampler(self, may_miss: np.ndarray) -> RowSampler:
-        return RowSampler(self.network, self.states, self.constraints, may_miss, self.progress)
+        return RowSampler(self.forest, self.states, self.constraints, may_miss, self.progress)
 
     def _given(self, rows: pd.DataFrame) -> GivenRows:
         """What a user gives of each row."""

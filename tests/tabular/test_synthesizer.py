@@ -7,7 +7,7 @@ import pytest
 from medcodi.tabular import TabularSynthesizer
 
 ROWS = 400
-NETWORK = {"steps": 250, "hidden_dim": 48, "num_layers": 1, "batch_size": 128, "lr": 8e-3}
+FOREST = {"trees": 2}
 CONSTRAINTS = [
     {"less_equal": ["visit", "last"]},
     {"only_if": {"column": "packs", "when": {"smoker": [True]}}},
@@ -42,7 +42,7 @@ def table(seed=0, rows=ROWS):
 
 @pytest.fixture(scope="module")
 def fitted():
-    synthesizer = TabularSynthesizer(constraints=CONSTRAINTS, network=NETWORK, progress=False)
+    synthesizer = TabularSynthesizer(constraints=CONSTRAINTS, forest=FOREST, progress=False)
     return synthesizer.fit(table())
 
 
@@ -107,7 +107,7 @@ def test_missing_has_its_own_mechanism():
     group = rng.choice(["a", "b"], 600)
     lost = rng.random(600) < np.where(group == "a", 0.5, 0.05)
     frame = pd.DataFrame({"group": group, "x": np.where(lost, np.nan, rng.normal(0, 1, 600))})
-    made = TabularSynthesizer(network=NETWORK, progress=False).fit(frame).sample(1500)
+    made = TabularSynthesizer(forest=FOREST, progress=False).fit(frame).sample(1500)
     share = made["x"].isna().groupby(made["group"]).mean()
     assert abs(share["a"] - 0.5) < 0.1 and share["b"] < 0.15
 
@@ -142,17 +142,17 @@ def test_missing_has_its_own_mechanism():
 )
 def test_frames_that_cannot_be_fitted(change, match):
     with pytest.raises(ValueError, match=match):
-        TabularSynthesizer(constraints=CONSTRAINTS, network=NETWORK, progress=False).fit(
+        TabularSynthesizer(constraints=CONSTRAINTS, forest=FOREST, progress=False).fit(
             change(table())
         )
 
 
 def test_rows_that_break_a_constraint_can_be_dropped_or_repaired():
     frame = table().assign(total=lambda f: f["total"].where(f.index > 3, 55))
-    tiny = {**NETWORK, "steps": 5}
+    tiny = {"trees": 1}
     for choice in ("drop", "repair"):
         made = TabularSynthesizer(
-            constraints=CONSTRAINTS, on_broken=choice, network=tiny, progress=False
+            constraints=CONSTRAINTS, on_broken=choice, forest=tiny, progress=False
         ).fit(frame)
         assert made.report["rows that break a constraint"] == {"sum (total, left, right)": 4}
 
