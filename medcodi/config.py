@@ -10,8 +10,8 @@ from typing import Any
 
 @dataclass
 class DataConfig:
-    """Where studies come from. `prepared` is a folder written by `medcodi prepare`, or by the
-    quickstart, which renders `phantom` there (arguments of `medcodi prepare phantom`)."""
+    """Where studies come from. `prepared` is a folder written by `medcodi prepare`. Where
+    it is not there, `phantom` (arguments of `medcodi prepare phantom`) is rendered to it."""
 
     prepared: str = ""
     phantom: dict[str, Any] | None = None

@@ -28,6 +28,15 @@ def commands(page: Path) -> list[list[str]]:
     return [[w for i, w in enumerate(words) if i or "=" not in w] for words in split if words]
 
 
+def with_replaced(words: list[str], replaced: dict[str, str]) -> list[str]:
+    """Words of a command, some of them replaced; a key is a word, or an option and its value
+    (`--config phantom`)."""
+    return [
+        replaced.get(f"{before} {word}", replaced.get(word, word))
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
+
 def medcodi_words(words: list[str]) -> list[str] | None:
     """The arguments of `medcodi` that a command stands for; None for another program."""
     if words[0] == "medcodi":

@@ -11,7 +11,16 @@ from typer.testing import CliRunner
 
 from medcodi.cli.app import app
 from medcodi.labeler.files import COLUMNS
-from tests.pages import PAGES, README, ROOT, blocks, commands, medcodi_words, name_of
+from tests.pages import (
+    PAGES,
+    README,
+    ROOT,
+    blocks,
+    commands,
+    medcodi_words,
+    name_of,
+    with_replaced,
+)
 
 PATH = re.compile(r"`((?:medcodi|configs|train|eval|scripts|tests|docs)/[\w./-]*)`")
 
@@ -77,27 +86,25 @@ def test_the_tests_of_ci_are_those_of_the_readme():
     assert ci.index("make check") < ci.index("make test")
 
 
-def test_python_example_runs_on_a_pipeline(tiny_run, tmp_path, monkeypatch):
+def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (source,) = blocks(README, "python")
-    source = source.replace("runs/phantom_tiny/pipeline", str(tiny_run.run_dir / "pipeline"))
-    source = source.replace("num_inference_steps=25", "num_inference_steps=2")
     assert ast.parse(source)
     exec(compile(source, "README.md", "exec"), {})
     assert (tmp_path / "frontal.png").is_file()
 
 
-def test_python_of_the_guide_prints_what_the_page_says(tiny_run, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["python", pytest.param("parts", marks=pytest.mark.slow)])
+def test_python_of_the_guide_prints_what_the_page_says(name, tmp_path, monkeypatch, capsys):
     """The blocks in their order, each with the text block behind it as its output."""
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "guide" / "python.md").read_text()
-    page = page.replace("runs/phantom_tiny/pipeline", str(tiny_run.run_dir / "pipeline"))
+    page = (ROOT / "docs" / "guide" / f"{name}.md").read_text()
     page = re.sub(r"num_inference_steps=25", "num_inference_steps=2", page)
     names: dict = {}
     found = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page, re.DOTALL)
     assert len(found) == page.count("```python")
     for source, told in found:
-        exec(compile(source, "python.md", "exec"), names)
+        exec(compile(source, f"{name}.md", "exec"), names)
         printed = capsys.readouterr().out
         assert printed == told, source
 
@@ -107,8 +114,7 @@ def run_page(name: str, command: str, replaced: dict[str, str]) -> list[str]:
     told = []
     for words in commands(ROOT / name):
         if words[: len(command.split())] == command.split() and "--help" not in words:
-            arguments = [replaced.get(word, word) for word in words[1:]]
-            result = CliRunner().invoke(app, arguments)
+            result = CliRunner().invoke(app, with_replaced(words, replaced)[1:])
             assert result.exit_code == 0, (words, result.output, result.exception)
             told.append(result.output)
     return told
@@ -118,8 +124,8 @@ def run_page(name: str, command: str, replaced: dict[str, str]) -> list[str]:
 def test_generate_commands_run_on_a_pipeline(tiny_run, tmp_path, monkeypatch, page):
     monkeypatch.chdir(tmp_path)
     replaced = {
-        "runs/phantom_tiny/pipeline": str(tiny_run.run_dir / "pipeline"),
-        "runs/phantom_tiny/prepared": tiny_run.data.prepared,
+        "--pipeline phantom": str(tiny_run.run_dir / "pipeline"),
+        "data/phantoms": tiny_run.data.prepared,
     }
     told = run_page(page, "medcodi generate", replaced)
     assert "4 samples of frontal, tabular in samples" in told[0]
@@ -134,7 +140,7 @@ def test_train_and_evaluate_commands_run_on_a_finished_run(tiny_run, tmp_path, m
     recipe = str(write_recipe(tiny_run, tmp_path / "tiny.yaml"))
     run_page(
         "docs/guide/train.md",
-        "medcodi train stage2 --config phantom_tiny",
+        "medcodi train autoencoder --config phantom_tiny",
         {"phantom_tiny": recipe},
     )
     page = "docs/guide/evaluate.md"

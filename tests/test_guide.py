@@ -19,9 +19,9 @@ from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS, Study
 from medcodi.evaluation.per_sample import SampleValues, write_samples
 from tests.foreign.stable_diffusion import write_vae
-from tests.pages import PAGES, ROOT, commands, medcodi_words
+from tests.pages import PAGES, ROOT, commands, medcodi_words, with_replaced
 from tests.sources.chexpert_tree import write_chexpert
-from tests.sources.dicom_files import image, ramp, save
+from tests.sources.dicom_files import ramp
 from tests.sources.mimic_tree import write_tree
 from tests.sources.nih_release import write_release
 from tests.sources.sbu_tree import write_tree as write_sbu_tree
@@ -36,6 +36,7 @@ NOT_RUN = {
     "medcodi bench memory": "minutes; tests/bench/test_memory.py runs it on a small recipe",
 }
 LESS = {  # options that make a long measurement short
+    "medcodi prepare phantom": ["--num-studies", "40", "--size", "16", "--num-processes", "1"],
     "medcodi bench prepare_speed": ["--num-files", "2", "--num-compressed", "0", "--rounds", "1"],
     "medcodi bench prepare_memory": ["--num-files", "4", "--num-workers", "1"],
     "medcodi bench speed": ["--repeats", "1", "--num-studies", "16"],
@@ -52,7 +53,7 @@ def run_page(name: str, replaced: dict[str, str]) -> None:
         command = " ".join(words)
         if command.startswith(tuple(NOT_RUN)):
             continue
-        words = [replaced.get(word, word) for word in words]
+        words = with_replaced(words, replaced)
         words += [w for start, more in LESS.items() if command.startswith(start) for w in more]
         if words[0] == "torchrun":
             launch(words)
@@ -115,12 +116,15 @@ def here(tmp_path, monkeypatch):
 def finished(tiny_run, here):
     """The words by which pages name a trained recipe."""
     recipe = copy_run(tiny_run, here / "run")
+    config, pipeline = write_recipe(recipe, here / "tiny.yaml"), recipe.run_dir / "pipeline"
     return {
-        "phantom_tiny": str(write_recipe(recipe, here / "tiny.yaml")),
-        "runs/phantom_tiny/pipeline": str(recipe.run_dir / "pipeline"),
-        "runs/phantom_tiny/prepared": recipe.data.prepared,
-        "runs/NAME/pipeline": str(recipe.run_dir / "pipeline"),
+        "phantom_tiny": str(config),
+        "--config phantom": str(config),
+        "--pipeline phantom": str(pipeline),
+        "runs/NAME/pipeline": str(pipeline),
+        "runs/mine/pipeline": str(pipeline),
         "data/NAME": recipe.data.prepared,
+        "data/mine": recipe.data.prepared,
     }
 
 
@@ -129,7 +133,7 @@ def test_train(finished, tiny_prepared, here):
     write_folder(here / "DATA", tiny_prepared, here / "my_mapping.yaml")
     recipe = tiny_recipe(Path("runs"), name="NAME", data={"prepared": "data/mine"})
     write_recipe(recipe, here / "my.yaml")
-    del finished["runs/NAME/pipeline"]
+    del finished["runs/NAME/pipeline"], finished["data/mine"]
     run_page("train", finished)
     assert (here / "samples" / "manifest.json").is_file()
 
@@ -141,9 +145,8 @@ def test_generate(finished, here):
 
 @pytest.mark.slow
 def test_parts(finished, here):
-    data, pipeline = (finished[f"runs/phantom_tiny/{name}"] for name in ("prepared", "pipeline"))
-    run_page("parts", finished | {"data/mine": data, "runs/mine/pipeline": pipeline})
-    assert (here / "data" / "mine_full" / "imputed.csv").is_file()
+    run_page("parts", finished)
+    assert (here / "data" / "phantoms_full" / "imputed.csv").is_file()
 
 
 @pytest.mark.slow
@@ -158,8 +161,8 @@ def test_evaluate(finished, here):
 
 @pytest.mark.slow
 def test_adapt(finished, here):
-    recipe = {"name": "my_site", "data": {"prepared": finished["runs/phantom_tiny/prepared"]}}
-    recipe["adapters"] = {"base": finished["runs/phantom_tiny/pipeline"], "rank": 2}
+    recipe = {"name": "my_site", "data": {"prepared": finished["data/mine"]}}
+    recipe["adapters"] = {"base": finished["--pipeline phantom"], "rank": 2}
     save_yaml(recipe | {"stage2": {"num_steps": 2, "batch_size": 8}}, here / "my_site.yaml")
     run_page("adapt", finished)
     assert (here / "adapted" / "manifest.json").is_file()
@@ -193,9 +196,6 @@ def test_foreign_weights(tiny_prepared, here):
 
 @pytest.mark.slow
 def test_dicom(here):
-    for number, view in enumerate(("PA", "LL", "PA", "AP")):
-        picture = image(np.roll(ramp(), number, 0), f"study {number // 2}", ViewPosition=view)
-        save(picture, here / "ARCHIVE" / f"{number}.dcm")
     reports = write_tree(here / "MIMIC")
     write_release(here / "NIH")
     write_chexpert(here / "CHEXPERT")

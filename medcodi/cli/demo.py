@@ -16,7 +16,7 @@ PHANTOM = "phantom"
 def serve_demo(
     pipeline: Annotated[
         str, typer.Option(help="pipeline folder, or the name of a shipped pipeline")
-    ] = "runs/phantom_tiny/pipeline",
+    ] = PHANTOM,
     studies: Annotated[
         str,
         typer.Option(

@@ -13,6 +13,7 @@ import numpy as np
 from medcodi.config import Recipe
 from medcodi.data.prepared import PreparedDataset, dataset_hash
 from medcodi.data.study import Study
+from medcodi.sources.phantom import render_missing
 
 LETTERS = ("F", "L", "T", "table")
 HELD_OUT = ("test", "validation")
@@ -28,6 +29,7 @@ class Studies:
 
     @functools.cached_property
     def data_hash(self) -> str:
+        render_missing(self.recipe.data)
         return dataset_hash(self.recipe.data.prepared)
 
     def name(self, letter: str) -> str:
@@ -38,6 +40,7 @@ class Studies:
         return tuple(self.name(letter) for letter in letters)
 
     def split(self, split: str) -> PreparedDataset:
+        render_missing(self.recipe.data)
         return _open(self.recipe.data.prepared, split)
 
     def of(

@@ -22,7 +22,7 @@ from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.hub import local_folder
 from medcodi.quickstart.page import build_page
 from medcodi.quickstart.samples import all_sheets
-from medcodi.sources.phantom import prepare_phantom
+from medcodi.sources.phantom import render_missing
 from medcodi.start import start_from_pipeline
 from medcodi.training.run import Run
 from medcodi.training.side_by_side import GIB_PER_KIB, fill_caches, train_side_by_side
@@ -67,14 +67,12 @@ def joint_sampling_seconds(
 
 def prepare(recipe: Recipe, **changed: Any) -> None:
     """The recipe's phantom, unless it is there already."""
-    folder = Path(recipe.data.prepared)
     if recipe.data.phantom is None:
         raise ValueError(
             f"the quickstart renders phantoms, but recipe {recipe.name!r} has no data.phantom, "
             "such as {num_studies: 4000, size: 64, seed: 0}"
         )
-    if not folder.exists():
-        prepare_phantom(folder, **(recipe.data.phantom | changed))
+    render_missing(recipe.data, **changed)
 
 
 def run_quickstart(

@@ -1,13 +1,18 @@
 """The chest phantom as a source: a prepared dataset whose truth is known. It is a test body, not
 clinical data."""
 
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medcodi.config import DataConfig
 from medcodi.data.storage import FieldSpec
 from medcodi.data.writer import PreparedWriter
 from medcodi.phantom import SCHEMA, generate
+
+logger = logging.getLogger(__name__)
 
 STORAGE = {
     "frontal": "image",
@@ -48,3 +53,23 @@ def prepare_phantom(
         for study in generate(num_studies, seed, size, num_processes, names, visits, exposure):
             writer.add(study)
     return {"studies": num_studies, "rejects": writer.num_rejects}
+
+
+def render_missing(data: DataConfig, **changed: Any) -> None:
+    """Render the phantom of a recipe (`data.phantom`, with `changed` arguments) where its prepared
+    folder is not there yet; recipes of other data are left alone.
+
+    One of several processes raises FileNotFoundError with the command that renders it.
+    """
+    folder = Path(data.prepared)
+    if data.phantom is None or folder.exists():
+        return
+    arguments = data.phantom | changed
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        options = (f"--{key.replace('_', '-')} {value}" for key, value in arguments.items())
+        raise FileNotFoundError(
+            f"prepared folder {folder} does not exist: write it with `medcodi prepare phantom "
+            f"--output {folder} {' '.join(options)}`"
+        )
+    logger.info("rendering %s phantoms to %s", arguments.get("num_studies", ""), folder)
+    prepare_phantom(folder, **arguments)

@@ -61,14 +61,16 @@ def phantom(
     seed: int = 0,
     num_processes: int = 2,
     visits: Annotated[int, typer.Option(help="studies of each patient")] = 1,
+    exposure: Annotated[
+        float, typer.Option(help="images are raised to this power: above 1 darker, below brighter")
+    ] = 1.0,
     overwrite: bool = False,
 ) -> None:
     """The chest phantom: a test body with known truth, not clinical data."""
     from medcodi.sources.phantom import prepare_phantom
 
-    counts = prepare_phantom(
-        output, num_studies, size, seed, num_processes, overwrite=overwrite, visits=visits
-    )
+    options = {"overwrite": overwrite, "visits": visits, "exposure": exposure}
+    counts = prepare_phantom(output, num_studies, size, seed, num_processes, **options)
     show_counts(f"prepared {output}", counts)
 
 
