@@ -29,12 +29,15 @@ def unknown_key(key: str, valid: typing.Iterable[str], where: str) -> ValueError
     return ValueError(f"unknown key {key!r} in {where}{hint} Valid keys: {', '.join(valid)}")
 
 
-def build_dataclass(cls: type, values: dict[str, Any] | None, where: str) -> Any:
-    """Build dataclass `cls` from a plain dict, recursively and strictly.
+def build_dataclass(cls: type, values: Any, where: str) -> Any:
+    """Build dataclass `cls` from a plain dict or None, recursively and strictly; one that is built
+    already is returned.
 
     Raises ValueError for an unknown key ("did you mean"), a missing required key and a value of the
     wrong type.
     """
+    if isinstance(values, cls):
+        return values
     values = dict(values or {})
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}

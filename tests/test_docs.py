@@ -3,6 +3,7 @@ that need no data of a reader's own run."""
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,44 @@ def test_readme_is_short():
     text = README.read_text()
     assert len(text.splitlines()) <= 150
     assert len(text.split()) <= 1600
+
+
+def reading_list(title: str, end: str) -> list[str]:
+    """The files that architecture.md names in one of its reading lists, before `end`."""
+    text = (ROOT / "docs" / "architecture.md").read_text().partition(f"**{title}")[2]
+    return re.findall(r"`(?:[\w./]*/)?(\w+\.py)`", text.partition(end)[0])
+
+
+def test_reading_lists_are_as_long_as_they_say():
+    assert len(reading_list("A training step of stage 2, 15 files", "An image adds")) == 15
+    assert len(reading_list("One joint sampling call, 8 files", "What surrounds it")) == 8
+
+
+def test_a_step_of_stage_2_runs_through_its_reading_list(tiny_run, tmp_path, monkeypatch):
+    """What else runs is small and says its own name."""
+    from medcodi.training import loop
+    from medcodi.training.tasks import train_stage
+    from tests.tiny import copy_run
+
+    helpers = {"base.py", "embedding.py", "rows.py", "seeding.py", "transfer.py", "prompt_mean.py"}
+    ran: set[str] = set()
+    step = loop.optimizer_step
+
+    def traced(*arguments):
+        def note(frame, event, _):
+            path = Path(frame.f_code.co_filename)
+            if event == "call" and path.is_relative_to(ROOT / "medcodi"):
+                ran.add(path.name)
+
+        sys.setprofile(note)
+        try:
+            return step(*arguments)
+        finally:
+            sys.setprofile(None)
+
+    monkeypatch.setattr(loop, "optimizer_step", traced)
+    recipe = copy_run(tiny_run, tmp_path, without=("stage2",))
+    recipe.stage2.modality = "report"
+    train_stage(recipe, "stage2")
+    told = set(reading_list("A training step of stage 2, 15 files", "An image adds"))
+    assert "ldm.py" in ran and ran <= told | helpers

@@ -79,7 +79,10 @@ def launch(words: list[str]) -> None:
 def serve(words: list[str]) -> None:
     """The page answers until Ctrl-C."""
     call = [sys.executable, "-m", "medcodi.cli.app", *words[1:]]
-    with subprocess.Popen(call, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    options = {"env": environment(), "stdout": subprocess.PIPE, "text": True}
+    # whoever starts the tests in the background has Ctrl-C ignored, also by what they start
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(call, **options) as process:
         told = process.stdout.readline()
         process.send_signal(signal.SIGINT)
     assert "http://127.0.0.1" in told

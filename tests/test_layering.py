@@ -58,7 +58,7 @@ ALLOWED = {
     "adapters": TRAINING | {"training", "pipeline"},
     "foreign": TRAINING | {"training"},
     "evaluation": EVALUATION,
-    "bench": EVALUATION | {"baselines", "evaluation", "export", "recipes", "start"},
+    "bench": EVALUATION | {"adapters", "baselines", "evaluation", "export", "recipes", "start"},
 }
 
 NAMES = {"frontal", "lateral", "report", "tabular"}

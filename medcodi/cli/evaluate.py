@@ -19,6 +19,7 @@ BENCHES = {
     "privacy_curve": "fidelity, utility and membership over epsilon",
     "credit": "every route with networks zeroed, attention off, partner mean off, as trained",
     "steps": "how many sampling steps each route needs",
+    "adapters": "adapters on few studies of another site: gain and forgetting",
     "keep": "whether generated parts follow what is kept",
     "metrics": "the metrics beside other packages",
     "multiprompt": "multi-prompt against single-prompt training",

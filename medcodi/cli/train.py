@@ -42,6 +42,7 @@ def train(
     import medcodi.modalities  # noqa: F401  registers the kinds
     from medcodi.config import STAGES
     from medcodi.config_io import load_recipe, unknown_key
+    from medcodi.sources.phantom import render_missing
     from medcodi.training.interrupt import TrainingInterrupted
     from medcodi.training.tasks import train_stage
 
@@ -49,6 +50,7 @@ def train(
         raise unknown_key(stage, STAGES, "the stages")
     try:
         recipe = load_recipe(chosen(config), overrides or [], stage)
+        render_missing(recipe.data)
         if recipe.adapters.base:
             from medcodi.adapters import train_adapters
 

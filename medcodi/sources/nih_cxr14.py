@@ -169,11 +169,7 @@ def prepare_nih_cxr14(
     folder without its table.
     """
     source = Path(source_dir)
-    options = (
-        options
-        if isinstance(options, FrontAndTableOptions)
-        else build_dataclass(FrontAndTableOptions, options, "options")
-    )
+    options = build_dataclass(FrontAndTableOptions, options, "options")
     if not source.is_dir():
         raise FileNotFoundError(f"source folder {source} does not exist")
     return prepare_archive(source, lambda key: NihArchive(source, options, key), out_dir, **writing)

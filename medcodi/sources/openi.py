@@ -205,11 +205,7 @@ def prepare_openi(
         Path(images_dir) if images_dir else None,
         Path(data_dir) if data_dir else installed_data(),
     )
-    options = (
-        options
-        if isinstance(options, OpeniOptions)
-        else build_dataclass(OpeniOptions, options, "options")
-    )
+    options = build_dataclass(OpeniOptions, options, "options")
     if not (data / REPORTS).is_file():
         raise FileNotFoundError(f"{data / REPORTS} does not exist: the reports of the collection")
     if images is not None and not images.is_dir():

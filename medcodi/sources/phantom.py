@@ -3,12 +3,13 @@ clinical data."""
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from medcodi.config import DataConfig
 from medcodi.data.storage import FieldSpec
+from medcodi.data.study import Study
 from medcodi.data.writer import PreparedWriter
 from medcodi.phantom import SCHEMA, generate
 
@@ -32,10 +33,12 @@ def prepare_phantom(
     overwrite: bool = False,
     visits: int = 1,
     exposure: float = 1.0,
+    keep: Callable[[Study], bool] | None = None,
 ) -> dict[str, Any]:
     """Write `num_studies` phantom studies of `size` x `size` pixels to `out_dir`; `names` renames
     its parts. Every patient has `visits` studies: the body stays, position and findings change.
-    Images are raised to the power of `exposure`, see `make_study`.
+    Images are raised to the power of `exposure`, see `make_study`. Of the studies only those are
+    written that `keep` takes, all without it.
 
     Returns the counts of prepared.json.
     """
@@ -45,14 +48,17 @@ def prepare_phantom(
     writer = PreparedWriter(
         out_dir, fields, SCHEMA, overwrite=overwrite, find_duplicates=False
     )  # patients are drawn, each once
+    count = 0
     with writer:
         about = {"source": "phantom", "seed": seed, "size": size, "clinical": False}
         own = {"visits": visits} if visits > 1 else {}
         own |= {"exposure": exposure} if exposure != 1 else {}
         writer.notes = about | own
         for study in generate(num_studies, seed, size, num_processes, names, visits, exposure):
-            writer.add(study)
-    return {"studies": num_studies, "rejects": writer.num_rejects}
+            if keep is None or keep(study):
+                writer.add(study)
+                count += 1
+    return {"studies": count, "rejects": writer.num_rejects}
 
 
 def render_missing(data: DataConfig, **changed: Any) -> None:

@@ -256,11 +256,7 @@ def prepare_stony_brook(
     without patients or with one twice.
     """
     source = Path(source_dir)
-    options = (
-        options
-        if isinstance(options, StonyBrookOptions)
-        else build_dataclass(StonyBrookOptions, options, "options")
-    )
+    options = build_dataclass(StonyBrookOptions, options, "options")
     if not source.is_dir():
         raise FileNotFoundError(f"source folder {source} does not exist")
     path = Path(clinical) if clinical else find_table(source)

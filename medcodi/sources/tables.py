@@ -92,8 +92,7 @@ def prepare_table(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"table {path} does not exist")
-    if not isinstance(options, TableOptions):
-        options = build_dataclass(TableOptions, options, "options")
+    options = build_dataclass(TableOptions, options, "options")
     frame = read_table(path, options.encoding, options.sheet)
     for name in [*options.columns, *options.study_id, *filter(None, [options.patient_id])]:
         if name not in frame.columns:

@@ -19,7 +19,6 @@ from medcodi.encoders.shared_space import SharedSpace
 from medcodi.files import written
 from medcodi.modalities.family import ModelFamily, fit_assets, load_assets
 from medcodi.nn.weights import WEIGHTS, load_config, load_module, weights_hash
-from medcodi.sources.phantom import render_missing
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,6 @@ class Run:
                 "data.prepared is empty: give the folder that `medcodi prepare` wrote, "
                 "for example data.prepared=data/my_hospital"
             )
-        render_missing(self.recipe.data)
         return PreparedDataset.load(self.recipe.data.prepared, split, names)
 
     def export(self, label: str) -> Path:

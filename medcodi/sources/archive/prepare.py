@@ -32,11 +32,7 @@ def prepare_dicom(
     """Write the prepared folder `out_dir` from the DICOM files (and the reports beside them) below
     `source_dir`; `writing`: further arguments of `prepare_archive`. Returns counts."""
     source = Path(source_dir)
-    options = (
-        options
-        if isinstance(options, DicomOptions)
-        else build_dataclass(DicomOptions, options, "options")
-    )
+    options = build_dataclass(DicomOptions, options, "options")
     return prepare_archive(source, lambda key: Archive(source, options, key), out_dir, **writing)
 
 

@@ -183,11 +183,7 @@ def prepare_mimic_cxr(
     for a folder without any image in the published layout.
     """
     source, reports = Path(source_dir), Path(reports_dir or source_dir)
-    options = (
-        options
-        if isinstance(options, MimicOptions)
-        else build_dataclass(MimicOptions, options, "options")
-    )
+    options = build_dataclass(MimicOptions, options, "options")
     if not reports.is_dir():
         raise FileNotFoundError(f"folder of reports {reports} does not exist")
     return prepare_archive(
