@@ -37,6 +37,7 @@ NOT_RUN = {
 }
 LESS = {  # options that make a long measurement short
     "medcodi prepare phantom": ["--num-studies", "40", "--size", "16", "--num-processes", "1"],
+    "medcodi privacy fit": ["--false-match-rate", "0.1"],
     "medcodi bench prepare_speed": ["--num-files", "2", "--num-compressed", "0", "--rounds", "1"],
     "medcodi bench prepare_memory": ["--num-files", "4", "--num-workers", "1"],
     "medcodi bench speed": ["--repeats", "1", "--num-studies", "16"],
