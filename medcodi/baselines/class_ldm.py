@@ -9,6 +9,7 @@ z latents.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +18,10 @@ from medcodi.baselines.base import LABELS, ImageBaseline, Player, Records, Setti
 from medcodi.config import DiffusionConfig
 from medcodi.diffusion.denoisers.unet import ImageDenoiser
 from medcodi.diffusion.objective import Epsilon
+from medcodi.nn.seeding import derive_generator
 
 AUTOENCODER, DENOISER = "autoencoder", "denoiser"
+ATTACKED = (0.2, 0.5, 0.8)  # shares of the timesteps
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,23 @@ class ClassLDM(ImageBaseline):
         noisy = self.objective.sample(latents, torch.randn_like(latents), timesteps)
         predicted = self._predict(noisy.latents, timesteps, batch.labels)
         return (predicted - noisy.target).abs().mean()
+
+    @torch.no_grad()
+    def denoising_losses(self, records: Records, seed: int = 0, num_noises: int = 2) -> np.ndarray:
+        """Squared error of the noise (N,), mean over three noise levels and draws that are the same
+        for every record: members of the training set may lie lower."""
+        self.eval()
+        latents = torch.cat([self.autoencoder.encode(part) for part in records.images.split(256)])
+        total = torch.zeros(len(latents))
+        for level in ATTACKED:
+            timesteps = torch.full((len(latents),), level * self.objective.num_train_timesteps)
+            for draw in range(num_noises):
+                generator = derive_generator(seed, self.name, level, draw)
+                noise = torch.randn(latents.shape[1:], generator=generator).expand_as(latents)
+                noisy = self.objective.sample(latents, noise, timesteps.floor())
+                predicted = self._predict(noisy.latents, noisy.timesteps, records.labels)
+                total += (predicted - noisy.target).square().flatten(1).mean(dim=1)
+        return (total / (len(ATTACKED) * num_noises)).numpy()
 
     def _predict(self, latents: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
         context = self.lookup(labels)[:, None]  # N, 1, D

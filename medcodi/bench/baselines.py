@@ -94,6 +94,7 @@ class Comparison:
         for name in systems:
             logger.info("%s", name)
             found.append(self._system_row(name))
+            logger.info("%s", jsonable(found[-1]))
         if self.context.generations.have_pipeline:
             found.append(self._pipeline_row())
         return found
@@ -101,10 +102,10 @@ class Comparison:
     def _real_row(self) -> Row:
         training = self.sides.training[: len(self.real)]
         images = self.images(training)
-        cells = self._measured(images, patients(training), None)
-        cells |= self._worth(self.images(self._worth_studies()))
+        cells = self.measured(images, patients(training), None)
+        cells |= self.worth(self.images(self.worth_studies()))
         self.shown["real (held-out)"] = self.real
-        cells[FINDINGS] = self._findings(self.real)
+        cells[FINDINGS] = self.findings(self.real)
         return Row("real images of training studies", "real", cells, len(images))
 
     def _system_row(self, name: str) -> Row:
@@ -112,10 +113,10 @@ class Comparison:
         start = time.process_time()
         made = self._sampled(system, self.sides.prompted)
         spent = time.process_time() - start
-        cells = self._measured(made, patients(self.sides.prompted), self.real)
+        cells = self.measured(made, patients(self.sides.prompted), self.real)
         if LABELS in system.uses or self._translates(system):
-            cells[FINDINGS] = self._findings(made)
-            cells |= self._worth(self._sampled(system, self._worth_studies()))
+            cells[FINDINGS] = self.findings(made)
+            cells |= self.worth(self._sampled(system, self.worth_studies()))
         cells |= cost | {"CPU ms a sample": 1e3 * spent / len(made)}
         self.shown[system.title] = made
         return Row(system.title, "baseline", cells, len(made))
@@ -128,9 +129,9 @@ class Comparison:
         images = sample(self.sides.prompted)
         spent = time.process_time() - start
         name = f"MedCoDi-M T>{VIEW}"
-        cells = self._measured(images, patients(self.sides.prompted), self.real)
-        cells[FINDINGS] = self._findings(images)
-        cells |= self._worth(sample(self._worth_studies()))
+        cells = self.measured(images, patients(self.sides.prompted), self.real)
+        cells[FINDINGS] = self.findings(images)
+        cells |= self.worth(sample(self.worth_studies()))
         parts = made.pipeline.diffusions[self.context.studies.name(VIEW)]
         cells["parameters"] = sum(p.numel() for p in parts.parameters())
         cells["CPU ms a sample"] = 1e3 * spent / len(images)
@@ -182,10 +183,11 @@ class Comparison:
     def _translates(system: ImageBaseline) -> bool:
         return bool(system.uses - {LABELS})
 
-    def _worth_studies(self) -> list[Study]:
+    def worth_studies(self) -> list[Study]:
+        """The training studies whose labels a classifier's images have."""
         return self.sides.training[: self.num_worth]
 
-    def _measured(
+    def measured(
         self, images: np.ndarray, owners: list[str], own: np.ndarray | None
     ) -> dict[str, Any]:
         """Fidelity and copies of images; with `own`, the real images of the same studies, also the
@@ -216,7 +218,7 @@ class Comparison:
             "by chance": found.expected,
         }
 
-    def _findings(self, images: np.ndarray) -> Any:
+    def findings(self, images: np.ndarray) -> Any:
         """Macro AUC of the labels that were asked for, read by the label network."""
         labels = self.labels(self.sides.prompted)
         read = self.context.networks.classifier(VIEW).probabilities(images)
@@ -228,11 +230,11 @@ class Comparison:
             self.context.seed,
         )
 
-    def _worth(self, images: np.ndarray) -> dict[str, Any]:
+    def worth(self, images: np.ndarray) -> dict[str, Any]:
         """A classifier from scratch on images with the labels of training studies, tested on real
         held-out images."""
         tested = [*self.sides.prompted, *self.sides.control]
-        labels, truth = self.labels(self._worth_studies()), self.labels(tested)
+        labels, truth = self.labels(self.worth_studies()), self.labels(tested)
         names = self.context.labels.own.names
         kept = [
             k

@@ -16,6 +16,8 @@ BENCHES = {
     "memory": "GiB of training and sampling, without a GPU",
     "sampling": "solvers of a trained pipeline: time and quality",
     "baselines": "image systems of the papers on the same data",
+    "filter": "what the privacy filter finds, and what it costs",
+    "memorisation": "copies and membership by the size of the data and by duplicates",
     "privacy_curve": "fidelity, utility and membership over epsilon",
     "credit": "every route with networks zeroed, attention off, partner mean off, as trained",
     "steps": "how many sampling steps each route needs",

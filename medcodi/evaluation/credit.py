@@ -1,6 +1,6 @@
 """Which part of a pipeline does the work? Every route and joint setting of the phantom, measured
 with the denoisers zeroed, with the cross-modal attention off, with what partners add to the mean
-off, and as trained.
+off, with each output attending to its own code, as CoDi's published code does it, and as trained.
 
 What is left when the denoisers are zeroed comes from the autoencoders. Legend: N studies. Letters:
 F frontal, L lateral, T report, table the row.
@@ -8,6 +8,7 @@ F frontal, L lateral, T report, table the row.
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from medcodi.config_io import unknown_key
 from medcodi.diffusion.denoisers.base import Denoiser, DenoiserInput
 from medcodi.diffusion.ldm import LatentDiffusion
+from medcodi.diffusion.objective import Objective
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.follow import SETTINGS, pair_figures, parse_route, route_figures
 from medcodi.pipeline import MedCoDiPipeline
@@ -23,7 +25,8 @@ from medcodi.report.markdown import markdown_table
 
 ZEROED, TRAINED = "networks zeroed", "as trained"
 NO_ATTENTION, NO_PARTNER_MEAN = "attention off", "partner mean off"
-VARIANTS = (ZEROED, NO_ATTENTION, NO_PARTNER_MEAN, TRAINED)
+OWN_CODES = "own codes (CoDi)"
+VARIANTS = (ZEROED, NO_ATTENTION, NO_PARTNER_MEAN, OWN_CODES, TRAINED)
 LETTERS = ("F", "L", "T", "table")
 
 
@@ -45,6 +48,29 @@ class ZeroDenoiser(Denoiser):
         return torch.zeros_like(given.latents)
 
 
+class OwnCodeDenoiser(Denoiser):
+    """A denoiser whose cross-modal attention sees the environment code of its own latents in the
+    place of the partners': outputs stand in one call and know nothing of each other
+    (docs/architecture.md, published fault 1)."""
+
+    def __init__(self, denoiser: Denoiser, environment: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.denoiser, self.environment, self.objective = denoiser, environment, objective
+
+    def add_coupling(self, environment_dim: int) -> None:
+        self.denoiser.add_coupling(environment_dim)
+
+    def coupling_parameters(self) -> list[nn.Parameter]:
+        return self.denoiser.coupling_parameters()
+
+    def predict(self, given: DenoiserInput) -> torch.Tensor:
+        if given.coupling is None:
+            return self.denoiser.predict(given)
+        code = self.environment(given.latents, self.objective.noise_level(given.timesteps))
+        seen = torch.ones(code.shape[:2], dtype=torch.bool, device=code.device)  # B, K
+        return self.denoiser.predict(replace(given, coupling=code, coupling_mask=seen))
+
+
 def switched(pipe: MedCoDiPipeline, variant: str) -> MedCoDiPipeline:
     """A copy of the pipeline with a part switched off; `pipe` stays as it is. ValueError for an
     unknown variant."""
@@ -53,10 +79,13 @@ def switched(pipe: MedCoDiPipeline, variant: str) -> MedCoDiPipeline:
     if variant == TRAINED:
         return pipe
     changed = copy.deepcopy(pipe)
-    for model in changed.diffusions.values():
+    for name, model in changed.diffusions.items():
         if variant == ZEROED:
             model.denoiser = ZeroDenoiser(model.denoiser)
             continue
+        if variant == OWN_CODES and changed.environments is not None:
+            environment = changed.environments[name]
+            model.denoiser = OwnCodeDenoiser(model.denoiser, environment, model.objective)
         with torch.no_grad():  # either adds its output layer, which is zero from here on
             for parameter in _parameters(model, variant):
                 parameter.zero_()

@@ -12,6 +12,7 @@ from medcodi.evaluation import EvaluationContext
 from medcodi.evaluation.credit import (
     NO_ATTENTION,
     NO_PARTNER_MEAN,
+    OWN_CODES,
     TRAINED,
     VARIANTS,
     ZEROED,
@@ -30,15 +31,23 @@ def coupled(tiny_pipeline):
     return tiny_pipeline
 
 
-def _joint(pipe, together: bool) -> torch.Tensor:
+def _joint(pipe, together: bool, partner: str = "frontal") -> torch.Tensor:
     out = pipe(
-        outputs=["frontal", "report"],
+        outputs=[partner, "report"],
         num_inference_steps=2,
         num_images_per_prompt=2,
         seeds=[1, 2],
         coupled=together,
     )
     return out.latents["report"]
+
+
+def test_with_its_own_code_an_output_knows_no_partner(coupled):
+    own = switch(coupled, OWN_CODES)
+    report = _joint(own, True)
+    assert torch.equal(report, _joint(own, True, "lateral"))
+    assert not torch.equal(report, _joint(own, False))  # it is not independent generation either
+    assert not torch.equal(_joint(coupled, True), _joint(coupled, True, "lateral"))
 
 
 @pytest.mark.parametrize("variant", [NO_ATTENTION, NO_PARTNER_MEAN])

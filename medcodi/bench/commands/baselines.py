@@ -1,6 +1,6 @@
 """Every image system of the papers on the same data: fidelity, findings, worth, copies, cost.
 
-    medcodi bench baselines [--config RECIPE] [--systems class_ldm pggan ...] [--seconds 100]
+    medcodi bench baselines [--config RECIPE] [--systems class_ldm,pggan,...] [--seconds 100]
     [--steps N] [--batch-size 32] [--num-studies 240] [--num-worth 400] [--pipeline DIR]
     [key=value ...]
 
@@ -14,8 +14,14 @@ from typing import Any
 
 from medcodi.baselines.registry import SYSTEMS
 from medcodi.bench.baselines import COLUMNS, QUALITY, WORTH, Budget, Comparison, write_csv
-from medcodi.bench.command import add_evaluation, bench_parser, device_name, read_context, show
-from medcodi.config_io import unknown_key
+from medcodi.bench.command import (
+    add_evaluation,
+    bench_parser,
+    device_name,
+    listed,
+    read_context,
+    show,
+)
 from medcodi.evaluation.charts import image_grid, principal_components
 from medcodi.evaluation.papers import published
 from medcodi.evaluation.report import cell_text
@@ -29,15 +35,12 @@ NUM_SHOWN = 10
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("baselines", __doc__)
     add_evaluation(parser)
-    parser.add_argument("--systems", nargs="*", default=list(SYSTEMS), metavar="SYSTEM")
+    parser.add_argument("--systems", type=listed(choices=SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--seconds", type=float, default=100.0, help="of training a system, CPU")
     parser.add_argument("--steps", type=int, help="in place of seconds")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--num-worth", type=int, default=400, help="images that a classifier sees")
     arguments = parser.parse_intermixed_args(arguments)
-    for name in arguments.systems:
-        if name not in SYSTEMS:
-            raise unknown_key(name, SYSTEMS, "the systems")
     context = read_context(arguments)
     budget = Budget(arguments.seconds, arguments.steps, arguments.batch_size)
     comparison = Comparison(context, budget, arguments.num_worth)

@@ -6,9 +6,10 @@ partners?
 
 Every route and joint setting of the phantom, with the same seeds: *networks zeroed* (each denoiser
 replaced by zero), *attention off* (the cross-modal attention of stage 3 adds nothing), *partner
-mean off* (what partners add to the prompt mean is nothing), *as trained*; and outputs made in calls
-of their own. Intervals are 95 %, by patient. Writes credit.json and credit.md to
-results/NAME. Last line of stdout: one JSON document.
+mean off* (what partners add to the prompt mean is nothing), *own codes* (each output attends to its
+own environment code, as CoDi's published code does, and partners add nothing to the mean), *as
+trained*; and outputs made in calls of their own. Intervals are 95 %, by patient. Writes credit.json
+and credit.md to results/NAME. Last line of stdout: one JSON document.
 """
 
 from collections.abc import Sequence
