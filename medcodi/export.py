@@ -14,6 +14,7 @@ from medcodi.nn.weights import WEIGHTS, load_module
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.facts import Facts
 from medcodi.training.dp.statement import statement
+from medcodi.training.exporting import data_hash
 from medcodi.training.overview import hours
 from medcodi.training.run import Run, frozen
 
@@ -53,7 +54,7 @@ def facts_of(recipe: Recipe, joint: bool = False) -> Facts:
     }
     return Facts(
         data=_about_data(run),
-        data_hash=run.data_hash if Path(recipe.data.prepared).is_dir() else "",
+        data_hash=data_hash(recipe),
         privacy=statement(run, joint),
         commit=", ".join(sorted(commit for commit in commits if commit)),
         hours={stage.relative_to(run.folder).as_posix(): hours(stage) for stage in stages},
@@ -62,7 +63,7 @@ def facts_of(recipe: Recipe, joint: bool = False) -> Facts:
 
 def _about_data(run: Run) -> str:
     """Source, studies by split and identity of the prepared data; no path."""
-    if not Path(run.recipe.data.prepared).is_dir():  # it may be gone when a pipeline is assembled
+    if not data_hash(run.recipe):  # it may be gone when a pipeline is assembled
         return ""
     index = run.data("train", []).index
     notes, splits = index["notes"], index["splits"]

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from medcodi.export import facts_of
 from medcodi.pipeline.index import read_index
 from tests.tiny import copy_run
@@ -20,7 +22,8 @@ def test_the_card_tells_data_commit_and_hours(tiny_run):
     assert all(0 < h < 1 for h in facts.hours.values())
 
 
-def test_without_its_data_a_pipeline_is_assembled_all_the_same(tiny_run, tmp_path):
+@pytest.mark.parametrize("prepared", ["gone", ""])
+def test_without_its_data_a_pipeline_is_assembled_all_the_same(tiny_run, tmp_path, prepared):
     recipe = copy_run(tiny_run, tmp_path)
-    recipe.data.prepared = str(tmp_path / "gone")
+    recipe.data.prepared = prepared and str(tmp_path / prepared)
     assert facts_of(recipe).data == ""

@@ -42,7 +42,7 @@ def test_every_stage_starts_from_the_pipeline(given, tiny_prepared, tmp_path):
                     moved.add((kind, "cross_modal" in key or "partner_mean" in key))
     assert moved == {("environment", False), ("diffusion", True)}  # what stage 3 trains
     (source,) = json.loads((recipe.run_dir / "stage3" / STARTED).read_text()).items()
-    assert source == ("given", {"pipeline": given.model_hash})
+    assert source == ("given", {"pipeline": given.model_hash, "data": given.facts.data_hash})
 
 
 def test_a_stage_that_has_begun_goes_on(given, tiny_prepared, tmp_path):
@@ -57,6 +57,20 @@ def test_networks_of_other_sizes_and_runs_with_other_tokenizers_are_refused(
     wide = recipe_of(tmp_path, tiny_prepared, shared_space={"embed_dim": 24})
     with pytest.raises(ValueError, match=r"given does not fit this recipe.*Other shapes"):
         start_from_pipeline(wide, "stage1", given, "given")
+    assert not (wide.run_dir / "assets.json").exists()  # a later run fits its own
     (wide.run_dir / "assets.json").write_text(json.dumps({"report": {}, "tabular": {}}))
     with pytest.raises(ValueError, match="other tokenizers or another table schema than given"):
         start_from_pipeline(wide, "stage1", given, "given")
+
+
+def test_a_network_that_the_pipeline_lacks_is_named_and_nothing_has_begun(
+    given, tiny_prepared, tmp_path
+):
+    recipe = recipe_of(tmp_path, tiny_prepared)
+    recipe.modalities["lateral"]["group"] = "lateral"
+    recipe.modalities["frontal"]["group"] = "other"
+    with pytest.raises(ValueError, match=r"given has no network of '(other|lateral)' for autoenc"):
+        start_from_pipeline(recipe, "autoencoder", given, "given")
+    assert (
+        not list(recipe.run_dir.rglob("step_0")) and not (recipe.run_dir / "assets.json").exists()
+    )

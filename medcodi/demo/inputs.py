@@ -117,6 +117,9 @@ class Inputs:
         file.upload(upload, [file, self.state], shown, **PRIVATE)
         forget = told(functools.partial(self._forget, name))
         file.clear(forget, [self.state], shown, **PRIVATE)
+        # a drawn picture has no file to clear
+        clear = gr.Button(f"Take {name} out", size="sm", elem_id=f"clear-{name}")
+        clear.click(forget, [self.state], shown, **PRIVATE)
 
     def _drawing(self) -> None:
         with gr.Row():

@@ -113,7 +113,10 @@ class Studio:
         if not row:
             return None
         (value,) = self.pipe.family.modality(name).from_user([row])
-        return drawn if drawn and drawn.value == value else Given(value, "filled in")
+        shown = self.cells(name, value)
+        return (
+            drawn if drawn and self.cells(name, drawn.value) == shown else Given(value, "filled in")
+        )
 
     def cells(self, name: str, value: Mapping[str, Any] | None) -> list[list[str]]:
         """The row as (column, cell) pairs for the page; all columns, missing ones empty."""
@@ -180,6 +183,8 @@ class Studio:
             "num_inference_steps": int(num_inference_steps),
             "guidance_scale": guidance_scale,
         }
+        if varied:
+            settings["strength"] = dict.fromkeys(varied, strength)
         sample = Sample(int(seed), settings, dict(given), kept, stored, shown, 0.0)
         sample.neighbours = self.bank.find(stored) if self.bank else []
         if self.privacy and set(stored) & set(self.privacy.guards):
@@ -215,7 +220,8 @@ class Studio:
     # Downloads
 
     def package(self, sample: Sample, kind: str, memory: Path | None = None) -> bytes:
-        """A zip of the outputs (PACKAGES), with a README and the settings. Prompts are not in it.
+        """A zip of the outputs (PACKAGES), with a README and the settings. Prompts are not in it,
+        kept parts are, as parts of the outputs.
         `memory`: a folder for the formats, which write files."""
         if kind not in PACKAGES:
             raise ValueError(f"unknown package {kind!r}: {', '.join(PACKAGES)}")
@@ -229,7 +235,7 @@ class Studio:
             about,
         )
         prompts = {name: one.value for name, one in sample.given.items()}
-        hashed = hash_prompts(prompts)
+        hashed = hash_prompts(prompts | kept_values(sample.kept))
         study = GeneratedStudy(
             "sample", sample.seed, hashed, sample.stored, sample.shown, (), prompts
         )
@@ -239,6 +245,7 @@ class Studio:
             **dataclasses.asdict(facts),
             "seed": sample.seed,
             "prompts_sha256": hashed,
+            "kept_parts": sorted(sample.kept),  # what is kept of an output may be real
         }
         buffer = io.BytesIO()
         with (
@@ -251,6 +258,15 @@ class Studio:
             archive.writestr("README.txt", f"{NOT_CLINICAL}\nMade by medcodi; see sample.json.\n")
             archive.writestr("sample.json", json.dumps(told, indent=1))
         return buffer.getvalue()
+
+
+def kept_values(kept: Mapping[str, Given]) -> dict[str, Any]:
+    """Kept parts for a hash: a picture and its mask apart."""
+    found = {}
+    for name, one in kept.items():
+        pair = one.value if isinstance(one.value, tuple) else (one.value,)
+        found |= {f"keep {name} {i}": part for i, part in enumerate(pair)}
+    return found
 
 
 def windowed(greys: np.ndarray, level: float, width: float) -> Image.Image:

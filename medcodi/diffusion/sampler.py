@@ -13,7 +13,7 @@ from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import Context, Partners
 
 # raised when the same weights, prompts and seeds give other samples: caches of samples ask for it
-SAMPLER_VERSION = 3
+SAMPLER_VERSION = 4
 
 Latents = dict[str, torch.Tensor]
 
@@ -41,10 +41,10 @@ class GuidedPrediction:
     each other more than with them, so that g > 1 would turn their share around.
 
     w = `coupling_scale[m]` does for the other outputs of the call what g does for prompts (ours):
-    p_apart is the prompt pass without partners. w = 1 is the coupling as trained, and needs no
-    pass; an output that is generated alone has none either. At the highest noise levels partners
-    know little of each other, and w mostly makes samples differ more than real ones do:
-    `coupling_interval[m]` leaves them out.
+    p_apart is the prompt pass without the other outputs, with given values as they are. w = 1 is
+    the coupling as trained, and needs no pass; an output that is generated alone has none either.
+    At the highest noise levels partners know little of each other, and w mostly makes samples
+    differ more than real ones do: `coupling_interval[m]` leaves them out.
 
     `interval[m]` guides output m at noise levels [low, high] alone (Kynkaanniemi et al. 2024). When
     no output is guided, the null pass is not computed. What is the same at every step, the contexts
@@ -138,7 +138,8 @@ class GuidedPrediction:
                 out = null + scales[name] * (with_prompts - null)
             stronger = coupling[name] - 1.0
             if stronger and told is not None and len(latents) > 1:
-                apart = model(latents[name], t, prompted[name])
+                alone = self.joint.partners({name: states[name]} | self.clean, prompted, codes)
+                apart = model(latents[name], t, prompted[name], alone.get(name))
                 out = out + stronger * (with_prompts - apart)
             predictions[name] = out
         return predictions

@@ -10,10 +10,11 @@ from medcodi.pipeline.storage import change_facts
 
 
 def card_figures(document: dict[str, Any]) -> list[Figure]:
-    """Every value with an interval in the rows of generated outputs of a suite's document."""
+    """Every value with an interval in the rows of generated outputs of a suite's document, but for
+    tables of another model, data set or settings."""
     found = []
     for table in document["tables"].values():
-        if table["status"] != "done":
+        if table["status"] != "done" or table.get("stale"):
             continue
         for row in table["result"]["rows"]:
             cells = row["cells"] if row["kind"] == "ours" else {}

@@ -5,6 +5,7 @@ have: the difference of the means, its interval by patient, and p by approximate
 adjusted by Holm over all that is compared.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +92,26 @@ def _read(folder: Path, tables: Sequence[str]) -> dict[tuple[str, str, str], Rec
     for name in tables:
         if name not in known:
             raise ValueError(f"{folder} has no values of table {name!r}: it has {', '.join(known)}")
+    stale = _stale(folder)
+    asked = [name for name in tables or known if name in stale]
+    if asked:
+        raise ValueError(
+            f"{folder} has values of {', '.join(asked)} of another model, data set or settings: "
+            f"measure again, or name other tables (it has {', '.join(known)})"
+        )
     return {
         (path.stem, system, metric): recorded
         for path in paths
         if not tables or path.stem in tables
         for (system, metric), recorded in read_samples(path).items()
     }
+
+
+def _stale(folder: Path) -> list[str]:
+    """Tables that `medcodi evaluate` told to be of another model, data set or settings."""
+    path = folder / "report.json"
+    tables = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.is_file() else {}
+    return [name for name, table in tables.items() if table.get("stale")]
 
 
 def _paired(

@@ -36,7 +36,7 @@ class EvaluationContext:
     def fingerprint(self) -> str:
         """Of everything that results depend on, but the table: settings, model, data."""
         made = self.generations
-        model = made.model_hash if made.have_pipeline else None
+        model = [made.model_hash, made.sampling] if made.have_pipeline else None
         settings = dataclasses.asdict(self.settings)
         samples = samples_identity(list(self.settings.samples.values()))
         settings = {k: v for k, v in settings.items() if k != "tables"}

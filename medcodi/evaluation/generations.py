@@ -26,13 +26,11 @@ from medcodi.files import written
 from medcodi.identity import fingerprint
 from medcodi.nn.seeding import derive_seed
 from medcodi.pipeline import MedCoDiPipeline
-from medcodi.pipeline.index import read_index
+from medcodi.pipeline.index import family_of, read_index
 
 logger = logging.getLogger(__name__)
 
 Generate = Callable[[list[Study], list[int]], dict[str, list[Any]]]
-
-SAMPLING = ("guidance_scale", "guidance_interval", "coupling_scale")  # of a modality in a recipe
 
 
 def sample_seed(seed: int, prompts: Sequence[str], study_id: str) -> int:
@@ -50,6 +48,13 @@ class Generations:
     def model_hash(self) -> str:
         """Of the pipeline's weights; FileNotFoundError where there is none."""
         return read_index(self.pipeline_dir).model_hash
+
+    @functools.cached_property
+    def sampling(self) -> dict[str, dict[str, Any]]:
+        """What the pipeline's recipe says of sampling, by modality: its hash does not tell."""
+        index = read_index(self.pipeline_dir)
+        family = family_of(index, str(self.pipeline_dir))
+        return {name: family.modality(name).args.sampling() for name in index.names}
 
     @property
     def have_pipeline(self) -> bool:
@@ -109,7 +114,7 @@ class Generations:
             "outputs": list(wanted),
             "seed": self.settings.seed if seed is None else seed,
             "num_inference_steps": self.settings.num_inference_steps,
-            "sampling": self._sampling(wanted),
+            "sampling": {name: self.sampling[name] for name in wanted},
         }
         if order:
             about["order"] = list(self.studies.names(order))
@@ -117,11 +122,6 @@ class Generations:
         generate = functools.partial(self._generate, given, wanted, self.studies.names(order))
         values = kept.values(studies, generate, self.settings.batch_size)
         return {letter: values[name] for letter, name in zip(outputs, wanted, strict=True)}
-
-    def _sampling(self, outputs: Sequence[str]) -> dict[str, Any]:
-        """What the pipeline's recipe says of sampling, by output: no weight depends on it."""
-        modalities = read_index(self.pipeline_dir).recipe.modalities
-        return {n: {k: modalities[n].get(k) for k in SAMPLING} for n in outputs}
 
     def _read_samples(self, folder: str, letter: str, studies: list[Study]) -> list[Any]:
         fields = {spec.name: spec for spec in self.studies.split("train").fields}

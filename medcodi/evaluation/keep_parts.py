@@ -13,6 +13,7 @@ from medcodi.data.study import Study
 from medcodi.data.table import TableSchema
 from medcodi.evaluation.context import EvaluationContext
 from medcodi.evaluation.keep_regions import Figure, share_figure
+from medcodi.evaluation.routes import patients
 from medcodi.metrics.statistics import auc, pearson
 from medcodi.modalities.report_parts import SENTENCE
 from medcodi.nn.seeding import derive_seed
@@ -159,7 +160,7 @@ def report_figures(context: EvaluationContext, studies: Sequence[Study]) -> list
     row: Figure = {"figure": "effusions of an infilled report: AUC", "n": len(open_studies)}
     return [
         row | {key: auc(truth, found) for key, found in read.items()},
-        share_figure("kept sentences there word for word", np.array(kept)),
+        share_figure("kept sentences there word for word", np.array(kept), patients(open_studies)),
     ]
 
 

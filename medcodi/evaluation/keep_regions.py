@@ -94,7 +94,10 @@ def region_figures(context: EvaluationContext, studies: Sequence[Study]) -> list
     strips(several, before, after, 8).save(context.picture("keep_regions"))
     outside = [np.array_equal(a[~m], b[~m]) for a, b, m in zip(after, before, masks, strict=True)]
     rows = _read_figures(context, several, images)
-    rows.append(share_figure("pixels outside the mask equal, to the bit", np.array(outside)))
+    patients = [pair.study.patient_id for pair in several]
+    rows.append(
+        share_figure("pixels outside the mask equal, to the bit", np.array(outside), patients)
+    )
     name = "gradient at the border / inside"
     rows.append(_plain(name, len(several), lambda shown: seam_ratio(shown, masks), images))
     name = "RMS error inside the mask, to the true image"
@@ -109,6 +112,7 @@ def _read_figures(
     """What the phantom's reader sees in the images: the effusion of the side, and the heart."""
     reader = context.networks.phantom_reader("F")
     read = {key: reader.read(shown) for key, shown in images.items()}
+    patients = [pair.study.patient_id for pair in several]  # two sides a study
     rows: list[Figure] = []
     for name, wanted in (("added", True), ("erased", False)):
         chosen = [i for i, pair in enumerate(several) if pair.added is wanted]
@@ -118,10 +122,11 @@ def _read_figures(
         }
         if chosen:
             beside = {"floor": hit["floor"], "real": hit["real"]}
-            rows.append(share_figure(f"effusion {name}", hit["value"], **beside))
+            of_row = [patients[i] for i in chosen]
+            rows.append(share_figure(f"effusion {name}", hit["value"], of_row, **beside))
     ctr = {key: of["ctr"] for key, of in read.items()}
     together = lambda chosen: pearson(ctr["value"][chosen], ctr["floor"][chosen])
-    estimate = bootstrap(together, len(several), seed=context.seed)
+    estimate = bootstrap(together, len(several), patients, seed=context.seed)
     row = {"figure": "CTR read before and after: r", "n": len(several), "value": estimate.value}
     row |= {"interval": (estimate.low, estimate.high), "real": pearson(ctr["real"], ctr["floor"])}
     return [*rows, row]
@@ -133,9 +138,14 @@ def _plain(
     return {"figure": name, "n": n} | {key: figure(shown) for key, shown in images.items()}
 
 
-def share_figure(name: str, hits: np.ndarray, **beside: np.ndarray) -> Figure:
-    estimate = share_of(hits.astype(float))
-    row: Figure = {"figure": name, "n": len(hits), "value": estimate.value}
+def share_figure(
+    name: str, hits: np.ndarray, patients: Sequence[str], **beside: np.ndarray
+) -> Figure:
+    """A share over N rows; its interval is that of as many rows as there are patients."""
+    whole = share_of(hits.astype(float))
+    count = len(set(patients))
+    estimate = share_of(np.arange(count) < round(count * whole.value))
+    row: Figure = {"figure": name, "n": len(hits), "value": whole.value}
     return (
         row | {"interval": (estimate.low, estimate.high)} | {k: v.mean() for k, v in beside.items()}
     )

@@ -25,13 +25,19 @@ def chosen_columns(
     given: Mapping[str, Any] | None, schema: TableSchema | None
 ) -> dict[str, list[float]]:
     """Column -> edges of the bands of a number, [] for a category. None takes the usual ones as far
-    as the table has them; a named one must be there (ValueError)."""
-    have = [column.name for column in schema.columns] if schema else []
+    as the table has them; a named one must be there, and a category has no edges (ValueError)."""
+    have = {column.name: column for column in schema.columns} if schema else {}
     if given is None:
-        return {name: edges for name, edges in DEFAULT.items() if name in have}
-    for name in given:
+        usual = {name: edges for name, edges in DEFAULT.items() if name in have}
+        return {name: [] if have[name].is_discrete else edges for name, edges in usual.items()}
+    for name, edges in given.items():
         if name not in have:
-            raise unknown_key(name, have, "evaluation.subgroups (columns of the table)")
+            raise unknown_key(name, list(have), "evaluation.subgroups (columns of the table)")
+        if edges and have[name].is_discrete:
+            raise ValueError(
+                f"evaluation.subgroups.{name}: {name!r} is {have[name].type} and has groups "
+                f"already; [] takes them, got {edges}"
+            )
     return {name: sorted(float(edge) for edge in edges or []) for name, edges in given.items()}
 
 

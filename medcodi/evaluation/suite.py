@@ -79,12 +79,15 @@ def _run_table(table: EvaluationTable, context: EvaluationContext) -> dict[str, 
         if reasons:
             outcome = {"status": NOT_APPLICABLE, "message": "; ".join(reasons)}
         else:
+            samples = context.output / "samples" / f"{table.id}.csv"
+            samples.unlink(missing_ok=True)
+            columns = _subgroup_columns(context)
             result = table.run(context)
-            write_samples(context.output / "samples" / f"{table.id}.csv", result.samples)
+            write_samples(samples, result.samples)
             outcome = {
                 "status": DONE,
                 "result": result.to_json(),
-                "subgroups": jsonable(_subgroups(result, context)),
+                "subgroups": jsonable(_subgroups(result, columns, context)),
             }
     except Exception as error:
         logger.exception("%s failed", table.id)
@@ -92,9 +95,15 @@ def _run_table(table: EvaluationTable, context: EvaluationContext) -> dict[str, 
     return outcome | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def _subgroups(result: Result, context: EvaluationContext) -> list[dict[str, Any]]:
+def _subgroup_columns(context: EvaluationContext) -> dict[str, list[float]]:
     table, schemas = context.settings.names.get("table", ""), context.studies.split("test").schemas
-    columns = chosen_columns(context.settings.subgroups, schemas.get(table))
+    return chosen_columns(context.settings.subgroups, schemas.get(table))
+
+
+def _subgroups(
+    result: Result, columns: dict[str, list[float]], context: EvaluationContext
+) -> list[dict[str, Any]]:
+    table = context.settings.names.get("table", "")
     return subgroup_rows(
         result.samples, table, columns, context.settings.num_resamples, context.seed
     )

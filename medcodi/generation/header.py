@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import medcodi
+from medcodi.diffusion.sampler import SAMPLER_VERSION
 from medcodi.generation.request import Request
 from medcodi.pipeline import MedCoDiPipeline
 
@@ -48,6 +49,9 @@ def describe(
         "prompt_hashes": hashes,
         "outputs": outputs,
         "settings": settings,
+        # of the recipe, where the settings say nothing
+        "sampling": {name: pipe.family.modality(name).args.sampling() for name in outputs},
+        "sampler": SAMPLER_VERSION,
         "num_samples": request.num_samples,
         "pixel_spacing": request.pixel_spacing,
         "batch_size": request.batch_size,
@@ -59,6 +63,12 @@ def describe(
             "limit": request.limit,
         }
     return header
+
+
+def published(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that may stand in every file: not what was kept, as it was typed. The hash of the
+    prompts covers that."""
+    return {key: value for key, value in settings.items() if key not in ("keep", "mask")}
 
 
 def today() -> str:

@@ -23,6 +23,7 @@ from medcodi.data.storage import FieldSpec
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
 from medcodi.data.writer import PreparedWriter
+from medcodi.diffusion.sampler import SAMPLER_VERSION
 from medcodi.files import written
 from medcodi.identity import fingerprint
 from medcodi.modalities.parts import Part
@@ -69,7 +70,10 @@ def impute(
     names = _names(pipe, splits[SPLITS[0]], settings.fill)
     fields, schemas = _fields(pipe, splits[SPLITS[0]], names)
     work = output.with_name(f"{output.name}.imputing")
-    told = fingerprint([dataset_identity(prepared), pipe.model_hash, names, asdict(settings)])
+    sampling = [SAMPLER_VERSION, {n: pipe.family.modality(n).args.sampling() for n in names}]
+    told = fingerprint(
+        [dataset_identity(prepared), pipe.model_hash, sampling, names, asdict(settings)]
+    )
     _open(work, told)
     chunks = [
         (split, range(start, min(start + CHUNK, len(data))))

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 import medcodi
 from medcodi.generation.formats import Facts, GeneratedStudy, StudyFormat, get_format
 from medcodi.generation.formats.base import join
-from medcodi.generation.header import describe
+from medcodi.generation.header import describe, published
 from medcodi.generation.keeping import GivenParts
 from medcodi.generation.manifest import Ledger, described_files, read_manifest
 from medcodi.generation.prompts import GivenPrompts, read_prompts
@@ -69,7 +69,7 @@ def generate_to_folder(request: Request) -> dict[str, Any] | None:
             pipe.model_hash,
             medcodi.__version__,
             header["created"],
-            {**header["settings"], "outputs": outputs},
+            {**published(header["settings"]), "outputs": outputs},
             request.pixel_spacing,
         )
         writer = format_class([pipe.family.modality(name) for name in outputs], facts)

@@ -39,6 +39,9 @@ def register(kind: str):
     return decorate
 
 
+SAMPLING = ("guidance_scale", "guidance_interval", "coupling_scale", "coupling_interval")
+
+
 @dataclass
 class ModalityArgs:
     """What a recipe says of any modality; the dataclass of a kind adds its own arguments.
@@ -73,6 +76,10 @@ class ModalityArgs:
     # share of the rows that stage 2 trains without a prompt; None: that of `diffusion`
     null_prompt_probability: float | None = None
     environment_depth: int = 1
+
+    def sampling(self) -> dict[str, Any]:
+        """What no weight depends on, and samples do."""
+        return {key: getattr(self, key) for key in SAMPLING}
 
     def check(self, where: str) -> None:
         """ValueError that names `where`, for values that no kind takes."""

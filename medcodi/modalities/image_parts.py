@@ -31,6 +31,8 @@ class ImageParts(Parts):
     has_mask = True
 
     def from_user(self, values: Any, varied: bool) -> list[Part | None]:
+        if isinstance(values, (np.ndarray, torch.Tensor)) and values.ndim == 4:
+            values = list(values)  # (N, C, H, W) holds several, as among prompts
         values = values if isinstance(values, list) else [values]
         try:
             return [None if v is None else self._part(v, varied) for v in values]

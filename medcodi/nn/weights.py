@@ -3,6 +3,7 @@ nothing is pickled."""
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from torch import nn
 from medcodi.files import sha256, staged
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+# who changes how networks are built, for all threads, holds this
+BUILDING = threading.RLock()
 INITIALISERS = (
     "uniform_",
     "normal_",
@@ -44,6 +47,11 @@ def without_values() -> Iterator[None]:
     torch.nn.init leaves them
     alone: no memory, no random numbers. `load_module` gives them values. Buffers that a file does
     not hold are made as ever."""
+    with BUILDING:
+        yield from _without_values()
+
+
+def _without_values() -> Iterator[None]:
     register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:

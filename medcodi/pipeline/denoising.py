@@ -80,7 +80,8 @@ def kept_of(
 ) -> dict[str, Kept]:
     """What each output keeps, R rows of it. ValueError for a strength that leaves no step."""
     solvers = {n: Solver(schedulers[n], call.num_inference_steps, []) for n in call.strength}
-    check_steps(call.strength, {name: solver.timesteps for name, solver in solvers.items()})
+    timesteps = {name: solver.timesteps for name, solver in solvers.items()}
+    check_steps(call.strength, timesteps, family.objective.num_train_timesteps)
     kept = {}
     for name, parts in call.keep.items():
         modality = family.modality(name)

@@ -103,7 +103,8 @@ class Folders(LoraAdapters):
         index = save_components(
             Path(folder), self.family, self.networks.components, schedulers, self.facts, dtype
         )
-        self.model_hash = index.model_hash
+        if dtype is None:  # else the weights in memory are others than those on the disk
+            self.model_hash = index.model_hash
 
     def push_to_hub(
         self,

@@ -99,14 +99,16 @@ def equal_rows(of: Mapping[str, Mapping[str, list[Any]]]) -> int:
     return rows
 
 
-def check_steps(strength: Mapping[str, float], timesteps: Mapping[str, torch.Tensor]) -> None:
+def check_steps(
+    strength: Mapping[str, float], timesteps: Mapping[str, torch.Tensor], num_train_timesteps: int
+) -> None:
     """ValueError for a strength below the last timestep of its output: no step would change it."""
     for name, value in strength.items():
         last = float(timesteps[name].min())
-        if last > 1000 * value:
+        if last > num_train_timesteps * value:
             raise ValueError(
                 f"strength {value:g} of {name!r} leaves no step of {len(timesteps[name])}: it must "
-                f"be at least {last / 1000:.2g}, or take more steps"
+                f"be at least {last / num_train_timesteps:.2g}, or take more steps"
             )
 
 

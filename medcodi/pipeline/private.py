@@ -78,6 +78,8 @@ class Redrawing:
         place: dict[int, int] = {}  # sample -> its row in all draws together
         for attempt in range(call.max_draws):
             out = self.run(call.again(waiting, [_seed(call.seeds[i], attempt) for i in waiting]))
+            if set(out.stored) != set(call.outputs):  # interrupted: a part cannot be judged
+                return _joined(draws, place, refused, call, self.modalities, True)
             first = sum(map(len, draws))
             for at, reason in enumerate(self.privacy.judge(out.stored).reasons):
                 if reason:
@@ -87,7 +89,8 @@ class Redrawing:
             draws.append(out)
             waiting = [row for row in waiting if row not in place]
             if not waiting or out.interrupted:
-                return _joined(draws, place, refused, call, self.modalities)
+                interrupted = out.interrupted
+                return _joined(draws, place, refused, call, self.modalities, interrupted)
         raise NothingAcceptedError(
             f"the privacy filter refused one sample {call.max_draws} times "
             f"({refused[waiting[0]][-1]}): the model repeats its training data for this prompt, or "
@@ -106,8 +109,14 @@ def _joined(
     refused: Sequence[list[str]],
     call: Call,
     modalities: Mapping[str, Modality],
+    interrupted: bool,
 ) -> MedCoDiOutput:
     """The kept samples of all draws, in the order of the call."""
+    own = {name: modalities[name] for name in call.outputs}
+    if not place:
+        empty: dict[str, Any] = {name: [] for name in call.outputs}
+        latents = {name: torch.empty(0) for name in call.outputs}
+        return MedCoDiOutput(empty, latents, [], [], dict(empty), own, interrupted, [])
     kept = sorted(place)
     order = [place[row] for row in kept]
     latents, stored, values = {}, {}, {}
@@ -123,7 +132,7 @@ def _joined(
         [seeds[at] for at in order],
         [call.prompt_index[row] for row in kept],
         stored,
-        {name: modalities[name] for name in call.outputs},
-        draws[-1].interrupted,
+        own,
+        interrupted,
         [refused[row] for row in kept],
     )

@@ -27,7 +27,14 @@ from torch import nn
 
 from medcodi.files import sha256, staged, written
 from medcodi.modalities.family import ModelFamily
-from medcodi.nn.weights import WEIGHTS, file_checksum, fill_module, read_weights, without_values
+from medcodi.nn.weights import (
+    BUILDING,
+    WEIGHTS,
+    file_checksum,
+    fill_module,
+    read_weights,
+    without_values,
+)
 from medcodi.pipeline.card import model_card
 from medcodi.pipeline.facts import Facts
 from medcodi.pipeline.index import (
@@ -177,7 +184,12 @@ def _load_scheduler(folder: Path, index: Index, family: ModelFamily, name: str) 
 def _no_larger(count: int) -> Iterator[None]:
     """Inside, networks of more than `count` numbers are refused while they are built: a recipe that
     was changed could describe one that never ends."""
-    register, left = nn.Module.register_parameter, count
+    with BUILDING:
+        yield from _counting(count)
+
+
+def _counting(left: int) -> Iterator[None]:
+    register = nn.Module.register_parameter
 
     def counted(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
         nonlocal left

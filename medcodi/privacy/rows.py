@@ -33,7 +33,6 @@ class RowGuard(Guard):
     def check(self, modality: Modality) -> None:
         super().check(modality)
         here = {column.name for column in self.schema.columns}
-        here = {column.name for column in self.schema.columns}
         there = {column.name for column in modality.schema.columns}
         if here != there:
             raise ValueError(

@@ -27,6 +27,11 @@ class Run:
     """`runs/NAME`: the family with its assets, the prepared data, the exports of the stages."""
 
     def __init__(self, recipe: Recipe) -> None:
+        if recipe.adapters.base and type(self) is Run:
+            raise ValueError(
+                f"recipe {recipe.name!r} trains adapters and has no pipeline of its own: load its "
+                "folder with pipe.load_lora_weights, then fuse_lora and save_pretrained"
+            )
         self.recipe, self.folder = recipe, recipe.run_dir
         self.caches: dict[
             tuple[str, str], ArrayCache

@@ -16,7 +16,7 @@ from medcodi.report.markdown import markdown_table
 from medcodi.turing.choice import CHOICE_HEAD, CHOICE_NOTE, cell, choice_row, describe_choice
 from medcodi.turing.server import RATINGS, STUDY
 from medcodi.turing.store import Rating, RatingStore
-from medcodi.turing.study import TRUTH
+from medcodi.turing.study import TRUTH, VERSION
 from medcodi.turing.tasks import CHOICE, TASKS, Arm, Task, arm_of
 
 RATING_NOTE = (
@@ -99,7 +99,13 @@ def report(folder: Path, num_resamples: int = 1000, seed: int = 0) -> dict[str, 
     """Figures of a study folder. FileNotFoundError where it is none, ValueError where nothing is
     rated yet."""
     ratings, readers, truth = _read(folder)
-    arm = arm_of(json.loads((folder / STUDY).read_text(encoding="utf-8"))["arm"])
+    described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    if described.get("version") != VERSION:
+        raise ValueError(
+            f"{folder} has version {described.get('version')}, expected {VERSION}: report it with "
+            "the medcodi that made it"
+        )
+    arm = arm_of(described["arm"])
     if not ratings:
         raise ValueError(
             f"{folder} holds no ratings yet: start it with `medcodi serve turing {folder}`"

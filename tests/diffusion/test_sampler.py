@@ -11,6 +11,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from torch import nn
 
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import Partners
@@ -172,6 +173,28 @@ def test_coupling_scale_leads_away_from_the_pass_without_partners(models, codes_
     for name in SHAPES:
         alone = predict(3.0, names=(name,))
         assert torch.equal(alone[name], predict(1.0, names=(name,))[name])
+
+
+def test_coupling_scale_leaves_given_values_as_they_are(models, codes_of):
+    """What a clean member tells is no part of what outputs tell each other."""
+    members = nn.ModuleDict({**codes_of, "r": codes_of["slots"]})
+    here = {"r": torch.ones(BATCH, dtype=torch.bool)}
+    given = prompts(clean={"r": noise()["slots"] + 1.0}, given=GIVEN | here)
+
+    def predict(scale, names=tuple(SHAPES)):
+        joint = JointModel({n: models[n] for n in names}, members, objective())
+        scales = [dict.fromkeys(names, value) for value in (1.0, scale)]
+        predict = GuidedPrediction(joint, given, scales[0], coupling_scale=scales[1])
+        steps = dict.fromkeys(names, torch.tensor(600.0))
+        with torch.no_grad():
+            return predict({n: noise()[n] for n in names}, steps)
+
+    together, stronger = predict(1.0), predict(3.0)
+    for name in SHAPES:
+        alone = predict(1.0, (name,))[name]  # with the given value, without the other output
+        assert not torch.allclose(together[name], alone, atol=1e-3)
+        expected = together[name] + 2 * (together[name] - alone)
+        assert torch.allclose(stronger[name], expected, atol=1e-5)
 
 
 SWAPS = [

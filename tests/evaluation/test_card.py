@@ -16,6 +16,7 @@ def document_of(model_hash):
     ]
     tables = {
         "follow": {"status": "done", "result": {"rows": rows}},
+        "joint": {"status": "done", "result": {"rows": rows}, "stale": True},
         "T1": {"status": "not applicable", "message": "no labels"},
     }
     return {"model_hash": model_hash, "tables": tables}

@@ -1,6 +1,7 @@
 """Values by study: the csv, the comparison of two folders, subgroups and their gaps."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -89,6 +90,18 @@ def test_only_common_studies_count_and_bad_folders_are_named(tmp_path):
         compare(a, d)
 
 
+def test_values_of_another_model_are_not_compared(tmp_path):
+    of = studies(6)
+    a, b = (folder_of(tmp_path, name, np.arange(6.0), of) for name in "ab")
+    write_samples(b / "samples" / "T5.csv", [SampleValues("F>T", "F1", of, np.ones(6))])
+    tables = {"T4": {"status": "done", "stale": False}, "T5": {"status": "done", "stale": True}}
+    (b / "report.json").write_text(json.dumps({"tables": tables}))
+    with pytest.raises(ValueError, match=r"values of T5 of another model.*has T4, T5"):
+        compare(a, b)
+    (row,) = compare(a, b, ["T4"])
+    assert row.difference.value == 0
+
+
 def test_groups():
     assert [group_of(x, [40, 65]) for x in (39.9, 40, 64, 65, None)] == [
         "below 40",
@@ -102,6 +115,10 @@ def test_groups():
     assert chosen_columns(None, schema) == {"sex": [], "age": [40, 65]}
     assert chosen_columns({"age": [70]}, schema) == {"age": [70.0]}
     assert chosen_columns(None, None) == {}
+    bands = TableSchema([Column("age", "ordinal", ["18-59", "60+"])])
+    assert chosen_columns(None, bands) == {"age": []}  # a column of bands has its groups already
+    with pytest.raises(ValueError, match=r"'age' is ordinal and has groups already.*got \[40\]"):
+        chosen_columns({"age": [40]}, bands)
     with pytest.raises(ValueError, match=r"unknown key 'agee' .* did you mean 'age'"):
         chosen_columns({"agee": []}, schema)
 

@@ -1,6 +1,8 @@
 """Routes are parsed strictly, and the figures move with what is read."""
 
 import copy
+import json
+import shutil
 
 import pytest
 
@@ -41,3 +43,28 @@ def test_a_pair_that_is_the_same_both_ways_has_no_difference(context):
     for row in pair_figures(context, "unconditional", ("F", "T"), studies, values, values):
         assert row["difference"]["value"] == 0 or row["difference"]["value"] is None
         assert row["joint"]["value"] == row["ceiling"]
+
+
+def test_samples_are_kept_apart_by_what_the_recipe_says_of_sampling(context, tmp_path):
+    """No weight, and so no hash of the model, depends on it."""
+    folder = tmp_path / "pipeline"
+    shutil.copytree(context.pipeline_dir, folder)
+    index = json.loads((folder / "model_index.json").read_text())
+
+    def told() -> tuple[str, dict]:
+        made = EvaluationContext(context.recipe, tmp_path / "out", folder)
+        return made.fingerprint(), made.generations.sampling
+
+    before = told()
+    for key, value in (
+        ("guidance_scale", 7.0),
+        ("guidance_interval", [0.1, 0.2]),
+        ("coupling_scale", 7.0),
+        ("coupling_interval", [0.1, 0.2]),
+    ):
+        index["recipe"]["modalities"]["frontal"][key] = value
+        (folder / "model_index.json").write_text(json.dumps(index))
+        after = told()
+        assert after[1]["frontal"][key] == value and after[1]["lateral"] == before[1]["lateral"]
+        assert after[0] != before[0]
+        before = after

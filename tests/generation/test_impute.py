@@ -90,6 +90,27 @@ def test_nothing_that_is_there_is_touched_and_all_that_is_absent_is_filled(
     assert index[1]["notes"]["model_hash"] == tiny_pipeline.model_hash
 
 
+@pytest.mark.parametrize("text", ["Edema.", " "])
+def test_a_report_is_filled_and_marked_and_one_that_says_nothing_stays_absent(
+    tiny_pipeline, prepared, tmp_path, monkeypatch, text
+):
+    made = module._generated
+
+    def generated(*arguments):
+        found = made(*arguments)
+        return found | {n: [text] * len(v) for n, v in found.items() if n == "report"}
+
+    monkeypatch.setattr(module, "_generated", generated)
+    counts = impute(prepared, tmp_path / "full", tiny_pipeline, SETTINGS)
+    absent = {x.study_id for _, x in studies(prepared) if "report" not in x.values}
+    now = {x.study_id: x.values.get("report") for _, x in studies(tmp_path / "full")}
+    marks = {m["study_id"] for m in marked(tmp_path / "full") if m["modality"] == "report"}
+    assert len(absent) >= 3
+    assert {now[study] for study in absent} == ({text} if text.strip() else {None})
+    assert marks == (absent if text.strip() else set())
+    assert counts.get("report (whole)", 0) == len(marks)
+
+
 def test_a_run_that_was_stopped_goes_on(tiny_pipeline, prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 2)
     impute(prepared, tmp_path / "once", tiny_pipeline, SETTINGS)

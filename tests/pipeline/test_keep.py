@@ -99,6 +99,16 @@ def test_a_strength_varies_an_image_the_more_the_higher(pipe):
         call(pipe, keep={"frontal": PICTURE}, strength=0.0005)
 
 
+def test_several_images_are_varied_as_they_are_prompts(pipe):
+    several = np.stack([PICTURE, 255 - PICTURE])[:, None].astype(np.float32) / 255
+    several = torch.from_numpy(several)  # (2, 1, H, W)
+    settings = {"strength": 0.4, "num_inference_steps": 4}
+    out = call(pipe, keep={"frontal": several}, seeds=[1, 2], **settings)
+    first = call(pipe, keep={"frontal": several[:1]}, seeds=[1], **settings)
+    assert len(out) == 2
+    assert torch.allclose(out.latents["frontal"][0], first.latents["frontal"][0], atol=1e-4)
+
+
 def test_a_strength_inside_a_mask(pipe):
     keep = {"frontal": (PICTURE, MASK)}
     out = call(pipe, keep=keep, strength={"frontal": 0.4}, num_inference_steps=10)

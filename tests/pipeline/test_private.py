@@ -88,6 +88,21 @@ def test_an_interrupted_call_returns_what_was_kept(tiny_pipeline, middle):
     assert out.interrupted and len(out) == len(out.refused) <= 1
 
 
+def test_a_call_that_is_interrupted_before_all_outputs_are_reached_keeps_none(tiny_pipeline):
+    def stop(pipe, step, timestep, tensors):
+        pipe._interrupt = True
+        return {}
+
+    class Anything(Parity):
+        def check(self, modalities, data_hash): ...
+
+    order = ["frontal", "report"]
+    call = {"outputs": order, "order": order, "callback_on_step_end": stop} | CALL
+    out = tiny_pipeline(privacy=Anything(1), **call)
+    assert out.interrupted and len(out) == 0 and list(out) == order
+    assert list(tiny_pipeline(**call)) == ["frontal"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,12 +1,14 @@
 """What a model card says of the privacy of a pipeline: the budget of its private parts together,
 and what has none."""
 
+import json
 from typing import Any
 
 from medcodi.config_io import build_dataclass
 from medcodi.nn.weights import load_config
 from medcodi.training.dp.accounting import Budget, spent
 from medcodi.training.run import Run
+from medcodi.training.starting import STARTED
 
 
 def statement(run: Run, joint: bool) -> str:
@@ -36,6 +38,10 @@ def statement(run: Run, joint: bool) -> str:
     suspect = {part.get("data") for part in private.values()} | {None, ""}
     exposed = [x for x in _others(run, private) if _export(run, x).get("data") in suspect]
     exposed += ["stage3"] if joint else []
+    starts = {name: _started(run, f"stage2/{name}") for name in private}
+    exposed += [
+        f"what stage2/{name} started from" for name, data in starts.items() if data & suspect - {""}
+    ]
     if exposed:
         told.append(
             f"Trained on the same data without it: {', '.join(exposed)}. The pipeline as a whole "
@@ -43,11 +49,25 @@ def statement(run: Run, joint: bool) -> str:
         )
     else:
         told.append("All other networks were trained on other data.")
+    unknown = [f"stage2/{name}" for name, data in starts.items() if "" in data]
+    if unknown:
+        told.append(
+            f"{', '.join(unknown)} started from weights whose data are not known: what they hold "
+            "of these patients is not covered."
+        )
     told.append(
         "Not covered either: the table's schema and the tokenizers where they come from the same "
         "data, figures measured on held-out patients, and the choice among several trainings."
     )
     return " ".join(told)
+
+
+def _started(run: Run, label: str) -> set[str]:
+    """Identities of the data of the weights that a stage started from, "" for one that is not
+    known; empty where it started from none."""
+    path = run.folder / label / STARTED
+    sources = json.loads(path.read_text()) if path.is_file() else {}
+    return {source.get("data") or "" for source in sources.values()}
 
 
 def _others(run: Run, private: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from medcodi.training.dp.secret import FILE
 from medcodi.training.dp.statement import statement
 from medcodi.training.loop import fit
 from medcodi.training.run import Run
+from medcodi.training.starting import STARTED
 from medcodi.training.tasks import train_stage
 from medcodi.training.tasks.stage2 import Stage2Task
 from tests.tiny import copy_run
@@ -140,3 +141,15 @@ def test_the_model_card_says_the_budget_and_what_has_none(tiny_run, tmp_path):
     said = statement(Run(recipe), joint=False)
     assert "All other networks were trained on other data" in said and "NO guar" not in said
     assert "stage3. The pipeline as a whole has NO" in statement(Run(recipe), joint=True)
+    # a private part that started from other weights
+    own = json.loads((recipe.run_dir / "stage2/tabular/export/config.json").read_text())["data"]
+    for data, told in (
+        (own, "what stage2/tabular started from. The pipeline as a whole has NO"),
+        ("", "stage2/tabular started from weights whose data are not known"),
+    ):
+        source = {"x": {"pipeline": "0", "data": data}}
+        (recipe.run_dir / "stage2/tabular" / STARTED).write_text(json.dumps(source))
+        assert told in statement(Run(recipe), joint=False)
+    source = {"x": {"pipeline": "0", "data": "public"}}
+    (recipe.run_dir / "stage2/tabular" / STARTED).write_text(json.dumps(source))
+    assert statement(Run(recipe), joint=False) == said
