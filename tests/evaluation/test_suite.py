@@ -267,6 +267,7 @@ def test_table_ids_cells_and_rows():
     known = choose_tables(None)
     assert {
         *numbered,
+        "T2b",
         "T5b",
         "A1",
         "A2",
@@ -347,6 +348,7 @@ def test_values_by_study_and_pairs_of_reports_are_handed_over(done):
         samples = read_samples(context.output / "samples" / f"{key}.csv")
         found = [told for (_, name), told in samples.items() if name == metric]
         assert found and all(len(told.studies) == len(told.values) > 1 for told in found), key
+    run_suite(context, OURS)  # another test has measured with other settings: these are stale
     (row, *_) = compare(context.output, context.output, ["T4"], 50, 10)
     assert row.p == 1.0 and row.difference.value == 0
     with open(context.output / "reports" / "F_to_T.csv", newline="") as file:
