@@ -26,7 +26,7 @@ def unknown_key(key: str, valid: typing.Iterable[str], where: str) -> ValueError
     valid = sorted(valid)
     near = difflib.get_close_matches(key, valid, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return ValueError(f"unknown key {key!r} in {where}{hint} Valid keys: {', '.join(valid)}")
+    return ValueError(f"unknown key {key!r:.80} in {where}{hint} Valid keys: {', '.join(valid)}")
 
 
 def build_dataclass(cls: type, values: Any, where: str) -> Any:
@@ -67,23 +67,23 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if dataclasses.is_dataclass(value):
             return value
         if value is not None and not isinstance(value, dict):
-            raise ValueError(f"{where} must be a mapping, got {value!r}")
+            raise ValueError(f"{where} must be a mapping, got {value!r:.80}")
         return build_dataclass(hint, value, where)
     if origin is list:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{where} must be a list, got {value!r}")
+            raise ValueError(f"{where} must be a list, got {value!r:.80}")
         return [_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
         if not isinstance(value, dict):
-            raise ValueError(f"{where} must be a mapping, got {value!r}")
+            raise ValueError(f"{where} must be a mapping, got {value!r:.80}")
         return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if hint is float:  # YAML 1.1 reads 1e-4 as a string
         try:
             return float("" if isinstance(value, bool) else value)
         except (TypeError, ValueError):
-            raise ValueError(f"{where} must be a number, got {value!r}") from None
+            raise ValueError(f"{where} must be a number, got {value!r:.80}") from None
     if hint in (int, str, bool) and type(value) is not hint:
-        raise ValueError(f"{where} must be of type {hint.__name__}, got {value!r}")
+        raise ValueError(f"{where} must be of type {hint.__name__}, got {value!r:.80}")
     return value
 
 
@@ -214,10 +214,14 @@ def _load(path: Path) -> DictConfig:
     try:
         loaded = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{path} is not readable YAML: {error}") from None
+        raise ValueError(f"{path} is not readable YAML: {_one_line(error)}") from None
     if not isinstance(loaded, DictConfig):
         raise ValueError(f"{path} must hold a mapping of keys, got a {type(loaded).__name__}")
     return loaded
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def for_modality(stage: StageConfig, name: str) -> StageConfig:

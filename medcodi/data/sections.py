@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 from medcodi.data.headings import CONTENT, Heading, find_headings, words
 
-SECTIONS = ("impression", "conclusion", "findings", "last paragraph")
+BOTH = "both"  # findings and impression, joined
+SECTIONS = ("impression", "conclusion", "findings", BOTH, "last paragraph")
+KEPT = ("findings", "impression")  # sections that sources keep as fields of their own
 # What a report may hold by words that are no finding: who asked, with what, and since when.
 FILLERS = frozenset(
     words(
@@ -36,9 +38,8 @@ FILLERS = frozenset(
 )
 # A section of these words alone, at least one of POINTERS among them, points to another one, or to
 # an older report.
-POINTERS = frozenset(
-    words("see above below refer same per as ditto idem unchanged change changes stable")
-)
+CHANGES = frozenset(words("unchanged change changes stable similar before"))
+POINTERS = CHANGES | frozenset(words("see above below refer same per as ditto idem"))
 POINTED = POINTERS | frozenset(
     words(
         "findings finding section sections the in of report body for details detail "
@@ -47,9 +48,11 @@ POINTED = POINTERS | frozenset(
         "outlined given dictation reported comment comments description note no change "
         "changes unchanged interval significant significantly appreciable essentially stable since "
         "prior previous earlier last recent most compared comparison with from by appearance chest "
-        "study examination exam radiograph film x ray cxr separate ct again an otherwise overall"
+        "study examination exam radiograph film x ray cxr separate ct again an otherwise overall "
+        "relevant substantial substantially little made before previously"
     )
 )
+COMPARES = "report that only says that nothing changed (kept, without labels)"
 SAYS_NOTHING = FILLERS | POINTED | {"n", "a"}
 OPENING, MARKED = 100, frozenset("[<_")  # characters that are looked at first, quickly
 MARKS = re.compile(  # of removed names, of bullets, of a signature
@@ -92,19 +95,23 @@ class Section:
 @dataclass(frozen=True, slots=True)
 class ReportText:
     """The text that stands for a report. `text`: one line, "" where no section gives one.
-    `section`: which of SECTIONS gave it. `notes`: what was met on the way, to be counted."""
+    `section`: which of SECTIONS gave it. `notes`: what was met on the way, to be counted. `kept`:
+    each of KEPT that says something, whatever was chosen."""
 
     text: str
     section: str
     notes: tuple[str, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass
 class Report:
     """`sections`: kind -> text in one line, of those with content that do not point; of several
-    of a kind the last. `pointing`, `without_content`: kinds of the others."""
+    a kind the last. `pointing`, `without_content`: kinds of the others. `comparing`: kind -> text
+    of those that only say what did not change ("Stable.")."""
 
     sections: dict[str, str] = field(default_factory=dict)
+    comparing: dict[str, str] = field(default_factory=dict)
     pointing: set[str] = field(default_factory=set)
     without_content: set[str] = field(default_factory=set)
 
@@ -112,24 +119,43 @@ class Report:
         words = " ".join(text.split())
         if points_elsewhere(words):
             self.pointing.add(kind)
+            if only_compares(words):
+                self.comparing[kind] = words
         elif has_content(words):
             self.sections[kind] = words
         else:
             self.without_content.add(kind)
 
+    @property
+    def kept(self) -> dict[str, str]:
+        """Findings and impression (else the conclusion), as far as they say something."""
+        found = {
+            "findings": self.sections.get("findings", ""),
+            "impression": self.sections.get("impression", self.sections.get("conclusion", "")),
+        }
+        return {kind: text for kind, text in found.items() if text}
+
     def choose(self, order: Iterable[str] = SECTIONS) -> ReportText:
-        """The first of `order` that says something; one that points gives the findings."""
-        notes = []
+        """The first of `order` that says something; one that points gives the findings. A report
+        that says nothing but that nothing changed is text too, which no labeler can read."""
+        order, notes, kept = list(order), [], self.kept
         for kind in order:
+            if kind == BOTH and kept:
+                return ReportText(
+                    " ".join(dict.fromkeys(kept.values())), " and ".join(kept), tuple(notes), kept
+                )
             if kind in self.sections:
-                return ReportText(self.sections[kind], kind, tuple(notes))
+                return ReportText(self.sections[kind], kind, tuple(notes), kept)
             if kind in self.pointing:
                 notes.append(f"{kind} that points to the findings")
                 if "findings" in self.sections:
-                    return ReportText(self.sections["findings"], "findings", tuple(notes))
+                    return ReportText(self.sections["findings"], "findings", tuple(notes), kept)
             elif kind in self.without_content:
                 notes.append(f"{kind} without content")
-        return ReportText("", "", tuple(notes))
+        for kind in [*order, *(CONTENT if BOTH in order else ())]:
+            if kind in self.comparing:
+                return ReportText(self.comparing[kind], kind, (COMPARES,), kept)
+        return ReportText("", "", tuple(notes), kept)
 
 
 def words_of(text: str) -> list[str]:
@@ -151,6 +177,13 @@ def has_content(text: str) -> bool:
 def points_elsewhere(text: str) -> bool:
     """Is all that `text` says that another section, or another report, says it?"""
     return _points(words_of(text))
+
+
+def only_compares(text: str) -> bool:
+    """Is all that `text` says that nothing changed since another examination ("Stable.")? Such a
+    report is kept as text; without the earlier one it has no labels."""
+    words = words_of(text)
+    return _points(words) and not CHANGES.isdisjoint(words)
 
 
 def _points(words: list[str]) -> bool:

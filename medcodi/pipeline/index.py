@@ -84,7 +84,7 @@ def read_index(folder: Path) -> Index:
     document = read_json(folder, INDEX)
     if document.get("_class_name") != CLASS_NAME:
         raise ValueError(
-            f"{path} describes a {document.get('_class_name')!r}, expected {CLASS_NAME!r}"
+            f"{path} describes a {document.get('_class_name')!r:.80}, expected {CLASS_NAME!r}"
         )
     values = {key: value for key, value in document.items() if not key.startswith("_")}
     if not isinstance(values.get("recipe"), dict):
@@ -123,7 +123,8 @@ def _check_whole(given: dict[str, Any], recipe: Recipe, where: str) -> None:
     expected = {part: value for part, value in to_dict(recipe).items() if part in RECIPE_PARTS}
     for part, value in expected.items():
         keys = value if isinstance(value, dict) and part != "modalities" else {}
-        for key in [part] if part not in given else [k for k in keys if k not in given[part]]:
+        held = given.get(part) or {}
+        for key in [part] if part not in given else [k for k in keys if k not in held]:
             raise ValueError(f"{where} is not whole: {key!r} is missing")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from medcodi.data.duplicates import fingerprint
 from medcodi.data.png import EncodedImage, encode_image
-from medcodi.data.sections import has_content, read_report
+from medcodi.data.sections import COMPARES, has_content, only_compares, read_report
 from medcodi.data.study import Study
 from medcodi.data.writer import PreparedWriter
 from medcodi.sources.images import read_grey, safe_path, to_square
@@ -249,8 +249,9 @@ class _StudyMaker:
             return found.text
         if has_content(text):
             return text
-        self.counts["report without content"] += 1
-        return ""
+        compares = only_compares(text)
+        self.counts[COMPARES if compares else "report without content"] += 1
+        return text if compares else ""
 
     def _table_row(self, item: str, table: TableMapping, rows: list[Row]) -> dict[str, Any]:
         """One table row; the writer lists it when nothing is left in it."""

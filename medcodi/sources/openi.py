@@ -31,6 +31,7 @@ from medcodi.sources.findings import finding_columns
 from medcodi.sources.openi_files import (
     REPORTS,
     TEXTS,
+    OpeniReport,
     installed_data,
     read_gold,
     read_reports,
@@ -127,7 +128,9 @@ class OpeniArchive(HintedArchive):
 
     @property
     def fields(self) -> list[FieldSpec]:
-        own = super().fields if self.with_images else [FieldSpec(self.options.text, Storage.TEXT)]
+        names = [self.options.text, *self.options.section_fields.values()]
+        texts = [FieldSpec(name, Storage.TEXT) for name in names]
+        own = super().fields if self.with_images else texts
         tables = [name for name in (self.options.mesh, self.options.findings) if name]
         return [*own, *(FieldSpec(name, Storage.TABLE) for name in tables)]
 
@@ -141,7 +144,7 @@ class OpeniArchive(HintedArchive):
 
     def depends_on(self) -> Any:
         texts = [
-            (uid, report.text(self.options.texts).text, report.terms)
+            (uid, report.text(self.options.texts).text, report.terms, *self._kept(report))
             for uid, report in self.reports.items()
         ]
         digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
@@ -154,6 +157,9 @@ class OpeniArchive(HintedArchive):
             sorted(map(repr, self.gold.items())),
             digest,
         ]
+
+    def _kept(self, report: OpeniReport) -> list[dict[str, str]]:
+        return [report.report.kept] if self.options.keep_sections else []
 
     def assembly(self, writer: PreparedWriter, private: Path, state: State) -> "OpeniAssembly":
         return OpeniAssembly(self, writer, private, state)
@@ -173,8 +179,9 @@ class OpeniAssembly(Assembly):
             for number, (values, flags) in enumerate(self.choose(files), start=1):
                 if text.text:
                     values[options.text] = text.text
-                    if number == 1:
-                        flags.update(["reports", f"report from {text.section}"])
+                values |= options.sections_of(text.kept)
+                if text.text and number == 1:
+                    flags.update(["reports", f"report from {text.section}"])
                 if options.mesh and report.terms:
                     values[options.mesh] = {
                         term: MENTIONS[term in report.terms] for term in self.archive.terms

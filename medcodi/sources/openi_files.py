@@ -47,7 +47,7 @@ class OpeniReport:
         words = dict.fromkeys(one.text for one in chosen if one.text)
         notes = tuple(note for one in chosen for note in one.notes)
         names = dict.fromkeys(one.section for one in chosen if one.text)
-        return ReportText(" ".join(words), " and ".join(names), notes)
+        return ReportText(" ".join(words), " and ".join(names), notes, self.report.kept)
 
 
 def installed_data() -> Path:

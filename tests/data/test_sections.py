@@ -4,6 +4,7 @@ import pytest
 
 from medcodi.data.headings import heading_kind
 from medcodi.data.sections import (
+    COMPARES,
     ReportText,
     count_sections,
     has_content,
@@ -301,3 +302,39 @@ def test_what_was_met_is_counted():
         "report from impression": 1,
         "report without text": 1,
     }
+
+
+@pytest.mark.parametrize(
+    "words", ["Stable.", "No change.", "Unchanged.", "As before.", "Similar to prior."]
+)
+def test_a_report_that_only_compares_is_text(words):
+    """What it stands for is in the earlier one: kept as text, no content for the labeler."""
+    assert not has_content(words)
+    for report in (words, f"IMPRESSION: {words}"):
+        found = read_report(report).choose(DEFAULT)
+        assert found.text == words and found.notes == (COMPARES,)
+    findings = read_report(f"FINDINGS: {FINDINGS}\nIMPRESSION: {words}").choose(DEFAULT)
+    assert findings.text == FINDINGS and COMPARES not in findings.notes
+
+
+def test_a_report_that_points_nowhere_is_none():
+    assert read_report("IMPRESSION: See above.").choose(DEFAULT).text == ""
+
+
+@pytest.mark.parametrize(
+    ("report", "text", "kept"),
+    [
+        ("FINDINGS: A.\nIMPRESSION: B.", "A. B.", {"findings": "A.", "impression": "B."}),
+        ("FINDINGS: A.\nCONCLUSION: B.", "A. B.", {"findings": "A.", "impression": "B."}),
+        ("FINDINGS: A.\nIMPRESSION: As above.", "A.", {"findings": "A."}),
+        ("FINDINGS: A.\nIMPRESSION: ___", "A.", {"findings": "A."}),
+        ("FINDINGS: A.\nIMPRESSION: A.", "A.", {"findings": "A.", "impression": "A."}),
+        ("IMPRESSION: Stable.", "Stable.", {}),
+        ("Findings: A. Impression: B.", "A. B.", {"findings": "A.", "impression": "B."}),
+        ("Findings - A.\nImpression - B.", "A. B.", {"findings": "A.", "impression": "B."}),
+    ],
+)
+def test_findings_and_impression_are_kept_and_joined(report, text, kept):
+    found = read_report(report).choose(["both"])
+    assert (found.text, found.kept) == (text, kept)
+    assert read_report(report).choose(DEFAULT).kept == kept

@@ -73,6 +73,9 @@ def test_the_index_survives_writing(whole, tmp_path):
         ({"recipe__modalities__frontal__group": "../x"}, r"'../x' is no plain name"),
         ({"recipe__modalities__report__kind": "sound"}, "unknown modality kind 'sound'"),
         ({"stray": 1}, "unknown key 'stray'"),
+        ({"weights": "x" * 5000}, r"weights must be a mapping, got 'x{70,79}$"),
+        ({"_class_name": "x" * 5000}, r"describes a 'x{70,79}, expected"),
+        ({"recipe__seed": "x" * 5000}, r"seed must be of type int, got 'x{70,79}$"),
         ({"facts__hours": 3}, "hours must be a mapping"),
     ],
 )
@@ -81,6 +84,15 @@ def test_a_damaged_index_is_one_value_error(folder, values, match):
     with pytest.raises(ValueError, match=match) as caught:
         MedCoDiPipeline.from_pretrained(folder)
     assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["shared_space", "diffusion"])
+def test_a_part_of_the_recipe_that_is_null_is_not_whole(folder, part):
+    document = json.loads((folder / INDEX).read_text())
+    document["recipe"][part] = None
+    (folder / INDEX).write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"recipe is not whole: '.*' is missing"):
+        MedCoDiPipeline.from_pretrained(folder)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,7 @@ def survives(whole, tmp_path, seeds):
 
 
 def test_damaged_folders_end_in_one_value_error(whole, tmp_path):
-    survives(whole, tmp_path, range(FAST))
+    survives(whole, tmp_path, [*range(FAST), 137])
 
 
 @pytest.mark.nightly

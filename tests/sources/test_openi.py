@@ -179,3 +179,13 @@ def test_wrong_input(tmp_path, data):
         get_source("openi")(None, OPTIONS, tmp_path / "out", data_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"source folder .* does not exist"):
         get_source("openi")(tmp_path / "none", OPTIONS, tmp_path / "out")
+
+
+def test_findings_and_impression_as_fields(data, reports, tmp_path):
+    get_source("openi")(None, OPTIONS | {"keep_sections": True}, tmp_path / "out")
+    found = {study.study_id: study.values for study in studies(tmp_path / "out")}
+    counts = Counter(name for values in found.values() for name in values)
+    held = Counter(label for report in reports.values() for label in report.report.sections)
+    assert counts["report_findings"] == held["findings"]
+    assert counts["report_impression"] == held["impression"]
+    assert found["CXR1"]["report_findings"] == reports["CXR1"].text("findings").text

@@ -13,6 +13,7 @@ from medcodi.cli.prepare.options import (
     FieldNames,
     FrontAndTable,
     Images,
+    KeepSections,
     Output,
     Studies,
     TextSections,
@@ -43,6 +44,7 @@ def dicom(
         str, typer.Option(help="concept names of a structured report to take; empty: all")
     ] = "",
     text_sections: TextSections = "",
+    keep_sections: KeepSections = False,
     field_names: FieldNames = NAMES,
     timeout: Annotated[float, typer.Option(help="seconds for one file")] = 120.0,
 ) -> None:
@@ -55,6 +57,7 @@ def dicom(
         "modalities": names(modalities),
         "sections": names(sections),
         "text_sections": names(text_sections),
+        "keep_sections": keep_sections,
         "timeout": timeout,
     }
     prepare_archive("dicom", source, options, output, writing)
@@ -77,6 +80,7 @@ def mimic_cxr(
         str, typer.Option(help="study: triplets; patient: all of patients with all three; any")
     ] = "study",
     text_sections: TextSections = "impression,conclusion,last paragraph",
+    keep_sections: KeepSections = False,
     official_split: Annotated[
         bool, typer.Option(help="the published split instead of one by hash")
     ] = False,
@@ -92,6 +96,7 @@ def mimic_cxr(
         **studies.options(),
         "select": select,
         "text_sections": names(text_sections),
+        "keep_sections": keep_sections,
         "official_split": official_split,
         "labels": labels,
     }
@@ -124,6 +129,7 @@ def openi(
         typer.Option("--images", help="folder of the images (PNG or DICOM); default: texts only"),
     ] = None,
     texts: Annotated[str, typer.Option(help="impression, findings or both")] = "impression",
+    keep_sections: KeepSections = False,
     mesh: Annotated[str, typer.Option(help="name of a table for the MeSH terms; empty: none")] = "",
     min_reports: Annotated[int, typer.Option(help="with --mesh: reports that a term needs")] = 40,
     derived_views: Annotated[
@@ -141,6 +147,7 @@ def openi(
         **fields_of(field_names),
         **asdict(images),
         "texts": texts,
+        "keep_sections": keep_sections,
         "mesh": mesh,
         "min_reports": min_reports,
         "derived_views": derived_views,

@@ -28,7 +28,15 @@ TextSections = Annotated[
     str,
     typer.Option(
         help="sections that may stand for a report, in this order: impression, conclusion, "
-        "findings, last paragraph; empty: the whole text"
+        "findings, both (findings and impression, joined), last paragraph; empty: the whole text"
+    ),
+]
+KeepSections = Annotated[
+    bool,
+    typer.Option(
+        "--keep-sections",
+        help="findings and impression as fields of their own too: REPORT_findings, "
+        "REPORT_impression",
     ),
 ]
 Share = Annotated[float, typer.Option(help="share of the patients in this split")]

@@ -5,14 +5,14 @@ import csv
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medcodi.data.greys import Greys
 from medcodi.data.png import EncodedImage
 from medcodi.data.prepared import REJECTS, SUSPECTS
-from medcodi.data.sections import ReportText, has_content, read_report
+from medcodi.data.sections import COMPARES, ReportText, has_content, only_compares, read_report
 from medcodi.data.storage import FieldSpec, Storage
 from medcodi.data.study import Study
 from medcodi.data.table import Column, TableSchema
@@ -69,7 +69,8 @@ class Archive:
             FieldSpec(name, Storage.IMAGE) for name in (self.options.front, self.options.side)
         ]
         header = [FieldSpec(self.options.header, Storage.TABLE)] if self.options.header else []
-        return [*pictures, FieldSpec(self.options.text, Storage.TEXT), *header]
+        texts = [self.options.text, *self.options.section_fields.values()]
+        return [*pictures, *(FieldSpec(name, Storage.TEXT) for name in texts), *header]
 
     @property
     def schemas(self) -> dict[str, TableSchema]:
@@ -87,7 +88,8 @@ class Archive:
         folder is written again."""
         options = self.options
         names = [options.front, options.side, options.text]
-        return [*names, options.multiple, options.header, options.text_sections]
+        kept = ["sections kept"] if options.keep_sections else []
+        return [*names, options.multiple, options.header, options.text_sections, *kept]
 
     def assembly(self, writer: PreparedWriter, private: Path, state: State) -> "Assembly":
         return Assembly(self, writer, private, state)
@@ -108,6 +110,7 @@ class Assembly:
             "": options.text,
         }
         self.counts: Counter[str] = Counter()
+        self.kept: dict[bytes, Mapping[str, str]] = {}  # sections of the reports of one study
         self.repeated = state.repeated()
         self.met: set[str] = set()  # of these, those of the studies so far
 
@@ -149,6 +152,7 @@ class Assembly:
         first by rank, of the reports the first (structured ones before text files, then by path).
         The others are listed; with `multiple` "all" the second images make a second study, which
         has the report too, and so on. There is at least one, empty where no file can be used."""
+        self.kept.clear()
         found: dict[str, list[tuple[bytes, Record]]] = {}
         instances: set[str] = set()
         for path, record in sorted(files, key=_order):
@@ -167,6 +171,7 @@ class Assembly:
                 self.counts.update(words.notes)
                 self.reject(path, "the report has no content, or none in the wanted sections")
             elif record.kind == "words":
+                self.kept[path] = words.kept
                 section = [f"report from {words.section}"] if words.section else []
                 said = [*record.flags, *words.notes, *section]
                 one = dataclasses.replace(record, text=words.text, flags=said)
@@ -193,6 +198,7 @@ class Assembly:
         flags: Counter[str] = Counter()
         for path, record in files:
             values[self.names[record.view]] = self._value(path, record)
+            values |= self.archive.options.sections_of(self.kept.get(path, {}))
             if record.kind == "picture":
                 flags.update([*record.flags, "images"])
                 flags["suspects"] += bool(record.suspect)
@@ -236,9 +242,13 @@ class Assembly:
 
     def words(self, record: Record) -> ReportText:
         """The text of a report: its whole text, or that of the wanted sections."""
-        if wanted := self.archive.options.text_sections:
-            return read_report(record.text).choose(wanted)
-        return ReportText(record.text if has_content(record.text) else "", "")
+        options = self.archive.options
+        if options.text_sections:
+            return read_report(record.text).choose(options.text_sections)
+        kept = read_report(record.text).kept if options.keep_sections else {}
+        compares = not has_content(record.text) and only_compares(record.text)
+        text = record.text if compares or has_content(record.text) else ""
+        return ReportText(text, "", (COMPARES,) if compares else (), kept)
 
     def reject(self, path: bytes, reason: str, detail: str = "") -> None:
         item = f"file-{keyed_hash(self.archive.key, 'path', path)[:16]}"

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from medcodi.config_io import unknown_key
 from medcodi.data.greys import GreyLimits
-from medcodi.data.sections import SECTIONS
+from medcodi.data.sections import KEPT, SECTIONS
 
 MODALITIES = [
     "CR",
@@ -56,9 +57,11 @@ class DicomOptions:
     one makes a further study, with the same report. `header`: name of a table field for projection
     (AP, PA), sex and age of the header, "" for none. `sections`: concept names of a structured
     report whose texts are taken (none: all). `text_sections`: sections that may stand for a report,
-    in this order (data/sections.py; none: the whole text). Limits: `max_file_mib`, `max_megapixels`
-    (Rows x Columns, checked before decoding), `max_memory_gib` of one worker beyond its start,
-    `timeout` in seconds for one file.
+    in this order (data/sections.py; none: the whole text); "both" is findings and impression,
+    joined. `keep_sections`: these two as fields of their own too, TEXT_findings and
+    TEXT_impression, so that a recipe chooses by the name of its modality. Limits: `max_file_mib`,
+    `max_megapixels` (Rows x Columns, checked before decoding), `max_memory_gib` of one worker
+    beyond its start, `timeout` in seconds for one file.
     """
 
     front: str
@@ -76,6 +79,7 @@ class DicomOptions:
     header: str = ""
     sections: list[str] = field(default_factory=list)
     text_sections: list[str] = field(default_factory=list)
+    keep_sections: bool = False
     max_file_mib: int = 512
     max_megapixels: float = 64.0
     max_memory_gib: float = 4.0
@@ -88,6 +92,7 @@ class DicomOptions:
         if self.size > 4096:
             raise ValueError(f"options.size must be at most 4096, got {self.size}")
         named = [self.front, self.side, self.text, *([self.header] if self.header else [])]
+        named += self.section_fields.values()
         if len(set(named)) < len(named):
             raise ValueError(f"the fields need distinct names, got {', '.join(map(repr, named))}")
         for name, valid in (("look", LOOKS), ("suspects", SUSPECTS), ("multiple", MULTIPLE)):
@@ -100,6 +105,16 @@ class DicomOptions:
         for section in self.text_sections:
             if section not in SECTIONS:
                 raise unknown_key(section, SECTIONS, "options.text_sections")
+
+    @property
+    def section_fields(self) -> dict[str, str]:
+        """Section that is kept -> its field."""
+        return {kind: f"{self.text}_{kind}" for kind in KEPT} if self.keep_sections else {}
+
+    def sections_of(self, kept: Mapping[str, str]) -> dict[str, str]:
+        """Values of the fields of the sections, of `ReportText.kept`."""
+        fields = self.section_fields
+        return {fields[kind]: text for kind, text in kept.items() if kind in fields}
 
     def for_workers(self) -> "DicomOptions":
         """Without what a subclass adds: its module, and all that it imports, stays out of the

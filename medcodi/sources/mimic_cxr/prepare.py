@@ -105,6 +105,8 @@ class MimicArchive(HintedArchive):
         texts = hashlib.sha256()
         for name, study in sorted(self.selection.studies.items()):
             given = study.impression.text if study.impression else ""
+            if study.impression and self.options.keep_sections:
+                given += repr(sorted(study.impression.kept.items()))
             texts.update(
                 repr((name, given, self.splits.get(study.patient), self.labels.get(name))).encode()
             )
@@ -157,6 +159,7 @@ class MimicAssembly(Assembly):
         options = self.archive.options
         if files.impression is not None:
             values[options.text] = files.impression.text
+            values |= options.sections_of(files.impression.kept)
             flags.update(["reports", f"report from {files.impression.section}"])
         if options.labels and any(self.archive.labels.get(name, {}).values()):
             values[options.labels] = self.archive.labels[name]

@@ -284,3 +284,23 @@ def test_the_command(source, tmp_path):
     assert result.exit_code == 0, result.output
     index = json.loads((tmp_path / "out" / "prepared.json").read_text())
     assert index["notes"]["counts"]["studies"] == len(TRIPLETS) and index["validation"] == 0.3
+
+
+def test_findings_and_impression_as_fields(source, triplets, tmp_path):
+    """Beside the report, which stays what it was; a folder without them is prepared again."""
+    counts = prepare(source, tmp_path / "out", keep_sections=True)
+    found = by_text(tmp_path / "out")
+    assert set(found) == set(by_text(triplets[0])) and counts["studies"] == 3
+    named = ["report", "report_findings", "report_impression"]
+    assert PreparedDataset.load(tmp_path / "out", "train", named).names == named
+    sections = found[text(50000001)].values
+    assert sections["report_impression"] == sections["report"]
+    assert sum("report_findings" in study.values for study in found.values()) >= 1
+
+
+def test_sections_are_joined(source, triplets, tmp_path):
+    prepare(source, tmp_path / "out", keep_sections=True, text_sections=["both", "last paragraph"])
+    for study in by_text(tmp_path / "out").values():
+        parts = [study.values.get(f"report_{name}") for name in ("findings", "impression")]
+        if any(parts):
+            assert study.values["report"] == " ".join(part for part in parts if part)
