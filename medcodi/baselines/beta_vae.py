@@ -23,7 +23,7 @@ class BetaVAESettings(Settings):
     width: int = 24
     code_dim: int = 128
     beta: float = 1.0
-    pixel_variance: float = 0.02
+    pixel_variance: float = 0.5
     learning_rate: float = 1e-3
 
 
