@@ -167,7 +167,7 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     if len(names) < 2:
         raise ValueError(
             f"{where}: a recipe needs at least two modalities, got {sorted(names)}; a table alone "
-            "is what medcodi.tabular.TabularSynthesizer is for"
+            "is what `medcodi table fit` and medcodi.tabular.TabularSynthesizer are for"
         )
     for tracker in recipe.tracking:
         if tracker not in TRACKERS:

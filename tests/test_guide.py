@@ -224,8 +224,18 @@ def test_tables(here):
         },
         here / "oasis.yaml",
     )
+    ages = [">89" if n % 9 == 0 else 20 + n % 70 for n in range(200)]
+    table = pd.DataFrame({"sex": ["F", "M"] * 100, "age": ages, "visits": range(0, 1000, 5)})
+    table.to_csv(here / "rows.csv", index=False)
+    table.assign(sex=table["sex"].where(table.index > 20)).to_csv(
+        here / "rows_with_gaps.csv", index=False
+    )
+    save_yaml({"constraints": [{"positive": ["age"]}]}, here / "table.yaml")
     run_page("tables", {"configs/tables/oasis.yaml": str(here / "oasis.yaml")})
     assert (here / "data" / "oasis" / "prepared.json").is_file()
+    made = pd.read_csv(here / "synthetic.csv")
+    assert set(made["sex"]) == {"F"} and set(made["age"]) == {">89"}
+    assert pd.read_csv(here / "full.csv")["sex"].notna().all()
 
 
 def test_label_reports(here):

@@ -22,6 +22,7 @@ from medcodi.cli.label import label
 from medcodi.cli.prepare import prepare_app
 from medcodi.cli.privacy import privacy_app
 from medcodi.cli.runs import runs
+from medcodi.cli.table import table_app
 from medcodi.cli.train import export, quickstart, train
 from medcodi.cli.turing import serve_app, turing_app
 
@@ -40,6 +41,7 @@ app.add_typer(import_app, name="import")
 app.command()(export)
 app.command()(generate)
 app.command()(impute)
+app.add_typer(table_app, name="table")
 app.add_typer(evaluate_app, name="evaluate")
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -5,10 +5,12 @@ Legend: N rows.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medcodi.data.table import Column
@@ -17,6 +19,8 @@ from medcodi.sources.inference import Decision, infer_columns
 from medcodi.sources.mapping import DATETIME, EPOCH, ColumnMapping
 from medcodi.sources.reading import frame_of_texts
 from medcodi.sources.tables import MISSING, refuse_ambiguous
+
+logger = logging.getLogger(__name__)
 
 MODELLED, CONSTANT, IDENTIFIER, EMPTY, LEFT_OUT = range(5)
 TEXT = "text"  # a column of strings comes back as strings, whatever they say
@@ -57,10 +61,11 @@ class UserColumn:
             if self.value:
                 return _typed(pd.Series([str(int(self.value) + n) for n in numbers]), self.dtype)
             return pd.Series([f"SYN-{n:06d}" for n in numbers], dtype=object)
-        missing = [v is None or v != v for v in stored]
         show = self.column.text if self.dtype == TEXT else self.column.show
-        shown = [None if m else show(v) for v, m in zip(stored, missing, strict=True)]
-        return _typed(pd.Series(shown, dtype=object), self.dtype)
+        places, different = pd.factorize(pd.Series(stored))  # -1 is missing
+        shown = np.empty(len(different) + 1, object)
+        shown[:-1] = [show(value) for value in different]
+        return _typed(pd.Series(shown[places], dtype=object), self.dtype)
 
 
 def read_frame(
@@ -69,8 +74,10 @@ def read_frame(
     """The columns, the stored values of the modelled ones (N, F), NaN or None missing, and the
     decisions about them.
 
-    Raises ValueError for no frame, fewer than two rows, two columns of one name, a column with two
-    readings, and an infinite number.
+    Numbers of a numeric dtype are taken as such, with a warning where they may be more (99 for no
+    value, Excel's serial days); durations are stored as seconds. Raises ValueError for no frame,
+    fewer than two rows, two columns of one name, a column of texts with two readings, and an
+    infinite number.
     """
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"expected a DataFrame, got {type(frame).__name__}")
@@ -82,16 +89,24 @@ def read_frame(
     for name in corrections:
         if name not in names:
             raise ValueError(f"columns names {name!r}, the frame has: {', '.join(names)}")
-    texts = frame_of_texts({name: frame.iloc[:, i] for i, name in enumerate(names)})
+    texts = frame_of_texts({name: _plain(frame.iloc[:, i]) for i, name in enumerate(names)})
     texts = texts.map(str.strip)
     texts.attrs |= {"separator": "", "stripped": {}}
     decisions = infer_columns(texts, list(MISSING), corrections)
+    for i, decision in enumerate(decisions):
+        if decision.ambiguous and pd.api.types.is_numeric_dtype(frame.dtypes.iloc[i]):
+            told = f"taken as the numbers that they are, though {decision.ambiguous}"
+            logger.warning("column %r: %s", decision.column, told)
+            decision.changed.append(told)
+            decision.ambiguous = ""
     refuse_ambiguous(decisions, "the frame")
     columns, stored = [], {}
     for i, decision in enumerate(decisions):
         dtype = str(frame.dtypes.iloc[i])
-        if dtype in ("object", "str", "string"):
-            dtype = TEXT if all(isinstance(v, str) for v in frame.iloc[:, i].dropna()) else dtype
+        if dtype in ("object", "str", "string", "boolean"):
+            known = frame.iloc[:, i].dropna()
+            for plain, named in ((str, TEXT), ((bool, np.bool_), "bool")):
+                dtype = named if all(isinstance(v, plain) for v in known) else dtype
         cells = texts[decision.column].tolist()
         column = _as_column(decision, dtype, cells)
         columns.append(column)
@@ -100,6 +115,11 @@ def read_frame(
     if not stored:
         raise ValueError("no column is left to be modelled")
     return columns, pd.DataFrame(stored), decisions
+
+
+def _plain(series: pd.Series) -> pd.Series:
+    """Durations as seconds; any other column as it is."""
+    return series.dt.total_seconds() if series.dtype.kind == "m" else series
 
 
 def _as_column(decision: Decision, dtype: str, cells: list[str]) -> UserColumn:
@@ -137,6 +157,8 @@ def _typed(series: pd.Series, dtype: str) -> pd.Series:
     """The column in the type that it had; whole numbers with missing ones as pandas' Int64."""
     if dtype.startswith("datetime64"):
         return pd.to_datetime(series.str.replace("Z", "+00:00"), errors="coerce").astype(dtype)
+    if dtype.startswith("timedelta64"):
+        return pd.to_timedelta(pd.to_numeric(series), unit="s").astype(dtype)
     if dtype == "bool":
         has_none = series.isna().any()
         flags = series.map({"True": True, "False": False, "1": True, "0": False, None: None})

@@ -4,6 +4,7 @@ The reader, the schema and the notations are those of `prepare table` and of the
 that holds table rows, so that values come back in the form and the type of the input.
 """
 
+import datetime
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -225,7 +226,7 @@ class TabularSynthesizer:
         columns = {}
         for user in self.columns:
             cells = stored[user.name] if user.role == MODELLED else [None] * len(stored)
-            series = user.restore(list(cells), 0)
+            series = user.restore(cells, 0)
             if series is not None:
                 columns[user.name] = series
         return pd.DataFrame(columns)
@@ -239,6 +240,8 @@ def _read(user: UserColumn, cell: Any) -> Any:
         or (isinstance(cell, float) and cell != cell)
     ):
         return None
+    if isinstance(cell, datetime.timedelta):
+        cell = cell.total_seconds()
     try:
         return user.column.read(cell)
     except ValueError as error:

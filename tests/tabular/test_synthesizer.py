@@ -1,5 +1,7 @@
 """TabularSynthesizer: types come back, the given stays, constraints hold, bad input is named."""
 
+import resource
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,99 @@ def test_constraints_hold_in_every_row(fitted):
     made = fitted.sample(3000, seed=2)
     assert (made["visit"] <= made["last"]).all() and made["packs"][~made["smoker"]].isna().all()
     assert (made["total"] == made["left"] + made["right"]).all()
+
+
+def gappy(rows, seed=0):
+    """The table with missing cells in every column that a constraint names."""
+    frame = table(seed, rows).drop(columns=["note", "seen", "id"])
+    rng = np.random.default_rng(seed)
+    for name in ("visit", "last", "smoker", "left", "total", "height"):
+        frame[name] = frame[name].astype(object).mask(rng.random(rows) < 0.15)
+    frame.loc[frame["smoker"].isna(), "packs"] = np.nan
+    return frame.astype({"visit": "datetime64[ns]", "last": "datetime64[ns]", "height": float})
+
+
+def holds(made):
+    visit, last = made["visit"], made["last"]
+    numbers = made[["total", "left", "right"]].astype(float)
+    adds = numbers["total"] == numbers["left"] + numbers["right"]
+    return (
+        ((visit <= last) | visit.isna() | last.isna())
+        & (made["packs"].isna() | made["smoker"].eq(True).fillna(False))
+        & (adds | numbers.isna().any(axis=1))
+        & (made["height"].isna() | (made["height"] > 0))
+    )
+
+
+@pytest.mark.parametrize("rows", [2000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_constraints_hold_with_missing_values(rows):
+    real = gappy(ROWS)
+    assert holds(real).all()
+    rules = [*CONSTRAINTS, {"positive": ["height"]}, {"combinations": ["sex", "smoker"]}]
+    synthesizer = TabularSynthesizer(constraints=rules, forest=FOREST, progress=False)
+    made = synthesizer.fit(real).sample(rows, seed=1)
+    assert len(made) == rows and holds(made).all()
+    for name in ("visit", "smoker", "left"):
+        assert abs(made[name].isna().mean() - 0.15) < 0.08
+
+
+def test_durations_come_back():
+    rng = np.random.default_rng(0)
+    stay = pd.Series(pd.to_timedelta(rng.integers(1, 400, 300), "h"))
+    frame = pd.DataFrame({"ward": rng.choice(["a", "b"], 300), "stay": stay.mask(stay.index < 30)})
+    synthesizer = TabularSynthesizer(forest=FOREST, progress=False).fit(frame)
+    made = synthesizer.sample(200)["stay"]
+    assert made.dtype == frame["stay"].dtype and 0.02 < made.isna().mean() < 0.25
+    assert made.dropna().between(stay.min(), stay.max()).all()
+    assert (made.dropna().dt.total_seconds() % 3600 == 0).all()
+    given = synthesizer.sample(3, given={"stay": pd.Timedelta("5h")})
+    assert set(given["stay"]) == {pd.Timedelta("5h")}
+
+
+def test_numbers_of_a_frame_are_numbers(caplog):
+    """`prepare table` asks whether 99 stands for no value; a frame has NaN for that."""
+    rng = np.random.default_rng(0)
+    score = np.where(rng.random(300) < 0.1, 99, rng.integers(0, 14, 300))
+    frame = pd.DataFrame({"sex": rng.choice(["F", "M"], 300), "score": score})
+    synthesizer = TabularSynthesizer(forest=FOREST, progress=False).fit(frame)
+    assert "'99'" in caplog.text and "'99'" in synthesizer.report["columns"]["score"]
+    made = synthesizer.sample(500)["score"]
+    assert made.isin(set(score)).all() and 0.04 < (made == 99).mean() < 0.18
+    rules = {"score": {"missing": ["99"]}}
+    told = TabularSynthesizer(rules, forest=FOREST, progress=False).fit(frame).sample(300)["score"]
+    assert told.isna().any() and told.max() < 14
+    with pytest.raises(ValueError, match="nothing is guessed"):
+        TabularSynthesizer(progress=False).fit(frame.astype(str))
+
+
+def test_values_below_detection_come_back():
+    rng = np.random.default_rng(0)
+    level = rng.lognormal(0, 1.5, 400).round(1)
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=400), "level": np.where(level < 0.5, "<0.5", level.astype(str))}
+    )
+    made = TabularSynthesizer(forest=FOREST, progress=False).fit(frame).sample(400)["level"]
+    assert abs((made == "<0.5").mean() - (frame["level"] == "<0.5").mean()) < 0.1
+    assert made[made != "<0.5"].astype(float).between(0.5, level.max()).all()
+
+
+@pytest.mark.slow
+def test_three_hundred_codes_in_six_thousand_rows():
+    rng = np.random.default_rng(0)
+    shares = 1 / np.arange(1, 301)
+    code = rng.choice(300, 6000, p=shares / shares.sum())
+    frame = pd.DataFrame(
+        {
+            "code": [f"I{c // 10:02d}.{c % 10}" for c in code],
+            "days": code % 17 + rng.poisson(2, 6000),
+        }
+    )
+    rules = {"code": {"type": "categorical"}}
+    made = TabularSynthesizer(rules, progress=False).fit(frame).sample(6000)
+    share = [f["code"].value_counts(normalize=True) for f in (frame, made)]
+    gap = share[0].sub(share[1], fill_value=0).abs().sum() / 2
+    assert gap < 0.08  # two real tables of this size: about .09
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 << 20  # KiB
 
 
 def test_seeds(fitted):
