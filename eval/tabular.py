@@ -20,7 +20,7 @@ import typer
 from medcodi.baselines.tables import SYSTEMS
 from medcodi.config_io import load_yaml, unknown_key
 from medcodi.data.table import TableSchema
-from medcodi.metrics.statistics import auc
+from medcodi.metrics.statistics import auc, bootstrap_each
 from medcodi.metrics.table_privacy import (
     attribute_inference,
     nearest,
@@ -103,7 +103,14 @@ def main(
         found[name] = seconds | measured(truth, made, train, schema, wanted, seed)
         figures = {k: v for k, v in found[name].items() if isinstance(v, float)}
         typer.echo(f"{name:16s} " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-    document = {"file": path.name, "rows": 2 * half, "columns": schema.names, "seed": seed}
+    intervals = moment_intervals(train, schema, seed)
+    document = {
+        "moment_intervals": intervals,
+        "file": path.name,
+        "rows": 2 * half,
+        "columns": schema.names,
+        "seed": seed,
+    }
     typer.echo(json.dumps(document | {"epochs": epochs, "systems": found}))
 
 
@@ -152,6 +159,20 @@ def measured(
         "moments": {n: number_moments(made[n].dropna().to_numpy(float)) for n in numbers},
         "correlations": made[numbers].astype(float).corr().round(4).to_dict(),
     }
+
+
+def moment_intervals(
+    train: pd.DataFrame, schema: TableSchema, seed: int
+) -> dict[str, list[list[float]]]:
+    """95 % bootstrap intervals of the moments of each column of numbers in the training rows."""
+    found = {}
+    for column in schema.columns:
+        known = train[column.name].dropna()
+        if not column.is_discrete:
+            values = known.to_numpy(float)
+            made = bootstrap_each(lambda r, v=values: number_moments(v[r]), len(values), seed=seed)
+            found[column.name] = [[one.low, one.high] for one in made]
+    return found
 
 
 def _common(truth: pd.DataFrame, names: list[str]) -> list[str]:

@@ -6,7 +6,8 @@ scikit-learn alone: ForestDiffusion would bring xgboost, catboost and NCCL. None
 takes missing values: a missing category is a category, a missing number the mean beside a flag.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -59,9 +60,25 @@ def adversarial_forest(train: pd.DataFrame, schema: TableSchema, epochs: int, se
     given, discrete = without_gaps(train, schema)
     given = given.astype(dict.fromkeys(discrete, "category"))
     np.random.seed(seed)  # noqa: NPY002  the package draws from it
-    model = arf.arf(x=given, random_state=seed, verbose=False)
-    model.forde()
-    return lambda n: with_gaps(model.forge(n=n), schema)
+
+    def sample(n: int) -> pd.DataFrame:
+        with _old_numpy():
+            return with_gaps(model.forge(n=n), schema)
+
+    with _old_numpy():
+        model = arf.arf(x=given, random_state=seed, verbose=False)
+        model.forde()
+    return sample
+
+
+@contextmanager
+def _old_numpy() -> Iterator[None]:
+    """arfpy 0.1.1 uses a name that numpy 2.4 no longer has."""
+    setattr(np, "in1d", np.isin)  # noqa: B010
+    try:
+        yield
+    finally:
+        delattr(np, "in1d")
 
 
 SYSTEMS: dict[str, Callable[[pd.DataFrame, TableSchema, int, int], Sampler]] = {

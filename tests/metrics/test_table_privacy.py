@@ -29,7 +29,7 @@ def test_a_missing_cell_lies_apart_from_a_known_one():
     frame = rows(0, 50)
     frame.loc[0, "x"] = np.nan
     points = row_points(frame, frame, SCHEMA)
-    assert points.shape == (50, 6) and points[0, 1] == 1 and points[1:, 1].max() == 0
+    assert points.shape == (50, 7) and points[0, 1] == 1 and points[1:, 1].max() == 0
     assert nearest(points, points).max() == 0
 
 
