@@ -100,7 +100,9 @@ class Numbers:
 
 def take_apart(text: str) -> Cell | None:
     """None for a text that is no number with a bound, a currency or a unit."""
-    if not any(character.isdigit() for character in text) or not text.isprintable():
+    if not any(character.isdigit() for character in text):
+        return None
+    if not all(character.isprintable() or character in SPACES for character in text):
         return None
     match = CELL.fullmatch(text)
     if match is None or "_" in text:
