@@ -64,6 +64,13 @@ def test_the_budget_is_seconds(recipe, tmp_path):
     assert comparison._trained("pca")[1]["steps"] == 0
 
 
+def test_a_pipeline_stands_beside_them(recipe, tiny_run, tmp_path):
+    context = context_of(recipe, tmp_path, tiny_run.run_dir / "pipeline", num_studies=16)
+    _, ours = Comparison(context, Budget(), num_worth=20).rows([])
+    assert (ours.system, ours.kind) == ("MedCoDi-M T>F", "ours")
+    assert {FINDINGS, WORTH, "MSE", "called copies", "parameters"} <= set(ours.cells)
+
+
 def test_unknown_systems_and_too_few_studies(recipe, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--systems", "dcgam"])
