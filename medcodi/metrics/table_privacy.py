@@ -26,9 +26,9 @@ def row_points(frame: pd.DataFrame, reference: pd.DataFrame, schema: TableSchema
         if column.is_discrete:
             parts += [(cells == category).to_numpy(float) for category in column.categories]
         else:
-            known = reference[column.name].astype(float)
-            spread = float(known.std()) or 1.0
-            parts.append((cells.astype(float).fillna(known.mean()) / spread).to_numpy(float))
+            known = reference[column.name].dropna().to_numpy(float)
+            middle, spread = (known.mean(), known.std() or 1.0) if len(known) else (0.0, 1.0)
+            parts.append((cells.astype(float).fillna(middle) / spread).to_numpy(float))
         parts.append(cells.isna().to_numpy(float))
     return np.stack(parts, axis=1)
 

@@ -33,6 +33,11 @@ def test_a_missing_cell_lies_apart_from_a_known_one():
     assert nearest(points, points).max() == 0
 
 
+def test_a_column_without_a_value_has_its_place():
+    empty = rows(0, 50).assign(x=np.nan)
+    assert np.isfinite(row_points(empty, empty, SCHEMA)).all()
+
+
 def test_copies_are_singled_out_and_new_rows_are_not():
     train, holdout, new = rows(0), rows(1), rows(2)
     copied = singling_out(train, train, holdout, SCHEMA, attempts=200)
