@@ -1,6 +1,7 @@
 """The commands of every page of the guide run, in their order, on small data that stand under the
 names that the page gives them. What cannot run here says why."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from medcodi.config_io import save_yaml
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS, Study
 from medcodi.evaluation.per_sample import SampleValues, write_samples
+from medcodi.turing.store import RatingStore
 from tests.foreign.stable_diffusion import write_vae
 from tests.pages import PAGES, ROOT, commands, medcodi_words, with_replaced
 from tests.sources.chexpert_tree import write_chexpert
@@ -33,6 +35,9 @@ NOT_RUN = {
     "make": "CI runs it",
     "python -m pytest": "it is a part of this suite",
     "accelerate launch": "it asks for GPUs; test_accelerate_configs.py reads its file",
+    "medcodi evaluate --config phantom --pipeline phantom --tables privacy": (
+        "it asks for more patients than the tiny run has"
+    ),
     "medcodi bench memory": "minutes; tests/bench/test_memory.py runs it on a small recipe",
 }
 LESS = {  # options that make a long measurement short
@@ -155,7 +160,12 @@ def test_parts(finished, here):
 
 @pytest.mark.slow
 def test_evaluate(finished, here):
-    write_study(here / "turing")
+    folder, readers = write_study(here / "turing")
+    store = RatingStore(folder / "ratings.sqlite")
+    for reader in readers:
+        for item in json.loads((folder / "truth.json").read_text())["items"]:
+            store.rate(reader, item, 3)
+    store.close()
     study = Study("s", "p", {})
     for name in "AB":
         values = [SampleValues("F>T", "BLEU-1", [study], [0.5])]
