@@ -1,13 +1,15 @@
 """`medcodi table`: a table alone, learnt, sampled and filled in."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
 from medcodi.cli.console import console
 from medcodi.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 table_app = typer.Typer(
     no_args_is_help=True, help="A table alone: learn it, draw rows, fill its gaps."
@@ -77,7 +79,7 @@ def impute(
     _write(TabularSynthesizer.load(model).impute(_read(path), seed), output)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> "pd.DataFrame":
     from medcodi.sources.reading import read_table
 
     return read_table(path).replace("", None)
@@ -93,6 +95,6 @@ def _pairs(text: str) -> dict[str, Any]:
     return pairs
 
 
-def _write(rows: pd.DataFrame, output: Path) -> None:
+def _write(rows: "pd.DataFrame", output: Path) -> None:
     write_text(output, rows.to_csv(index=False))
     console.print(f"wrote {len(rows)} rows to {output}", markup=False, highlight=False)
