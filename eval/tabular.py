@@ -7,6 +7,7 @@ Half of the rows train; the other half is the truth and, for the attacks, what t
 away. Seconds are CPU time. The last line of stdout is one JSON document.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -77,19 +78,7 @@ def main(
     schema = TableSchema([user.column for user in users if user.role == MODELLED])
     train, truth = (_typed(whole.iloc[order[start : start + half]], schema) for start in (0, half))
 
-    def ours(*_: Any) -> Callable[[int], pd.DataFrame]:
-        synthesizer.fit(frame.iloc[order[:half]], seed)
-
-        def sample(n: int) -> pd.DataFrame:
-            made = synthesizer.sample(n, seed=seed)
-            lost = [None] * n
-            cells = {c.name: made.get(c.name, lost) for c in schema.columns}
-            return pd.DataFrame(
-                {c.name: [_stored(c, v) for v in cells[c.name]] for c in schema.columns}
-            )
-
-        return sample
-
+    ours = functools.partial(_ours, synthesizer, frame.iloc[order[:half]])
     makers = {"real": lambda *_: lambda n: train, OURS: ours}
     makers |= {name: SYSTEMS[name] for name in names}
     found: dict[str, Any] = {}
@@ -112,6 +101,28 @@ def main(
         "seed": seed,
     }
     typer.echo(json.dumps(document | {"epochs": epochs, "systems": found}))
+
+
+def _ours(
+    synthesizer: TabularSynthesizer,
+    frame: pd.DataFrame,
+    _: pd.DataFrame,
+    schema: TableSchema,
+    epochs: int,
+    seed: int,
+) -> Callable[[int], pd.DataFrame]:
+    """medcodi's own, fitted on the user's `frame`, as `SYSTEMS` are on typed rows."""
+    synthesizer.fit(frame, seed)
+
+    def sample(n: int) -> pd.DataFrame:
+        made = synthesizer.sample(n, seed=seed)
+        lost = [None] * n
+        cells = {c.name: made.get(c.name, lost) for c in schema.columns}
+        return pd.DataFrame(
+            {c.name: [_stored(c, v) for v in cells[c.name]] for c in schema.columns}
+        )
+
+    return sample
 
 
 def measured(

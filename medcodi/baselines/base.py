@@ -73,6 +73,16 @@ class Player:
     betas: tuple[float, float] = (0.9, 0.999)
 
 
+def adversaries(
+    discriminator: nn.Module, generator: nn.Module, learning_rate: float, betas: tuple[float, float]
+) -> dict[str, Player]:
+    """The two players of a GAN, in the order in which they are updated."""
+    return {
+        "discriminator": Player([discriminator], learning_rate, betas),
+        "generator": Player([generator], learning_rate, betas),
+    }
+
+
 @dataclass(frozen=True)
 class Settings:
     """Sizes of a system; a subclass has its own. `channels` is 1 but where a paper has colour."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from medcodi.baselines.base import ImageBaseline, Player, Records, Settings
+from medcodi.baselines.base import ImageBaseline, Player, Records, Settings, adversaries
 from medcodi.baselines.layers import as_made, as_real, down, up
 
 BETAS = (0.5, 0.999)
@@ -50,10 +50,7 @@ class DCGAN(ImageBaseline):
 
     def players(self) -> dict[str, Player]:
         rate = self.settings.learning_rate
-        return {
-            "discriminator": Player([self.discriminator], rate, BETAS),
-            "generator": Player([self.generator], rate, BETAS),
-        }
+        return adversaries(self.discriminator, self.generator, rate, BETAS)
 
     def loss(self, player: str, batch: Records, progress: float) -> Tensor:
         noise = torch.randn(len(batch), *self.noise_shape)

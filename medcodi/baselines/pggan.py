@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medcodi.baselines.base import LABELS, ImageBaseline, Player, Records, Settings
+from medcodi.baselines.base import LABELS, ImageBaseline, Player, Records, Settings, adversaries
 from medcodi.baselines.layers import SLOPE
 
 BETAS = (0.0, 0.99)
@@ -151,10 +151,7 @@ class PGGAN(ImageBaseline):
 
     def players(self) -> dict[str, Player]:
         rate = self.settings.learning_rate
-        return {
-            "discriminator": Player([self.discriminator], rate, BETAS),
-            "generator": Player([self.generator], rate, BETAS),
-        }
+        return adversaries(self.discriminator, self.generator, rate, BETAS)
 
     def stage(self, progress: float) -> tuple[int, float]:
         """Level and alpha of the moment; every resolution has the same share of the steps."""

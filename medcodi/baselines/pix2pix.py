@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medcodi.baselines.base import SOURCES, ImageBaseline, Player, Records, Settings
+from medcodi.baselines.base import SOURCES, ImageBaseline, Player, Records, Settings, adversaries
 from medcodi.baselines.dcgan import BETAS
 from medcodi.baselines.layers import as_made, as_real, down, up
 
@@ -53,10 +53,7 @@ class Pix2Pix(ImageBaseline):
 
     def players(self) -> dict[str, Player]:
         rate = self.settings.learning_rate
-        return {
-            "discriminator": Player([self.discriminator], rate, BETAS),
-            "generator": Player([self.generator], rate, BETAS),
-        }
+        return adversaries(self.discriminator, self.generator, rate, BETAS)
 
     def loss(self, player: str, batch: Records, progress: float) -> Tensor:
         sources = batch.sources.expand(-1, self.channels, -1, -1)

@@ -132,8 +132,8 @@ CONTINUES = re.compile(  # a line that begins so goes on from the one before
 CAPITAL = re.compile(r"\s*[A-Z][a-z]+")
 LOWER = re.compile(r"(?:^|\s)[a-z]{3,}")
 STARTS = re.compile(  # a line in capitals that begins so begins a statement
-    r"\s*(?:heart|lungs?|the|there|bones?|cardiac|mediastinum|stable|unchanged|small|mild|moderate|large"
-    r"|minimal|trace|new|no)\b",
+    r"\s*(?:heart|lungs?|the|there|bones?|cardiac|mediastinum|stable|unchanged|small|mild"
+    r"|moderate|large|minimal|trace|new|no)\b",
     re.IGNORECASE,
 )
 DENIED_LINE = re.compile(rf"\s*(?:no|without|negative for)\b.*\b{NOUN}\s*$", re.IGNORECASE)

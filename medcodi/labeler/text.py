@@ -48,7 +48,8 @@ READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
 AGED = re.compile(r"\b\d{1,3} ?[MF]\b(?=,? (?:with|w/|s/p|h/o|c/o|p/w))")  # "67F w/ CHF"
 SECOND_SIDE = re.compile(  # "no effusion on the left; small on the right"
     r";(?=[^.;]{0,40}\bone\s+(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
-    r"|\s*(?:(?:a|very|only|small|tiny|trace|minimal|mild|moderate|large|none|present|absent)\s+){1,3}"
+    r"|\s*(?:(?:a|very|only|small|tiny|trace|minimal|mild|moderate|large|none|present|absent)\s+)"
+    r"{1,3}"
     r"(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
     r"|\s*(?:and\s+)?the\s+(?:left|right)\s+(?:one\s+)?(?:is|has|was|persists?|remains?)\b)",
     re.I,
