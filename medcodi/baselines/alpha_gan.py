@@ -1,6 +1,9 @@
 """alpha-GAN (Rosca et al. 2017): an autoencoder whose codes and images a discriminator each judges,
 without labels. The hybrid study takes its encoder and generator to code an image by 128 numbers.
 
+As in Rosca et al. (section 3): reconstruction by L1, a discriminator of images that sees
+reconstructions and samples, one of codes. Different here: where a player fools a discriminator it
+lowers -log D, not -log D + log(1 - D), and the two kinds of made images weigh half each.
 That study's layers stand in a supplement that we do not have; `paper` takes its size and code.
 Legend: N samples, Z code, S side.
 """

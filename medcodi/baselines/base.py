@@ -95,7 +95,8 @@ class ImageBaseline(nn.Module, ABC):
 
     A step of the loop (`loop.py`) asks `turns` who is updated, and `loss` for what each lowers; all
     random numbers come from torch's global generator, which the loop seeds by the step. A subclass
-    says these, `players`, `noise_shape` and `generate`.
+    says these, `players`, `noise_shape` and `generate`. `paper` has the sizes that the publication
+    prints; its header says what differs.
     """
 
     name: ClassVar[str]
@@ -148,9 +149,18 @@ class ImageBaseline(nn.Module, ABC):
     def finish(self, records: Records) -> None:
         """Called after the last step."""
 
-    def fit(self, records: Records, num_steps: int, batch_size: int = 32, seed: int = 0) -> None:
-        """Train from the weights it has. ValueError for records that do not fit it."""
-        train(self, records, num_steps, batch_size, seed)
+    def fit(
+        self,
+        records: Records,
+        num_steps: int,
+        batch_size: int = 32,
+        seed: int = 0,
+        folder: str | Path | None = None,
+        checkpoint_every: int = 0,
+    ) -> None:
+        """Train from the weights it has, see `loop.train`. ValueError for records that do not fit
+        it."""
+        train(self, records, num_steps, batch_size, seed, folder, checkpoint_every)
 
     @torch.no_grad()
     def sample(
@@ -181,7 +191,9 @@ class ImageBaseline(nn.Module, ABC):
         return torch.cat(made).numpy()
 
     def check(self, labels: Tensor, sources: Tensor | None) -> None:
-        """ValueError for conditions that it cannot take."""
+        """ValueError for conditions of N samples that it cannot take."""
+        if not len(labels):
+            raise ValueError(f"{self.name}: expected a row of labels a sample, got none")
         if LABELS in self.uses and labels.shape[1:] != (self.num_labels,):
             raise ValueError(
                 f"{self.name} takes labels (N, {self.num_labels}), got {tuple(labels.shape)}"
@@ -190,6 +202,12 @@ class ImageBaseline(nn.Module, ABC):
             raise ValueError(f"{self.name} takes labels of 0 and 1; unknown ones are not filled in")
         if SOURCES in self.uses and sources is None:
             raise ValueError(f"{self.name} translates images: give sources (N, H, W)")
+        expected = (len(labels), self.size, self.size)
+        if SOURCES in self.uses and tuple(sources[:, 0].shape) != expected:
+            raise ValueError(
+                f"{self.name} expects sources {expected}, one a sample, got "
+                f"{tuple(sources[:, 0].shape)}"
+            )
 
     def check_records(self, records: Records) -> None:
         """ValueError for records that it cannot be trained on."""

@@ -1,5 +1,6 @@
-"""Convolutional beta-VAE (Higgins et al. 2017), without labels. `paper`: the layers of the study of
-synthetic MRI and tables, figure 5.
+"""Convolutional beta-VAE (Higgins et al. 2017, equation 4), without labels. `paper`: the layers of
+the study of synthetic MRI and tables, figure 5, which does not print its beta; with 1, the default,
+it is a plain VAE.
 
 Legend: N samples, Z code, S side.
 """

@@ -1,7 +1,9 @@
 """Images as codes of 128 numbers that a table generator can draw: PCA and a plain autoencoder, as
 the hybrid study compares them (its third is alpha-GAN, `alpha_gan.py`).
 
-Alone they draw codes from a normal distribution with the mean and covariance of the training codes.
+The study draws codes and table rows together by CTGAN; alone, these draw codes from a normal
+distribution with the mean and covariance of the training codes. The study's layers stand in a
+supplement that we do not have.
 Legend: N samples, Z code, S side, P = C S S pixels.
 """
 
@@ -117,6 +119,8 @@ class PCACodes(_NormalCodes):
 
 
 class Autoencoder(_NormalCodes):
+    """Convolutions, squared error."""
+
     name, title = "autoencoder", "autoencoder, normal codes"
     settings_type = AutoencoderSettings
     paper, paper_size = AutoencoderSettings(width=32), 256

@@ -1,6 +1,9 @@
 """Latent class optimisation (Segal et al. 2021): a progressive GAN that knows no classes, and a
 classifier of findings whose gradient moves the latent vector until the image shows them.
 
+Only the paper's abstract is at hand: the loss, the term of the prior and the numbers of the
+settings are ours. The GAN is that of `pggan.py` without labels.
+
 Legend: N samples, K labels, Z noise.
 """
 

@@ -41,6 +41,12 @@ def up(channels: int, widths: Sequence[int], norm: bool, bias: bool) -> list[nn.
     return layers
 
 
+def initialise(module: nn.Module) -> None:
+    """Normal weights of sd .02 (Radford et al. 2016; Isola et al. 2017), for `Module.apply`."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0, 0.02)
+
+
 def as_real(logits: Tensor) -> Tensor:
     """Loss of a discriminator's logits that should say real."""
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))

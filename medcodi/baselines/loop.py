@@ -33,17 +33,19 @@ def train(
     folder: str | Path | None = None,
     checkpoint_every: int = 0,
 ) -> None:
-    """Train `system` in place. With a `folder` and `checkpoint_every`, its state is kept there, and
-    the same call goes on from it.
+    """Train `system` in place. With a `folder`, its state is kept there every `checkpoint_every`
+    steps, and the same call goes on from it.
 
-    ValueError for records that do not fit the system and for a loss that is not finite.
+    ValueError for records that do not fit the system, for a loss that is not finite, and for a
+    state of another call.
     """
     system.check_records(records)
     players = system.players()
     optimizers = {name: _optimizer(player) for name, player in players.items()}
     average = copy.deepcopy(system) if system.ema_decay else None
     state = Path(folder) / STATE if folder else None
-    start = _resume(state, system, average, optimizers) if state and state.is_file() else 0
+    call = {"num_steps": num_steps, "batch_size": batch_size, "seed": seed}
+    start = _resume(state, call, system, average, optimizers) if state and state.is_file() else 0
     system.train()
     for step in range(start, num_steps):
         progress = step / num_steps
@@ -55,7 +57,7 @@ def train(
         if average is not None:
             _average(average, system, min(system.ema_decay, (1 + step) / (10 + step)))
         if state and checkpoint_every and (step + 1) % checkpoint_every == 0:
-            _keep(state, step + 1, system, average, optimizers)
+            _keep(state, call | {"step": step + 1}, system, average, optimizers)
     if average is not None:
         system.load_state_dict(average.state_dict())
     for parameter in system.parameters():
@@ -125,22 +127,22 @@ def _update(
 
 @torch.no_grad()
 def _average(average: nn.Module, system: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.state_dict().values(), system.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
+    """Parameters are averaged; buffers, which are measured, are those of the moment."""
+    for kept, new in zip(average.parameters(), system.parameters(), strict=True):
+        kept.lerp_(new, 1 - decay)
+    for kept, new in zip(average.buffers(), system.buffers(), strict=True):
+        kept.copy_(new)
 
 
 def _keep(
     path: Path,
-    step: int,
+    told: dict[str, int],
     system: nn.Module,
     average: nn.Module | None,
     optimizers: dict[str, torch.optim.Adam],
 ) -> None:
     state = {
-        "step": step,
+        "told": told,
         "system": system.state_dict(),
         "average": average.state_dict() if average is not None else {},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
@@ -151,15 +153,19 @@ def _keep(
 
 def _resume(
     path: Path,
+    call: dict[str, int],
     system: nn.Module,
     average: nn.Module | None,
     optimizers: dict[str, torch.optim.Adam],
 ) -> int:
     """The number of steps that the kept state has done."""
     state = torch.load(path, weights_only=True)
+    kept = {name: state["told"][name] for name in call}
+    if kept != call:
+        raise ValueError(f"{path} is of a training with {kept}, not {call}: give another folder")
     system.load_state_dict(state["system"])
     if average is not None:
         average.load_state_dict(state["average"])
     for name, optimizer in optimizers.items():
         optimizer.load_state_dict(state["optimizers"][name])
-    return state["step"]
+    return state["told"]["step"]

@@ -1,6 +1,11 @@
 """Progressive GAN (Karras et al. 2018) by class: the last entries of the noise vector are the
 labels, and the discriminator projects on them (Miyato and Koyama 2018), as Packhaeuser et al.
-(2023) have it. Wasserstein loss with gradient penalty (Gulrajani et al. 2017).
+(2023, sections 2.3, 3.1) have it. Wasserstein loss with gradient penalty (Gulrajani et al. 2017),
+Adam at .001, as both papers.
+
+Layers are Karras's, two convolutions a resolution. Different here: resolutions share the steps
+evenly (Karras: the same number of images each; Packhaeuser: until the losses are stable), weights
+are averaged over fewer steps (.99, Karras .999), and Adam's moments stay when a layer is added.
 
 Legend: N samples, C channels, K labels, Z noise, S side, R resolution of the moment.
 """
@@ -117,7 +122,8 @@ class Discriminator(nn.Module):
             if place == level and alpha < 1:
                 coarse = _active(self.from_image[level - 1](F.avg_pool2d(images, 2)))
                 x = torch.lerp(coarse, x, alpha)
-        spread = x.std(dim=0, unbiased=False).mean().expand(len(x), 1, *x.shape[2:])
+        spread = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        spread = spread.expand(len(x), 1, *x.shape[2:])  # how unlike the batch is
         x = _active(self.last_conv(torch.cat([x, spread], dim=1)))
         features = _active(self.hidden(x.flatten(1)))  # N, C
         score = self.score(features)[:, 0]

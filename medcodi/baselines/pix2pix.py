@@ -1,7 +1,10 @@
 """Pix2Pix (Isola et al. 2017): one view from the other. `paper`: the layers of the study of
 synthetic MRI and tables, figure 4, whose parameters leave no room for skip connections.
 
-The source gets Gaussian noise, as that study does it, so that one source has several outputs.
+Loss, optimiser and first weights are those of Isola et al. (sections 3.1, 3.3). The source gets
+Gaussian noise, as that study does it, so that one source has several outputs; its source is the
+image itself, here it is the other view. Isola et al. have dropout for it, and normalise test images
+by their own statistics.
 Legend: N samples, S side.
 """
 
@@ -13,7 +16,7 @@ from torch.nn import functional as F
 
 from medcodi.baselines.base import SOURCES, ImageBaseline, Player, Records, Settings, adversaries
 from medcodi.baselines.dcgan import BETAS
-from medcodi.baselines.layers import as_made, as_real, down, up
+from medcodi.baselines.layers import as_made, as_real, down, initialise, up
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Pix2Pix(ImageBaseline):
             *down(2 * self.channels, widths, None, norm=True, bias=True),
             nn.Conv2d(widths[-1], 1, 4, 1, 1),
         )
+        self.apply(initialise)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

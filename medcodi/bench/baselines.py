@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from medcodi.baselines.base import LABELS, ImageBaseline, Records
+from medcodi.baselines.base import SOURCES, ImageBaseline, Records
 from medcodi.baselines.loop import drawing, seconds_a_step
-from medcodi.baselines.registry import build, load
+from medcodi.baselines.registry import SYSTEMS, build, load
 from medcodi.bench.resident import PeakMemory
 from medcodi.data.study import Study
 from medcodi.evaluation.context import EvaluationContext
@@ -54,7 +54,7 @@ VIEW, SOURCE = "F", "L"
 
 @dataclass(frozen=True)
 class Budget:
-    """CPU seconds of training a system, or the steps themselves, at `batch_size`."""
+    """CPU seconds of training a system, or the steps themselves, at `batch_size` images a step."""
 
     seconds: float = 100.0
     num_steps: int | None = None
@@ -114,7 +114,7 @@ class Comparison:
         made = self._sampled(system, self.sides.prompted)
         spent = time.process_time() - start
         cells = self.measured(made, patients(self.sides.prompted), self.real)
-        if LABELS in system.uses or self._translates(system):
+        if system.uses:
             cells[FINDINGS] = self.findings(made)
             cells |= self.worth(self._sampled(system, self.worth_studies()))
         cells |= cost | {"CPU ms a sample": 1e3 * spent / len(made)}
@@ -142,6 +142,7 @@ class Comparison:
         """The system and its costs, trained now or read from its folder."""
         size = self.real.shape[1]
         about = [self.context.studies.data_hash, size, vars(self.budget), self.context.seed]
+        about.append(vars(SYSTEMS[name].settings_type()))
         folder = self.context.output / "work" / "systems" / f"{name}_{fingerprint(about)}"
         if (folder.parent / f"{folder.name}.{COST}").is_file():
             return load(folder), json.loads((folder.parent / f"{folder.name}.{COST}").read_text())
@@ -176,12 +177,8 @@ class Comparison:
         )
 
     def _sampled(self, system: ImageBaseline, studies: Sequence[Study]) -> np.ndarray:
-        sources = self.images(studies, SOURCE) if self._translates(system) else None
+        sources = self.images(studies, SOURCE) if SOURCES in system.uses else None
         return system.sample(self.labels(studies), sources, self.context.seed)
-
-    @staticmethod
-    def _translates(system: ImageBaseline) -> bool:
-        return bool(system.uses - {LABELS})
 
     def worth_studies(self) -> list[Study]:
         """The training studies whose labels a classifier's images have."""

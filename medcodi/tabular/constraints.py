@@ -1,17 +1,18 @@
 """What holds in every row: checks, and repairs of the cells that are not given.
 
     less_equal: [a, b]                       a <= b
-    only_if: {column: b, when: {a: [yes]}}   b has a value only where a is one of these
+    only_if: {column: b, when: {a: ["x"]}}   b has a value only where a is one of these
     combinations: [a, b]                     a and b only as they occur together in the data
     sum: {total: t, parts: [a, b]}           t = a + b
     positive: [a]                            a > 0
     unique: [a, b]                           no two rows agree in a and b
 
-A missing cell breaks nothing. Rows are frames of stored values (days for dates), missing NaN.
+A missing cell breaks nothing; of combinations it is a value like any other. Rows are frames of
+stored values (days for dates), missing NaN.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,11 @@ import numpy as np
 import pandas as pd
 
 from medcodi.config_io import unknown_key
+from medcodi.data.column import Column
 
 KINDS = ("less_equal", "only_if", "combinations", "sum", "positive", "unique")
 TOLERANCE = 1e-9
+OF_NUMBERS, OF_SEVERAL = ("less_equal", "sum", "positive"), ("less_equal", "combinations", "sum")
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Constraint:
 
     kind: str
     columns: list[str]
-    when: dict[str, list[str]]
+    when: dict[str, list[Any]]
     observed: list[list[Any]]
 
     @property
@@ -71,20 +74,20 @@ class Constraint:
         elif self.kind == "sum":
             self._balance(frame, free)
         elif self.kind == "less_equal":
-            for low, high in itertools.pairwise(self.columns):
-                numbers = frame[[low, high]].to_numpy(float)
+            pairs = list(itertools.pairwise(self.columns))
+            for low, high in pairs:  # up to what is below, then down to what is given above
                 rows = free[high]
-                frame.iloc[rows, at(high)] = np.nanmax(numbers[rows], axis=1)
-                rows = np.setdiff1d(free[low], free[high])
-                frame.iloc[rows, at(low)] = np.nanmin(numbers[rows], axis=1)
+                frame.iloc[rows, at(high)] = frame[[low, high]].to_numpy(float)[rows].max(axis=1)
+            for low, high in reversed(pairs):
+                rows = free[low]
+                frame.iloc[rows, at(low)] = frame[[low, high]].to_numpy(float)[rows].min(axis=1)
         elif self.kind == "combinations":
             self._recombine(frame, given, broken, rng)
 
     def _holds(self, frame: pd.DataFrame) -> np.ndarray:
         held = np.ones(len(frame), bool)
         for name, values in self.when.items():
-            texts = frame[name].map(_text)
-            held &= texts.isin([_text(value) for value in values]).to_numpy()
+            held &= frame[name].isin(values).to_numpy()
         return held
 
     def _balance(self, frame: pd.DataFrame, free: dict[str, np.ndarray]) -> None:
@@ -121,38 +124,34 @@ class Constraint:
 
 
 def build_constraints(
-    given: Sequence[dict[str, Any]], frame: pd.DataFrame, numeric: set[str]
+    given: Sequence[dict[str, Any]], frame: pd.DataFrame, columns: Mapping[str, Column]
 ) -> list[Constraint]:
-    """Constraints from dicts as in YAML, with the combinations of `frame`. Raises ValueError for an
-    unknown kind or column, a text where a number is needed, and two that contradict each other."""
-    return [_build(entry, frame, numeric) for entry in given]
+    """Constraints from dicts as in YAML, with the combinations of `frame`, the stored values of
+    these `columns`. Raises ValueError for an unknown kind, column or category, for too few columns,
+    and for a text where a number is needed."""
+    return [_build(entry, frame, columns) for entry in given]
 
 
-def _build(entry: dict[str, Any], frame: pd.DataFrame, numeric: set[str]) -> Constraint:
+def _build(entry: dict[str, Any], frame: pd.DataFrame, known: Mapping[str, Column]) -> Constraint:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise ValueError(f"a constraint is one of {KINDS} with its columns, got {entry!r}")
     ((kind, value),) = entry.items()
     if kind not in KINDS:
-        raise unknown_key(kind, KINDS, "the constraints")
-    when: dict[str, list[str]] = {}
-    if kind in ("only_if", "sum"):
-        wanted = {"column", "when"} if kind == "only_if" else {"total", "parts"}
-        if not isinstance(value, dict) or set(value) != wanted:
-            raise ValueError(f"{kind} needs the keys {sorted(wanted)}, got {value!r}")
-        if kind == "only_if":
-            columns = [value["column"]]
-            when = {n: v if isinstance(v, list) else [v] for n, v in value["when"].items()}
-        else:
-            columns = [value["total"], *value["parts"]]
-    else:
-        columns = [value] if isinstance(value, str) else list(value)
+        raise unknown_key(str(kind), KINDS, "the constraints")
+    columns, when = _named(kind, value)
     for name in (*columns, *when):
-        if name not in frame.columns:
-            raise unknown_key(name, frame.columns, f"the columns of the constraint {kind}")
-    if kind in ("less_equal", "sum", "positive"):
-        for name in columns:
-            if name not in numeric:
-                raise ValueError(f"constraint {kind}: column {name!r} holds no numbers")
+        if name not in known:
+            raise unknown_key(name, known, f"the columns of the constraint {kind}")
+    if kind in OF_SEVERAL and len(columns) < 2:
+        raise ValueError(f"constraint {kind} needs two columns or more, got {columns}")
+    for name in columns if kind in OF_NUMBERS else ():
+        if known[name].is_discrete:
+            raise ValueError(f"constraint {kind}: column {name!r} holds no numbers")
+    for name, values in when.items():
+        try:
+            when[name] = [known[name].read(one) for one in values]
+        except ValueError as error:
+            raise ValueError(f"constraint {kind}, when {name!r}: {error}") from None
     observed: list[list[Any]] = []
     if kind == "combinations":
         cells = frame[columns].drop_duplicates()
@@ -160,7 +159,25 @@ def _build(entry: dict[str, Any], frame: pd.DataFrame, numeric: set[str]) -> Con
     return Constraint(kind, columns, when, observed)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def _named(kind: str, value: Any) -> tuple[list[str], dict[str, list[Any]]]:
+    """The columns that a constraint names, and its condition. ValueError for another form."""
+    when: dict[str, list[Any]] = {}
+    if kind in ("only_if", "sum"):
+        wanted = {"column", "when"} if kind == "only_if" else {"total", "parts"}
+        if not isinstance(value, dict) or set(value) != wanted:
+            raise ValueError(f"{kind} needs the keys {sorted(wanted)}, got {value!r}")
+        if kind == "sum":
+            value = [value["total"], *_listed(value["parts"])]
+        elif isinstance(value["when"], dict) and value["when"]:
+            when = {name: _listed(values) for name, values in value["when"].items()}
+            value = value["column"]
+        else:
+            raise ValueError(f"only_if needs columns with their values as `when`, got {value!r}")
+    columns = _listed(value)
+    if not columns or not all(isinstance(name, str) for name in (*columns, *when)):
+        raise ValueError(f"constraint {kind} needs names of columns, got {value!r}")
+    return columns, when
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -91,10 +91,10 @@ class Forest:
     ) -> np.ndarray:
         """Fill the cells of states (N, F) that are not `known` (N, F). `allowed` (F,) bool: whether
         a filled cell may be missing."""
-        filled, visible = states.copy(), known.copy()
+        filled = states.copy()
         codes = np.where(known, self._coded(states), np.nan).astype(np.float32)
         for j in range(states.shape[1]):
-            after = visible[:, j + 1 :].any(axis=1)
+            after = known[:, j + 1 :].any(axis=1)
             for trees, rows in ((self.ordered[j], ~after), (self.given[j], after)):
                 rows = np.flatnonzero(rows & ~known[:, j])
                 chosen = rng.integers(0, len(trees), len(rows))
@@ -145,7 +145,7 @@ def _visible(
     count = min(max(2, round(config.share * num_rows)), config.max_rows)
     rows = rng.permutation(num_rows)[:count]
     if given:
-        rows = np.tile(rows, config.copies)[: max(config.max_rows, count)]
+        rows = np.tile(rows, config.copies)[: config.max_rows]
     seen = codes[rows].astype(np.float32)
     later = num_columns - j - 1
     if given and later:

@@ -5,14 +5,16 @@ Legend: N rows.
 """
 
 import dataclasses
+import datetime
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from medcodi.config_io import unknown_key
 from medcodi.data.table import Column
 from medcodi.sources.finding import ColumnCorrection
 from medcodi.sources.inference import Decision, infer_columns
@@ -30,13 +32,16 @@ ROLES = {"constant": CONSTANT, "identifier": IDENTIFIER, "empty": EMPTY}
 @dataclass
 class UserColumn:
     """One column of the frame. `role`: modelled (by `column`), a constant `value`, an identifier
-    whose numbers go on after `value`, empty, or left out. `dtype` is the type that comes back."""
+    whose numbers go on after `value`, empty, or left out. `dtype` is the type that comes back.
+    `absent` are the texts that stand for no value, `map` those that stand for another."""
 
     name: str
     role: int
     dtype: str
     column: Column | None = None
     value: str = ""
+    absent: list[str] = field(default_factory=lambda: [""])
+    map: dict[str, str | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self) | {"column": None if self.column is None else self.column.to_dict()}
@@ -46,9 +51,26 @@ class UserColumn:
         column = None if values["column"] is None else Column(**values["column"])
         return cls(**values | {"column": column})
 
-    def restore(self, stored: Sequence[Any], first: int) -> pd.Series | None:
+    def read(self, cells: Sequence[Any]) -> list[Any]:
+        """Cells (N,) of a modelled column as the user writes them -> stored values, None where
+        there is none. Raises ValueError with the column's name."""
+        return [self._read(*pair) for pair in zip(cells, texts_of(self.name, cells), strict=True)]
+
+    def _read(self, cell: Any, text: str) -> Any:
+        if text in self.absent:
+            return None
+        if text in self.map:
+            cell = self.map[text]
+        elif isinstance(cell, datetime.timedelta):
+            cell = cell.total_seconds()
+        try:
+            return None if cell is None else self.column.read(cell)
+        except ValueError as error:
+            raise ValueError(f"column {self.name!r}: {error}") from None
+
+    def restore(self, stored: Sequence[Any]) -> pd.Series | None:
         """Stored values (N,) of a modelled column -> the column of a user's frame; None where the
-        column is left out. Identifiers are numbered from `first`."""
+        column is left out."""
         num = len(stored)
         if self.role == LEFT_OUT:
             return None
@@ -57,7 +79,7 @@ class UserColumn:
         if self.role == CONSTANT:
             return _typed(pd.Series([self.value] * num, dtype=object), self.dtype)
         if self.role == IDENTIFIER:
-            numbers = range(first + 1, first + num + 1)
+            numbers = range(1, num + 1)
             if self.value:
                 return _typed(pd.Series([str(int(self.value) + n) for n in numbers]), self.dtype)
             return pd.Series([f"SYN-{n:06d}" for n in numbers], dtype=object)
@@ -88,9 +110,11 @@ def read_frame(
         raise ValueError(f"expected two rows or more, got {len(frame)}")
     for name in corrections:
         if name not in names:
-            raise ValueError(f"columns names {name!r}, the frame has: {', '.join(names)}")
-    texts = frame_of_texts({name: _plain(frame.iloc[:, i]) for i, name in enumerate(names)})
-    texts = texts.map(str.strip)
+            raise unknown_key(name, names, "the columns of the frame")
+    texts = pd.DataFrame(
+        {name: texts_of(name, _plain(frame.iloc[:, i])) for i, name in enumerate(names)},
+        dtype=object,
+    )
     texts.attrs |= {"separator": "", "stripped": {}}
     decisions = infer_columns(texts, list(MISSING), corrections)
     for i, decision in enumerate(decisions):
@@ -117,6 +141,15 @@ def read_frame(
     return columns, pd.DataFrame(stored), decisions
 
 
+def texts_of(name: str, cells: Iterable[Any]) -> list[str]:
+    """Cells (N,) as texts without blanks around them, absent ones "". Raises ValueError, with the
+    column's name, for a cell that holds no single value."""
+    try:
+        return frame_of_texts({name: cells})[name].str.strip().tolist()
+    except ValueError as error:
+        raise ValueError(f"column {name!r}: {error}") from None
+
+
 def _plain(series: pd.Series) -> pd.Series:
     """Durations as seconds; any other column as it is."""
     return series.dt.total_seconds() if series.dtype.kind == "m" else series
@@ -132,7 +165,11 @@ def _as_column(decision: Decision, dtype: str, cells: list[str]) -> UserColumn:
     if decision.mapping is not None:
         if decision.mapping.type == DATETIME:  # all dates on one axis, so that they compare
             decision.mapping = dataclasses.replace(decision.mapping, origin=EPOCH)
-        return UserColumn(decision.column, MODELLED, dtype, decision.mapping.schema_column)
+        mapping = decision.mapping
+        mapping.missing = [*mapping.missing, *MISSING]
+        spellings = [text for text in ("", *mapping.missing) if mapping.is_missing(text)]
+        column = mapping.schema_column
+        return UserColumn(decision.column, MODELLED, dtype, column, "", spellings, mapping.map)
     value = known[0] if kind == "constant" else ""
     if kind == "identifier" and known and all(cell.lstrip("-").isdigit() for cell in known):
         value = str(max(map(int, known)))
@@ -140,12 +177,10 @@ def _as_column(decision: Decision, dtype: str, cells: list[str]) -> UserColumn:
 
 
 def _stored(decision: Decision, column: UserColumn, cells: list[str]) -> list[Any]:
-    mapping = decision.mapping
-    mapping.missing = [*mapping.missing, *MISSING]
     found: dict[str, Any] = {}
     for cell in set(cells):
         try:
-            found[cell] = mapping.parse(cell)
+            found[cell] = decision.mapping.parse(cell)
         except ValueError as error:
             raise ValueError(
                 f"column {column.name!r}: {error}. List it under its `missing`, or mend it"

@@ -69,7 +69,7 @@ class RowSampler:
         for _ in range(TRIES):
             for constraint in direct:
                 constraint.repair(rows, fixed, rng)
-            again = np.flatnonzero(self._broken(rows))
+            again = np.flatnonzero(self._broken(rows) | self._outside(rows, fixed))
             if not len(again):
                 return rows
             _put(rows, again, self._draw(given.take(again), rng))
@@ -96,6 +96,18 @@ class RowSampler:
             if only in ("", constraint.kind):
                 broken |= constraint.broken(rows)
         return broken
+
+    def _outside(self, rows: pd.DataFrame, fixed: pd.DataFrame) -> np.ndarray:
+        """(N,) bool: the rows in which a part of a sum left the range of its column to fit a
+        total."""
+        columns = {one.column.name: one.column for one in self.states}
+        found = np.zeros(len(rows), bool)
+        for constraint in self.constraints:
+            for name in constraint.columns[1:] if constraint.kind == "sum" else ():
+                cells, column = rows[name].to_numpy(float), columns[name]
+                outside = (cells < column.minimum) | (cells > column.maximum)
+                found |= outside & ~fixed[name].to_numpy()
+        return found
 
     def _refuse(self, rows: pd.DataFrame, given: GivenRows) -> None:
         """Raises ValueError with the constraints that still do not hold."""

@@ -4,7 +4,6 @@ The reader, the schema and the notations are those of `prepare table` and of the
 that holds table rows, so that values come back in the form and the type of the input.
 """
 
-import datetime
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from medcodi.config_io import build_dataclass, unknown_key
@@ -28,7 +28,7 @@ from medcodi.tabular.states import MISSING, ColumnStates
 logger = logging.getLogger(__name__)
 
 ON_BROKEN = ("refuse", "drop", "repair")
-VERSION = 2
+VERSION = 3
 
 
 class TabularSynthesizer:
@@ -39,6 +39,9 @@ class TabularSynthesizer:
         constraints: what holds in every row (medcodi.tabular.constraints), one dict each.
         on_broken: what is done with rows of the data that break a constraint: refuse, drop, repair.
         forest: sizes and pruning of the trees (ForestConfig), as a dict or as it is.
+        progress: whether bars are shown.
+
+    Raises ValueError for an unknown key or choice.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class TabularSynthesizer:
         self.report: dict[str, Any] = {}
         self.columns: list[UserColumn] = []
         self.states: list[ColumnStates] = []
+        self.may_miss = np.zeros(0, bool)
         self.constraints: list[Constraint] = []
         self.forest: Forest | None = None
 
@@ -69,15 +73,20 @@ class TabularSynthesizer:
         """Learn the table. `report` then tells what each column is taken for and how many rows
         break a constraint. Raises ValueError for a frame that cannot be read without a guess, and
         for rows that break a constraint where `on_broken` is refuse."""
+        self.forest = None
         self.columns, stored, decisions = read_frame(frame, self.corrections)
         self.report = {"columns": {d.column: d.told() for d in decisions}}
         modelled = [c for c in self.columns if c.role == MODELLED]
-        numeric = {c.name for c in modelled if not c.column.is_discrete}
-        self.constraints = build_constraints(self.given_constraints, stored, numeric)
+        known = {c.name: c.column for c in modelled}
+        self.constraints = build_constraints(self.given_constraints, stored, known)
         stored = self._lawful(stored, np.random.default_rng(seed))
         self.states, table = [], []
         for user in modelled:
             raw = _raw(user, stored[user.name])
+            if np.isnan(raw).all():
+                raise ValueError(
+                    f"column {user.name!r} has no value in the rows that keep the constraints"
+                )
             if not user.column.is_discrete:
                 user.column.fit(raw[~np.isnan(raw)])
             self.states.append(ColumnStates.fit(user.column, raw))
@@ -108,28 +117,33 @@ class TabularSynthesizer:
         else:
             if n is None:
                 raise ValueError("sample needs n, the number of rows, or a frame of given values")
+            if n < 1:
+                raise ValueError(f"n must be at least 1, got {n}")
             rows = pd.DataFrame({k: [v] for k, v in (given or {}).items()})
             rows = rows.loc[rows.index.repeat(n)] if len(rows) else pd.DataFrame(index=range(n))
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
-        rows = self._given(rows.reset_index(drop=True))
-        return self._restored(self._sampler(self.may_miss).complete(rows, seed))
+        given = self._given(rows.reset_index(drop=True))
+        return self._restored(self._sampler(self.may_miss).complete(given, seed))
 
     def impute(self, frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-        """`frame` with its missing cells drawn given the others; what is there is not touched."""
+        """`frame` with its missing cells drawn given the others; what is there is not touched.
+        Cells that an `only_if` forbids stay missing, and so do columns that are not modelled.
+
+        Raises ValueError for an unknown column, a category that the data did not have, and values
+        that break a constraint.
+        """
         self._check_fitted()
         left_out = {column.name for column in self.columns if column.role != MODELLED}
-        rows = frame[[name for name in frame.columns if name not in left_out]].reset_index(
-            drop=True
-        )
+        names = [name for name in frame.columns if str(name) not in left_out]
+        given = self._given(frame[names].reset_index(drop=True))
         sampler = self._sampler(np.zeros(len(self.states), bool))
-        filled = self._restored(sampler.complete(self._given(rows), seed))
+        filled = self._restored(sampler.complete(given, seed))
+        known = dict(zip(given.stored.columns, given.known.T, strict=True))
         result = frame.copy()
-        for name in rows.columns:
-            gaps = frame[name].isna().to_numpy()
+        for name in names:
+            gaps = ~known[str(name)]
             if gaps.any():
                 cells = frame[name].astype(object).to_numpy().copy()
-                cells[gaps] = filled[name].astype(object).to_numpy()[gaps]
+                cells[gaps] = filled[str(name)].astype(object).to_numpy()[gaps]
                 result[name] = pd.Series(cells, index=frame.index).infer_objects()
         return result
 
@@ -166,7 +180,7 @@ class TabularSynthesizer:
             loaded.report = config["report"]
             arrays = load_file(str(folder / "forest.safetensors"))
             loaded.forest = Forest.from_arrays(loaded.states, arrays)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"{folder} is no saved TabularSynthesizer: {error}") from None
         return loaded
 
@@ -199,6 +213,9 @@ class TabularSynthesizer:
             for constraint in self.constraints:
                 constraint.repair(stored, nothing, rng)
             bad = np.any([c.broken(stored) for c in self.constraints], axis=0)
+            self.report["rows that could not be repaired"] = int(bad.sum())
+            if bad.any():
+                logger.warning("%d rows could not be repaired and are left out", bad.sum())
         return stored[~bad].reset_index(drop=True)
 
     def _sampler(self, may_miss: np.ndarray) -> RowSampler:
@@ -207,15 +224,18 @@ class TabularSynthesizer:
     def _given(self, rows: pd.DataFrame) -> GivenRows:
         """What a user gives of each row."""
         users = {c.name: c for c in self.columns if c.role == MODELLED}
+        left_out = {c.name for c in self.columns if c.role != MODELLED}
+        rows = rows.rename(columns=str)
         for name in rows.columns:
+            if name in left_out:
+                raise ValueError(f"column {name!r} is not modelled, so that it cannot be given")
             if name not in users:
-                raise unknown_key(str(name), users, "the given columns")
+                raise unknown_key(name, users, "the given columns")
         num, stored = len(rows), {}
         states = np.zeros((num, len(users)), np.int64)
         known = np.zeros((num, len(users)), bool)
         for j, (name, user) in enumerate(users.items()):
-            cells = rows[name].tolist() if name in rows else [None] * num
-            values = [_read(user, cell) for cell in cells]
+            values = user.read(rows[name].tolist()) if name in rows else [None] * num
             stored[name] = pd.Series(values, dtype=object if user.column.is_discrete else float)
             known[:, j] = stored[name].notna()
             states[:, j] = self.states[j].encode(_raw(user, stored[name]))
@@ -226,26 +246,10 @@ class TabularSynthesizer:
         columns = {}
         for user in self.columns:
             cells = stored[user.name] if user.role == MODELLED else [None] * len(stored)
-            series = user.restore(cells, 0)
+            series = user.restore(cells)
             if series is not None:
                 columns[user.name] = series
         return pd.DataFrame(columns)
-
-
-def _read(user: UserColumn, cell: Any) -> Any:
-    if (
-        cell is None
-        or cell is pd.NA
-        or cell is pd.NaT
-        or (isinstance(cell, float) and cell != cell)
-    ):
-        return None
-    if isinstance(cell, datetime.timedelta):
-        cell = cell.total_seconds()
-    try:
-        return user.column.read(cell)
-    except ValueError as error:
-        raise ValueError(f"given column {user.name!r}: {error}") from None
 
 
 def _raw(user: UserColumn, values: pd.Series) -> np.ndarray:

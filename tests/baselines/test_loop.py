@@ -64,6 +64,17 @@ def test_a_training_that_was_cut_off_goes_on(name, tmp_path, monkeypatch):
     again = system(name)
     train(again, records(), 8, 4, folder=tmp_path, checkpoint_every=3)
     assert torch.equal(weights(whole), weights(again))
+    with pytest.raises(ValueError, match=r"of a training with .*'seed': 0.*, not .*'seed': 1"):
+        train(again, records(), 8, 4, seed=1, folder=tmp_path)
+
+
+def test_measured_numbers_are_not_averaged():
+    averaged, plain = system("class_ldm"), system("class_ldm")
+    plain.ema_decay = 0.0
+    for one in (averaged, plain):
+        one.fit(records(), 6, 4)
+    assert torch.equal(averaged.autoencoder.latent_std, plain.autoencoder.latent_std)
+    assert not torch.equal(averaged.lookup.weight, plain.lookup.weight)
 
 
 def test_only_the_player_moves():

