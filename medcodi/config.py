@@ -119,6 +119,9 @@ LEAST = {
 }
 
 
+PRECISIONS = ("no", "bf16", "auto")  # what they mean: nn/precision.py
+
+
 @dataclass
 class StageConfig:
     """One stage of training. `batch_size` is the GLOBAL batch: processes x accumulation x
@@ -128,7 +131,7 @@ class StageConfig:
     num_steps: int = 100
     batch_size: int = 16
     gradient_accumulation_steps: int = 1
-    mixed_precision: str = "no"  # no | bf16 (fp16 would need its loss scaler in the checkpoints)
+    mixed_precision: str = "no"  # PRECISIONS (fp16 would need its loss scaler in the checkpoints)
     optim: OptimConfig = field(default_factory=OptimConfig)
     channels_last: bool = False
     compile: bool = False  # torch.compile of the networks' repeated blocks
@@ -149,8 +152,9 @@ class StageConfig:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.mixed_precision not in ("no", "bf16"):
-            raise ValueError(f"mixed_precision must be no or bf16, got {self.mixed_precision!r}")
+        if self.mixed_precision not in PRECISIONS:
+            told = f"must be no, bf16 or auto, got {self.mixed_precision!r}"
+            raise ValueError(f"mixed_precision {told}")
 
 
 @dataclass

@@ -21,7 +21,7 @@ POSITIVE = (
     [
         *((key, "0", f"{key} must be at least 1, got 0") for key in POSITIVE),
         ("num_steps", "-1", "num_steps must be at least 0, got -1"),
-        ("mixed_precision", "fp16", "mixed_precision must be no or bf16, got 'fp16'"),
+        ("mixed_precision", "fp16", "mixed_precision must be no, bf16 or auto, got 'fp16'"),
         ("per_modality", "{tabular: {log_every: 0}}", "log_every must be at least 1"),
     ],
 )

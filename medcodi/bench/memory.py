@@ -152,7 +152,7 @@ def training_step(
         prompts = prompts_of(family, name, rows)
         keep = torch.ones(rows, len(prompts), dtype=torch.bool)
         before, memory.peak = memory.live, memory.live
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision != "no"):
             context = model.context(prompts, keep)
             loss = model(latents, timesteps, context).float().square().mean()
             if context.mean is not None:

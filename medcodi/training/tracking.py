@@ -22,6 +22,7 @@ from rich.progress import Progress, TextColumn
 from medcodi.config import Recipe, StageConfig
 from medcodi.config_io import save_yaml, to_dict
 from medcodi.data.progress import progress_bar
+from medcodi.nn.precision import has_bf16
 from medcodi.training.task import Task
 from medcodi.training.trackers import Trackers
 
@@ -49,6 +50,7 @@ def environment(device: torch.device, num_processes: int) -> dict[str, Any]:
         "packages": versions,
         "git_commit": _git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "multiplies_in_bf16": has_bf16(device),  # what `mixed_precision: auto` goes by
         "num_processes": num_processes,
         "num_threads": torch.get_num_threads(),
     }

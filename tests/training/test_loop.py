@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medcodi.nn.precision import has_bf16
 from medcodi.training.checkpoint import CheckpointError, checkpoints
 from medcodi.training.interrupt import TrainingInterrupted
 from medcodi.training.loop import NonFiniteLossError
@@ -179,11 +180,14 @@ def test_accumulation_equals_one_batch(tiny_run, tmp_path, name):
 
 
 def test_stages_of_one_process_may_differ_in_precision(tiny_run, tmp_path):
-    for folder, precision in (("a", "bf16"), ("b", "no")):
-        recipe = stage2_recipe(tiny_run, tmp_path / folder, mixed_precision=precision)
+    found = {}
+    for precision in ("bf16", "no", "auto"):
+        recipe = stage2_recipe(tiny_run, tmp_path / precision, mixed_precision=precision)
         train_stage(recipe, "stage2")
-        found = losses(recipe, "stage2/tabular")
-        assert all(torch.isfinite(torch.tensor(loss)) for _, loss in found)
+        found[precision] = losses(recipe, "stage2/tabular")
+        assert all(torch.isfinite(torch.tensor(loss)) for _, loss in found[precision])
+    assert found["bf16"] != found["no"]
+    assert found["auto"] == found["bf16" if has_bf16(torch.device("cpu")) else "no"]
 
 
 def test_batch_that_does_not_divide_is_refused(tiny_run, tmp_path):

@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from medcodi.config import StageConfig
 from medcodi.nn.blocks import blocks
+from medcodi.nn.precision import computed_in
 from medcodi.training.ema import EMA
 from medcodi.training.parallel.together import AtOnce, Together
 from medcodi.training.parallel.topology import Topology, TopologyError
@@ -176,7 +177,7 @@ class Zero(Sharded):
             # the recipe's AdamW, also where its state waits in CPU memory
             "zero_force_ds_cpu_optimizer": False,
             "torch_autocast": {
-                "enabled": config.mixed_precision == "bf16",
+                "enabled": computed_in(config.mixed_precision, self.accelerator.device) == "bf16",
                 "dtype": "bfloat16",
                 "lower_precision_safe_modules": [],
             },

@@ -21,6 +21,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import nn
 
 from medcodi.config import StageConfig
+from medcodi.nn.precision import computed_in
 from medcodi.training.draws import micro_batch_rows
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def start(config: StageConfig, find_unused_parameters: bool) -> "Topology":
         )
     if zero and not torch.cuda.is_available():
         kwargs.append(InitProcessGroupKwargs(backend="gloo"))
-    precision = "no" if zero else config.mixed_precision  # DeepSpeed has autocast of its own
+    on_gpu = torch.cuda.is_available() and not _is_set(ON_CPU)
+    precision = computed_in(config.mixed_precision, torch.device("cuda" if on_gpu else "cpu"))
+    precision = "no" if zero else precision  # DeepSpeed has autocast of its own
     with _without(SHARD):
         # accelerate's FSDP does not shard on a CPU, and says nothing: sharded.py calls torch's
         # itself

@@ -23,11 +23,6 @@ TIMES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 PAIRED_ROWS = 64  # at once: noise is drawn by batch, so the figures depend on it a little
 
 
-def autocast(device: torch.device, mixed_precision: str) -> torch.autocast:
-    """The precision that a stage trains in."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision == "bf16")
-
-
 def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
     """The empty set, single prompts, pairs, ..., all."""
     sizes = range(len(names) + 1)

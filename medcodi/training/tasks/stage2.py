@@ -13,13 +13,14 @@ from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.sampler import joint_sample
 from medcodi.modalities.family import seeded
 from medcodi.modalities.sheet import contact_sheet
+from medcodi.nn.precision import autocast
 from medcodi.nn.weights import save_module
 from medcodi.training import identity
 from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run
 from medcodi.training.task import Task, to_device
-from medcodi.training.tasks.paired import PAIRED_ROWS, autocast, paired_losses, table
+from medcodi.training.tasks.paired import PAIRED_ROWS, paired_losses, table
 
 logger = logging.getLogger(__name__)
 

@@ -20,13 +20,14 @@ from medcodi.diffusion.multiprompt import draw_subsets
 from medcodi.diffusion.objective import NoisySample, expand_as
 from medcodi.encoders.contrastive import gather_rows, infonce
 from medcodi.modalities.family import seeded
+from medcodi.nn.precision import autocast
 from medcodi.nn.weights import save_module
 from medcodi.training import identity
 from medcodi.training.cached import CachedBatch, CachedStudies
 from medcodi.training.draws import Draws
 from medcodi.training.run import Run, frozen
 from medcodi.training.task import Task
-from medcodi.training.tasks.paired import PAIRED_ROWS, autocast, paired_partners, table
+from medcodi.training.tasks.paired import PAIRED_ROWS, paired_partners, table
 
 logger = logging.getLogger(__name__)
 
