@@ -86,6 +86,42 @@ def test_the_conditions_that_a_system_uses_change_its_samples(name, trained):
     assert moved == (SOURCES in system.uses)
 
 
+def of_images(system, given, images):
+    return system.discriminator(images)
+
+
+# How a discriminator judges (N,) images, and who fools it.
+ADVERSARIES = {
+    "dcgan": (of_images, "generator"),
+    "alpha_gan": (of_images, "coder"),
+    "pix2pix": (lambda s, g, x: s.discriminator(torch.cat([g.sources, x], 1)), "generator"),
+    "pggan": (lambda s, g, x: s.discriminator(x, g.labels, s.top, 1.0), "generator"),
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_a_discriminator_prefers_real_images_and_its_player_fools_it(name):
+    system, given = made(name), records()
+    judge, player = ADVERSARIES[name]
+
+    @torch.no_grad()
+    def margin():
+        noise = torch.randn(COUNT, *system.noise_shape, generator=torch.Generator().manual_seed(1))
+        system.train()  # by the statistics of the batch, as in training
+        drawn = system.generate(noise, given.labels, given.sources)
+        real, fake = (judge(system, given, images).mean() for images in (given.images, drawn))
+        return float(real - fake)
+
+    told = [margin()]
+    for who in ("discriminator", player):
+        system.turns = lambda progress, who=who: [who]
+        system.ema_decay = 0.0
+        system.fit(given, num_steps=12, batch_size=8)
+        told.append(margin())
+    untrained, tells, fooled = told
+    assert tells > untrained and tells > 0 and fooled < tells
+
+
 def test_pickled_code_is_in_no_file(trained, tmp_path):
     trained["dcgan"].save(tmp_path / "x")
     config = json.loads((tmp_path / "x" / "config.json").read_text())
