@@ -17,6 +17,7 @@ BENCHES = {
     "sampling": "solvers of a trained pipeline: time and quality",
     "baselines": "image systems of the papers on the same data",
     "filter": "what the privacy filter finds, and what it costs",
+    "hybrid": "the hybrid study: image and row together, by the study's method and by medcodi",
     "memorisation": "copies and membership by the size of the data and by duplicates",
     "privacy_curve": "fidelity, utility and membership over epsilon",
     "credit": "every route with networks zeroed, attention off, partner mean off, as trained",
