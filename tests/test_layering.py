@@ -58,7 +58,8 @@ ALLOWED = {
     "adapters": TRAINING | {"training", "pipeline"},
     "foreign": TRAINING | {"training"},
     "evaluation": EVALUATION,
-    "bench": EVALUATION | {"adapters", "baselines", "evaluation", "export", "recipes", "start"},
+    "bench": EVALUATION
+    | {"adapters", "baselines", "evaluation", "export", "recipes", "start", "tabular"},
 }
 
 NAMES = {"frontal", "lateral", "report", "tabular"}
