@@ -95,7 +95,9 @@ def test_python_example_runs(tmp_path, monkeypatch):
     assert (tmp_path / "frontal.png").is_file()
 
 
-@pytest.mark.parametrize("name", ["python", pytest.param("parts", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["python", "generate", pytest.param("parts", marks=pytest.mark.slow)]
+)
 def test_python_of_the_guide_prints_what_the_page_says(name, tmp_path, monkeypatch, capsys):
     """The blocks in their order, each with the text block behind it as its output."""
     monkeypatch.chdir(tmp_path)

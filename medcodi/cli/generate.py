@@ -12,7 +12,7 @@ from medcodi.cli.console import console
 from medcodi.generation.request import Request
 
 OPTIONS = {option.name: option for option in fields(Request)}
-REPEATABLE = ("prompts", "keep", "mask", "strength")
+REPEATABLE = ("prompts", "labels", "keep", "mask", "strength")
 OF_THE_PLACE = ("shard", "device")  # where they are not given, they are asked from the launcher
 
 

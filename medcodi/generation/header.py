@@ -56,6 +56,8 @@ def describe(
         "pixel_spacing": request.pixel_spacing,
         "batch_size": request.batch_size,
     }
+    if request.labels:
+        header["labels"] = list(request.labels)
     if request.studies is not None:
         header["studies"] = {
             "split": request.split,

@@ -20,14 +20,20 @@ CHUNK = 64
 
 
 class GivenPrompts:
-    """`prompts` as a call of the pipeline takes them: name -> R values, or one for all rows. None
-    at all is one row, or as many as `rows`.
+    """`prompts` and `labels` as a call of the pipeline takes them: name -> R values, or one for all
+    rows. None at all is one row, or as many as `rows`.
 
     Raises ValueError as the call would.
     """
 
-    def __init__(self, pipe: MedCoDiPipeline, prompts: dict[str, Any], rows: int = 1) -> None:
-        self.pipe, self.stored = pipe, pipe.check_prompts(prompts)
+    def __init__(
+        self,
+        pipe: MedCoDiPipeline,
+        prompts: dict[str, Any],
+        rows: int = 1,
+        labels: Sequence[str] = (),
+    ) -> None:
+        self.pipe, self.stored = pipe, pipe.check_prompts(prompts, list(labels) or None)
         self.names = list(self.stored)
         self.rows = equal_rows({"prompt": self.stored, "keep": {"": [None] * rows}})
 
@@ -108,7 +114,7 @@ def read_prompts(request: Request, pipe: MedCoDiPipeline, rows: int = 1) -> Give
     """The prompts of a request, `rows` rows of them where what is kept has several. Raises
     ValueError as its parts do."""
     if request.studies is None:
-        return GivenPrompts(pipe, parse_prompts(pipe, request.prompts), rows)
+        return GivenPrompts(pipe, parse_prompts(pipe, request.prompts), rows, request.labels)
     prompts = StudyPrompts(pipe, request.studies, request.split, request.given, request.limit)
     if rows not in (1, len(prompts)):
         raise ValueError(

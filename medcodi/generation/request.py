@@ -64,6 +64,11 @@ class Request:
     prompts: Sequence[str] = _option(
         "NAME=VALUE: a file, a text, or column=value;column=value; repeatable", (), flag="--prompt"
     )
+    labels: Sequence[str] = _option(
+        "such as 'Edema, no effusion': columns of the table or sentences of a report that say so; "
+        "repeatable",
+        (),
+    )
     keep: Sequence[str] = _option(
         "NAME=PART: what of an output is kept, the rest is generated: an image (with --mask or "
         "--strength), column=value;column=value, a text with a gap '...'; repeatable",
@@ -139,7 +144,7 @@ class Request:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
         if self.studies is None and (self.given or self.limit):
             raise ValueError("given and limit choose among studies: name their prepared folder too")
-        if self.studies is not None and self.prompts:
+        if self.studies is not None and (self.prompts or self.labels):
             raise ValueError(
                 "the prompts are either given one by one or taken from studies, not both"
             )

@@ -23,6 +23,7 @@ from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.environment import EnvironmentEncoder
 from medcodi.diffusion.sampler import check_interval
 from medcodi.encoders.base import PromptEncoder
+from medcodi.labeler.names import Label
 from medcodi.modalities.parts import Parts
 
 REGISTRY: dict[str, type["Modality"]] = {}
@@ -206,6 +207,15 @@ class Modality(ABC):
     def from_user(self, values: Any) -> list[Any]:
         """What a user passes as prompts (one value or a list) -> list of stored values, None where
         absent."""
+
+    def from_labels(self, labels: Sequence[Label]) -> tuple[Any | None, list[Label]]:
+        """Findings by name -> (the stored value of a prompt that says them, or None, the labels
+        that it cannot say). ValueError where they contradict each other."""
+        return None, list(labels)
+
+    def label_names(self) -> list[str]:
+        """Names of findings that `from_labels` knows."""
+        return []
 
     @abstractmethod
     def show(self, stored: Sequence[Any]) -> Any:

@@ -18,6 +18,7 @@ from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.denoisers.slots import VectorDenoiserArgs
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.text import TextTower
+from medcodi.labeler.names import Label, is_said, said_names
 from medcodi.modalities.base import Modality, ModalityArgs, register
 from medcodi.modalities.report_parts import ReportParts
 
@@ -192,6 +193,15 @@ class ReportModality(Modality):
                     f"which has no UTF-8: {value!r:.80}"
                 ) from None
         return values
+
+    def from_labels(self, labels: Sequence[Label]) -> tuple[str | None, list[Label]]:
+        """A sentence a label, in its own words, where the labeler reads a finding in them."""
+        said = [label for label in labels if is_said(label)]
+        text = " ".join(f"{label.text[0].upper()}{label.text[1:]}." for label in said)
+        return text or None, [label for label in labels if label not in said]
+
+    def label_names(self) -> list[str]:
+        return said_names()
 
     def show(self, stored: Sequence[str]) -> list[str]:
         return list(stored)

@@ -18,7 +18,9 @@ from medcodi.diffusion.denoisers.base import Denoiser
 from medcodi.diffusion.denoisers.slots import VectorDenoiserArgs
 from medcodi.encoders.base import PromptEncoder
 from medcodi.encoders.tabular import TabularTower
+from medcodi.labeler.names import FindingNames, Label
 from medcodi.modalities.base import Modality, ModalityArgs, register
+from medcodi.modalities.finding_columns import findings_of
 from medcodi.modalities.tabular_parts import TabularParts
 
 
@@ -123,6 +125,25 @@ class TabularModality(Modality):
                     raise ValueError(f"row {number}, column {key!r}: {error}") from None
             rows.append(stored or None)
         return rows
+
+    def from_labels(self, labels: Sequence[Label]) -> tuple[dict[str, Any] | None, list[Label]]:
+        """A row of the columns of findings that are meant."""
+        answers = findings_of(self.schema)
+        names = FindingNames(answers)
+        row: dict[str, Any] = {}
+        left = []
+        for label in labels:
+            column, status = names.find(label) or ("", label.status)
+            if status not in answers.get(column, {}):
+                left.append(label)
+                continue
+            if column in row:
+                raise ValueError(f"label {label.text!r}: column {column!r} is named twice")
+            row[column] = answers[column][status]
+        return row or None, left
+
+    def label_names(self) -> list[str]:
+        return list(findings_of(self.schema))
 
     def to_stored(self, values: torch.Tensor) -> list[dict[str, Any]]:
         return self.schema.decode(values.cpu())

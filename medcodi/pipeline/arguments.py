@@ -63,7 +63,10 @@ def choice(value: Any, valid: Sequence[str], name: str) -> str:
     return value
 
 
-def check_callback_tensors(names: Any) -> tuple[str, ...]:
+def check_callback(callback: Any, names: Any) -> tuple[str, ...]:
+    """The names of the tensors that a callback gets."""
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback_on_step_end must be callable, got {shown(callback)}")
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, (list, tuple)):
         raise ValueError(

@@ -14,7 +14,7 @@ from medcodi.data.storage import Storage
 from medcodi.modalities.base import Modality
 from medcodi.modalities.family import ModelFamily
 from medcodi.pipeline.arguments import (
-    check_callback_tensors,
+    check_callback,
     check_finite,
     choice,
     count,
@@ -33,6 +33,7 @@ from medcodi.pipeline.keeping import (
     check_strength,
     equal_rows,
 )
+from medcodi.pipeline.labels import label_prompts
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 MAX_GUIDANCE, MAX_SAMPLES = 100.0, 1_000_000
@@ -87,16 +88,18 @@ class Call:
 
 
 class CallChecker:
-    """Checks the arguments of calls for the modalities `names` of a family. Every method raises
-    ValueError with what was expected, what came and the valid names."""
+    """Checks the arguments of calls for the modalities `names` of a family. A ValueError says what
+    was expected, what came and the valid names."""
 
     def __init__(self, family: ModelFamily, names: Sequence[str]) -> None:
         self.family, self.names = family, list(names)
+        self.most = family.recipe.diffusion.num_train_timesteps
 
     def call(
         self,
         *,
         prompts: Any,
+        labels: Any,
         negative_prompts: Any,
         keep: Any,
         strength: Any,
@@ -119,11 +122,8 @@ class CallChecker:
         max_draws: Any,
     ) -> Call:
         """The arguments of `MedCoDiPipeline.__call__`, checked."""
-        if callback is not None and not callable(callback):
-            raise ValueError(f"callback_on_step_end must be callable, got {shown(callback)}")
-        most = self.family.recipe.diffusion.num_train_timesteps
         each = count(num_images_per_prompt, "num_images_per_prompt", at_most=MAX_SAMPLES)
-        stored = self.prompts(prompts)
+        stored = self.prompts(prompts, labels=labels)
         check_kept_outputs(check_names(keep, self.names), stored, self.names)
         names = self.outputs(outputs, stored)
         strengths = check_strength(strength, check_names(keep, self.names))
@@ -138,7 +138,9 @@ class CallChecker:
             strength=strengths,
             outputs=names,
             order=[] if order is None else in_order(order, names),
-            num_inference_steps=count(num_inference_steps, "num_inference_steps", at_most=most),
+            num_inference_steps=count(
+                num_inference_steps, "num_inference_steps", at_most=self.most
+            ),
             guidance=self.scales("guidance_scale", guidance_scale, names),
             intervals=self.intervals("guidance_interval", guidance_interval, names),
             coupling=self.scales("coupling_scale", coupling_scale, names),
@@ -150,7 +152,7 @@ class CallChecker:
             batch_size=count(batch_size, "batch_size"),
             eta=number(eta, "eta", 0, 1),
             output_type=choice(output_type, OUTPUT_TYPES, "output_type"),
-            callback_tensors=check_callback_tensors(callback_tensors),
+            callback_tensors=check_callback(callback, callback_tensors),
             max_draws=count(max_draws, "max_draws"),
         )
 
@@ -170,11 +172,13 @@ class CallChecker:
             raise unknown_key(str(name)[:60], self.names, "the modalities of this pipeline")
         return self.family.modality(name)
 
-    def prompts(self, prompts: Any, what: str = "prompts") -> Stored:
-        """Prompts as a call takes them -> R stored values a name."""
-        checked = {}
+    def prompts(self, prompts: Any, what: str = "prompts", labels: Any = None) -> Stored:
+        """Prompts and labels as a call takes them -> R stored values a name."""
+        checked = label_prompts(labels, self.family, self.names)
         for name, values in self._by_name(prompts, what).items():
             modality = self.modality(name)
+            if name in checked:
+                raise ValueError(f"labels are a prompt of {name!r} here, which is given already")
             try:
                 with as_value_error(f"modality {name!r}: {what} of type {type(values).__name__}"):
                     checked[name] = modality.from_user(values)
@@ -189,15 +193,12 @@ class CallChecker:
         return {n: values * rows if len(values) == 1 else values for n, values in checked.items()}
 
     def _by_name(self, prompts: Any, what: str) -> Mapping[str, Any]:
-        if prompts is None:
-            return {}
-        if isinstance(prompts, Mapping):
-            return prompts
+        if prompts is None or isinstance(prompts, Mapping):
+            return prompts or {}
         texts = [prompts] if isinstance(prompts, str) else prompts
         if isinstance(texts, (list, tuple)) and all(isinstance(t, str) for t in texts):
-            readers = [
-                name for name in self.names if self.family.modality(name).storage == Storage.TEXT
-            ]
+            storage = {name: self.family.modality(name).storage for name in self.names}
+            readers = [name for name in self.names if storage[name] == Storage.TEXT]
             if len(readers) == 1:
                 return {readers[0]: list(texts)}
             raise ValueError(
@@ -213,8 +214,7 @@ class CallChecker:
         """Names to generate, in the order of the family."""
         if isinstance(outputs, str):
             outputs = [outputs]
-        if outputs is None:
-            outputs = [name for name in self.names if name not in prompts]
+        outputs = [n for n in self.names if n not in prompts] if outputs is None else outputs
         if not isinstance(outputs, (list, tuple, set, frozenset)):
             raise ValueError(
                 f"outputs must be a list of names, got {type(outputs).__name__} {shown(outputs)}; "
@@ -291,8 +291,8 @@ class CallChecker:
             if name not in outputs:
                 raise unknown_key(str(name)[:60], outputs, "latents (outputs of this call)")
             shape = (count, *self.family.latent_shape(self.family.modality(name).group))
-            if not isinstance(value, torch.Tensor) or tuple(value.shape) != shape:
-                found = tuple(getattr(value, "shape", ())) or type(value).__name__
+            found = tuple(getattr(value, "shape", ())) or type(value).__name__
+            if not isinstance(value, torch.Tensor) or found != shape:
                 raise ValueError(f"latents of {name!r} must be a tensor {shape}, got {found}")
             check_finite({name: value}, "latents")
         return dict(latents)

@@ -136,6 +136,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         max_draws: int = 50,
         coupling_scale: float | dict[str, float] | None = None,
         order: Sequence[str] | None = None,
+        labels: str | Sequence[str] | None = None,
     ) -> MedCoDiOutput | tuple[Any, ...]:
         """Generate.
 
@@ -151,8 +152,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 rounding (with batch_size=1 it is the same to the bit, whatever it stands beside).
             num_images_per_prompt: samples for each prompt row.
             prompt_weights: alpha of the prompts with fusion mean.
-            coupled: False generates the outputs independently (no cross-modal attention between
-                them).
+            coupled: False generates the outputs independently, without cross-modal attention.
             condition_on_latents: given values also condition through the coupling, with their full
                 latent at noise level 0 (needs stage 3).
             callback_on_step_end: `callback(pipe, step, timestep, tensors)` after every step;
@@ -160,8 +160,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 `timestep` is that of the first output. May return {"latents": ...}, changed.
             seeds: one a sample instead of `generator`: `out.seeds[i]` regenerates sample i.
             guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided, or None
-                for all of them. An output that is not named, and None for the whole argument, take
-                the recipe's.
+                for all of them; what is not named takes the recipe's.
             negative_prompts: as `prompts`, with the same rows or one for all: what guidance leads
                 away from, instead of no prompt.
             latents: noise (N, *latent_shape) of unit variance to begin with, name -> tensor.
@@ -175,10 +174,10 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 varied by as a whole (SDEdit); with a mask, inside it.
             privacy: a filter (`medcodi.privacy.filter.PrivacyFilter`): a sample that it refuses is
                 drawn again, up to `max_draws` times; `out.refused[i]` says why.
-            coupling_scale: of two outputs or more, as guidance_scale: how strongly an output
-                follows the others of the call; 1 is as stage 3 trained it, and costs less.
-            order: every output once: they are generated one after the other instead of together,
-                each prompted by those before it.
+            coupling_scale: as guidance_scale, how strongly an output follows the others of the
+                call; 1 is as stage 3 trained it, and costs less.
+            order: every output once: they are made one after the other, prompted by those before.
+            labels: "Edema, no effusion", or R of them, as prompts: pipeline/labels.py.
 
         Returns:
             MedCoDiOutput with N samples, those of a prompt row side by side. Raises ValueError,
@@ -189,6 +188,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         call = self.checker.call(
             prompts=prompts,
+            labels=labels,
             negative_prompts=negative_prompts,
             keep=keep,
             strength=strength,
@@ -283,10 +283,10 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
     def _reader(self) -> PromptReader:
         return PromptReader(self.family, self.encoders, self.autoencoders, self.device, self.dtype)
 
-    def check_prompts(self, prompts: Any) -> Stored:
-        """Prompts as a call takes them -> R stored values a name (None where a row lacks it), or
-        ValueError."""
-        return self.checker.prompts(prompts)
+    def check_prompts(self, prompts: Any, labels: Any = None) -> Stored:
+        """Prompts and labels as a call takes them -> R stored values a name (None where a row lacks
+        it), or ValueError."""
+        return self.checker.prompts(prompts, labels=labels)
 
     def check_outputs(self, outputs: Any, prompts: Any) -> list[str]:
         """Names to generate, in the order of the family, or ValueError."""

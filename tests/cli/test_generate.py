@@ -147,3 +147,15 @@ def test_the_command_exits_with_one_line(tiny_run, tmp_path):
     assert done.wait() == 1 and "Traceback" not in done.said()
     lines = [line for line in done.said().splitlines() if line.startswith("error:")]
     assert lines == ["error: ['report'] cannot be prompt and output at once"]
+
+
+def test_labels_are_rows_of_prompts(tiny_run, tmp_path):
+    labels = ("--labels", "Edema, no effusion", "--labels", "Was ventilated")
+    result = generate(tiny_run, tmp_path / "out", *labels, "--outputs", "frontal")
+    assert result.exit_code == 0, result.exception
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["labels"] == ["Edema, no effusion", "Was ventilated"]
+    prompts = ("--prompt", "report=Edema. No effusion.", "--outputs", "frontal")
+    generate(tiny_run, tmp_path / "same", *prompts)
+    same = json.loads((tmp_path / "same" / "manifest.json").read_text())
+    assert manifest["prompt_hashes"][0] == same["prompt_hashes"][0]
