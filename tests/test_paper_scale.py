@@ -12,7 +12,6 @@ import torch
 
 from medcodi.bench.memory import stand_in_assets
 from medcodi.config_io import load_recipe
-from medcodi.diffusion.denoisers.slots import FCUNetArgs, VectorDenoiserArgs
 from medcodi.modalities import ModelFamily
 from tests.paper import NEVER_RUNS, PUBLISHED_VIEW
 
@@ -167,9 +166,3 @@ def test_the_cross_attention_of_both_recipes_sees_one_and_many_tokens():
         with torch.device("meta"):
             space = ModelFamily(recipe, stand_in_assets(recipe)).build_shared_space()
         assert space.encoder("frontal").num_tokens == tokens
-
-
-def test_arguments_of_the_transformer_beside_the_fc_unet_are_refused():
-    values = VectorDenoiserArgs(width=64, fc_unet=FCUNetArgs())
-    with pytest.raises(ValueError, match="takes its sizes from there"):
-        values.build((1, 768), 768)

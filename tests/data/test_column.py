@@ -68,3 +68,10 @@ def test_a_schema_without_knots_is_standardised():
         schema.encode([{"x": 14.0}]).item() == 2.0
         and schema.decode(torch.tensor([[2.0]]))[0]["x"] == 14.0
     )
+
+
+def test_schemas_that_say_too_little():
+    with pytest.raises(ValueError, match="'s' is categorical and needs its categories"):
+        Column("s", "categorical")
+    with pytest.raises(ValueError, match="must be a list of columns, got"):
+        TableSchema.from_dicts({"name": "x"})

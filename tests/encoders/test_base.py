@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medcodi.encoders.base import GridPool, SpanPool
+from medcodi.encoders.base import GridPool, PromptEncoder, SpanPool
 from tests.networks import (
     encoding,
     generator,
@@ -34,3 +34,8 @@ def test_encodings_move_and_slice_together():
         and rows.tokens.shape[0] == rows.mask.shape[0] == 2
     )
     assert rows.to("meta").tokens.is_meta and generator().device.type == "cpu"
+
+
+def test_pools_that_keep_one_token():
+    with pytest.raises(ValueError, match="'first' keeps one token, but num_tokens is 4"):
+        PromptEncoder(torch.nn.Identity(), 8, 8, num_tokens=4, pooling="first")

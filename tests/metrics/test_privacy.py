@@ -226,6 +226,8 @@ def test_bad_input_says_what_is_wrong():
         privacy.plant(10, 100, 0.01)
     with pytest.raises(ValueError, match="two training records"):
         privacy.neighbour_ratios(good[:, :1])
+    with pytest.raises(ValueError, match=r"distances of one shape, got \[\(60, 60\), \(60, 5\)\]"):
+        privacy.linkage([good, good[:, :5]])
     with pytest.raises(ValueError, match="one scale"):
         privacy.joint_distances(good, scales=[])
     with pytest.raises(ValueError, match="not trained"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from medcodi.modalities import ModelFamily
+from medcodi.modalities.parts import Parts
 from tests.networks import normal, tiny_assets
 from tests.tiny import tiny_recipe
 
@@ -52,6 +53,13 @@ def test_a_whole_row_leaves_nothing(table):
     assert table.parts.from_user(row, True)[0].gap is None
     with pytest.raises(ValueError, match=r"unknown key 'hart_rate' .* did you mean 'heart_rate'"):
         table.parts.from_user({"hart_rate": 9}, False)
+
+
+def test_kinds_without_parts_or_masks(family, table):
+    with pytest.raises(ValueError, match="'tabular': a tabular has no mask"):
+        table.parts.parse("heart_rate=9", "mask.png", False)
+    with pytest.raises(ValueError, match="a kept tabular needs a strength below 1"):
+        Parts(table).from_user(ROW, False)
 
 
 def test_columns_come_back_to_the_value_and_cells_of_a_completion_are_there(table):

@@ -199,7 +199,7 @@ def test_a_report_is_filled_in(pipe):
     out = call(pipe, {"frontal": PICTURE}, ["report", "tabular"], keep={"report": REPORT})
     assert out.report[0].startswith("Clear.") and len(out.report[0]) > len("Clear.")
     varied = call(pipe, None, ["report"], keep={"report": "Clear."}, strength=0.5)
-    assert isinstance(varied.report[0], str)
+    assert len(varied.report) == 1
     with pytest.raises(ValueError, match="'tabular': row 0 gives every column"):
         row = call(pipe, None, ["tabular"]).stored["tabular"][0]
         full = {

@@ -208,6 +208,22 @@ def test_separators(tmp_path, name, text, rows):
     assert list(frame.columns) == ["n", "t"][: len(rows[0])] and frame.values.tolist() == rows
 
 
+def test_files_that_have_to_be_told_how_they_are_read(tmp_path):
+    (tmp_path / "nul.csv").write_bytes(b"id,x\n1,\x00\n")
+    with pytest.raises(ValueError, match="NUL characters"):
+        read_table(tmp_path / "nul.csv")
+    (tmp_path / "greek.csv").write_bytes("id,x\n1,καρδιά\n".encode("cp1253"))
+    with pytest.raises(ValueError, match="nor is it Windows-1252: name its `encoding`"):
+        read_table(tmp_path / "greek.csv")
+    assert read_table(tmp_path / "greek.csv", encoding="cp1253")["x"].tolist() == ["καρδιά"]
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(tmp_path / "two.xlsx") as book:
+        for sheet in ("a", "b"):
+            pd.DataFrame({"x": [1]}).to_excel(book, sheet_name=sheet, index=False)
+    with pytest.raises(ValueError, match=r"the sheets \['a', 'b'\]: name one as `sheet`"):
+        read_table(tmp_path / "two.xlsx")
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

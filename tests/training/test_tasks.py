@@ -2,7 +2,9 @@
 
 import pytest
 
+from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
+from medcodi.training.tasks.autoencoder import AutoencoderTask
 from tests.tiny import copy_run
 
 
@@ -17,3 +19,8 @@ def test_stage_without_parts_refuses_settings_of_one(tiny_run, tmp_path, stage, 
         ValueError, match=rf"{stage} trains all modalities together.*leave out {stage}\.{key}"
     ):
         train_stage(recipe, stage)
+
+
+def test_a_group_that_no_modality_is_of(tiny_run):
+    with pytest.raises(ValueError, match=r"group 'frontal'\. Groups: radiograph"):
+        AutoencoderTask(Run(tiny_run), "frontal")

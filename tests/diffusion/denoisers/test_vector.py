@@ -102,3 +102,8 @@ def test_the_summary_reaches_the_vector_denoiser_without_attention():
     arguments = torch.randn(3, 4, 3), torch.full((3,), 500.0)
     one, other = (denoiser(*arguments, torch.full((3, 2, 12), value), mask) for value in (0.0, 1.0))
     assert (one - other).abs().max() > 1e-3
+
+
+def test_an_even_depth_has_no_middle():
+    with pytest.raises(ValueError, match=r"depth must be odd .* got 4"):
+        VectorDenoiser((2, 3), context_dim=8, depth=4)
