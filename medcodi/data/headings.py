@@ -59,7 +59,9 @@ PARTS = frozenset(
         "catheters thorax left right bilateral effusion effusions pneumothorax "
         "pneumothoraces ptx consolidation edema oedema atelectasis pneumonia pna nodule "
         "nodules mass masses lesion lesions fracture fractures cardiomegaly opacity "
-        "opacities infiltrate infiltrates emphysema fibrosis hernia thickening congestion"
+        "opacities infiltrate infiltrates emphysema fibrosis hernia thickening congestion chf "
+        "failure fx consol eff effs hemothorax haemothorax empyema pneumomediastinum "
+        "adenopathy aspiration"
     )
 )
 SIMILAR = 0.85  # a misspelling, as IMPRESION

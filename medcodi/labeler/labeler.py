@@ -179,7 +179,7 @@ class Labeler:
         spans: dict[type, list[Span]] = defaultdict(list)
         for span in self._scope.find(sentence):
             spans[type(span.meaning)].append(span)
-        cues, stops = choose_cues(spans[Cue]), choose_stops(spans[Stop])
+        cues, stops = choose_cues(spans[Cue], mentions), choose_stops(spans[Stop])
         found = []
         for span in mentions:
             value = status(span, cues, stops, sentence, mentions)

@@ -19,9 +19,9 @@ ASKED = -2  # a question: uncertain where the report does not answer it
 STAGES = {
     "gone": NEGATIVE,
     "history": None,
-    "question": ASKED,
     "pre_negation_uncertainty": UNCERTAIN,
     "negation": NEGATIVE,
+    "question": ASKED,
     "post_negation_uncertainty": UNCERTAIN,
 }
 ORDER = tuple(STAGES)
@@ -36,7 +36,7 @@ class Cue:
     of its clause, so that no stop counts behind the last mention: "X is smaller and is gone"."""
 
     stage: str | None
-    side: str = "before"  # before | after the mention
+    side: str = "before"  # before | after the mention, or within: around it
     stops: frozenset[str] = frozenset()
     max_words: int = 99
     subject: bool = False
@@ -49,11 +49,14 @@ class Stop:
     group: str
 
 
-def choose_cues(spans: Iterable[Span]) -> list[Span]:
+def choose_cues(spans: Iterable[Span], mentions: Sequence[Span]) -> list[Span]:
     """Cues that do not overlap: the first, then the longest; one phrase may stand for several cues,
-    and for none where it is a pseudo one too."""
+    and for none where it is a pseudo one too. One with none of `mentions` on its side is none."""
+    first, last = min(m.end for m in mentions), max(m.start for m in mentions)
+    sides = {"before": lambda s: s.end <= last, "after": lambda s: s.start >= first}
+    speaking = (s for s in spans if sides.get(s.meaning.side, bool)(s) or s.meaning.stage is None)
     chosen: list[Span] = []
-    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
+    for span in sorted(speaking, key=lambda s: (s.start, -s.end)):
         if (
             not chosen
             or span.start >= chosen[-1].end
@@ -91,6 +94,8 @@ def status(
 def _reaches(
     cue: Span, mention: Span, stops: list[Span], sentence: str, mentions: Sequence[Span]
 ) -> bool:
+    if cue.meaning.side == "within":
+        return cue.start <= mention.start and mention.end <= cue.end
     low, high = (
         (cue.end, mention.start) if cue.meaning.side == "before" else (mention.end, cue.start)
     )

@@ -27,7 +27,7 @@ NOT_SAID = (
     r"n/a|n\.a\.|na|not\s+(?:assessed|evaluated|applicable|commented(?:\s+on)?|reported|available|"
     r"mentioned|stated|recorded|included)|unknown|pending|tbd|to\s+be\s+determined|"
     r"_{2,}|x{3,}|-{2,3}|"
-    r"unable\s+to\s+(?:assess|evaluate)"
+    r"unable\s+to\s+(?:assess|evaluate)|(?:cannot|can't|can\s+not)\s+be\s+(?:assessed|evaluated)"
 )
 SEPARATOR = (
     r"(?:\s*(?::|=|\||\.{3,})\s*|[ \t]+-+>?[ \t]+|[ \t]*[\u2013\u2014\u2192][ \t]*|[ \t]*\t[ \t]*)"
@@ -47,8 +47,10 @@ SAID_YES, SAID_NO = (  # a box for yes and one for no, before or behind their wo
     for on, off in ((TICKED, UNTICKED), (UNTICKED, TICKED))
 )
 SIDED = r"(?:(?:left|right|l|r)(?:-?sided)?\s+)?"
+ONE_SIDE = r"(left|right|l|r)"
 MINUS_SIGN = re.compile(r"-(?:[\s,;.)]|$|ve\b)|(?:^|[\s,;:(=])-")
 LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg\.)", re.IGNORECASE)
+MORE_OR_LESS = r"(?:\+\s*/\s*-|\u00b1|\+-)"
 KEYS = "-:=|\t.\u2013\u2014\u2192"  # what may stand between a key and its value; "." of three dots
 STEPS = [  # in this order: (signs, one of which a text must have; what is found; what it becomes)
     ("+", r"(?<!\w)\+\s?ve\b", "positive"),
@@ -60,6 +62,8 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     ("[(\u2611\u2612\u2713", rf"(?<=\w){SAID_YES}", " : present . "),
     ("[(\u2611\u2612\u2713", rf"(?<=\w){SAID_NO}", " : none . "),
     (":=", rf"([:=][^.,;:=\n]*\w)\s+(?={SIDED}{NOUN}\s*[:=])", r"\1 . "),
+    (":=", rf"({NOUN})\s+{ONE_SIDE}\s*[:=]\s*([^;.:\n]+);\s*{ONE_SIDE}\s*[:=]", r"\1 : \2 \3, \4 "),
+    (":=", rf"\s/\s+(?={NOUN}\s*[:=])", " . "),
     (":", rf"(?<=\w)[ \t]*:\s*{TICKED}", " : present . "),
     (":", rf"(?<=\w)[ \t]*:\s*{UNTICKED}", " : none . "),
     ("[(\u2611\u2612\u2713", TICKED, ". there is "),
@@ -74,7 +78,9 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     ("(", r"(?<=\w)(?:\s*[:=]\s*)?\(\s*\+\s*\)", " : present . "),
     (":=", r"(?<=\w)\s*[:=]\s*\?(?=\s*(?:[,;.|\n]|$))", " : possible . "),
     (":=", r"(?<=\w)\s*[:=]\s*-(?=\s*(?:[,;.|\n]|$))", " : none . "),
-    ("+\u00b1", r"\+\s*/\s*-|\u00b1|\+-", " , possible "),
+    (":=", r"(?<=\w)\s*[:=]\s*\?+\s*(?=[a-z])", " : query "),
+    ("+\u00b1", rf"(\b(?:no|without|w/o)(?:\s+[\w-]+){{1,3}}?)\s*{MORE_OR_LESS}", r"\1 or "),
+    ("+\u00b1", MORE_OR_LESS, " , possible "),
     (KEYS, rf"(?:^|(?<=[.;\n]))[^.;:\n|]*{SEPARATOR}(?:{NOT_SAID}){END}", " "),
     (f"{KEYS}?", rf"(?:{SEPARATOR}|\?[\s-]*)(?:(?:{NONE}){END}|(?:no|n){CLOSED})", " : none . "),
     (f"{KEYS}?", rf"(?:{SEPARATOR}|\?[\s-]*)(?:{PRESENT}){END}", " : present . "),
@@ -82,8 +88,8 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     ("+", r"(?<=\w)\s*(?:\(\s*\+\s*\)|\+)(?=\s*(?:[,;.|\n]|$))", " : present . "),
     ("-", r"\(\s*-\s*\)\s*(?=\w)", " no "),
     ("+", r"(?:\(\s*\+\s*\)\s*|(?<![\w+/])\+{1,2}\s*)(?=[a-z])", " , there is "),
-    ("?", r"(?:^|(?<=[\s,;(]))\?+\s*(?=[a-z])", " , possible "),
-    ("?", r"(?<=[\w)])\s*\?+(?=\s|[.,;)]|$)", " possible . "),
+    ("?", r"(?:^|(?<=[\s,;(]))\?+\s*(?=[a-z])", " , query "),
+    ("?", r"(?<=[\w)])\s*\?+(?=\s|[.,;)]|$)", " queried . "),
 ]
 PATTERNS = [
     (frozenset(signs), re.compile(pattern, re.IGNORECASE), words) for signs, pattern, words in STEPS

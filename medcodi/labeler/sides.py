@@ -14,11 +14,13 @@ WORD = (
     r"negative|positive|yes)"
 )
 JOIN = r"(?:, |and |but |with |while |whereas |though )+"
-NEGATIVE = re.compile(r"\b(?:no|not|without|nil|none|absent|negative)\b")
+NEGATIVE = re.compile(r"\b(?:no|not|without|nil|none|absent|negative|resolved|cleared)\b")
 NONE = re.compile(r"\b(?:none|nil|absent|negative)\b")
-BEFORE = re.compile(
-    rf"(?P<a>(?:{WORD} )*{SIDE} (?:sided )?)(?P<join>{JOIN})(?P<b>(?:{WORD} )*{SIDE} (?:sided )?)"
-    r"(?P<noun>(?:[a-z]+ ){0,3})$"
+ONE = rf"(?:{WORD} )*{SIDE} (?:sided )?(?:(?:apical|basal|basilar|pleural) )?"
+BEFORE = re.compile(rf"(?P<a>{ONE})(?P<join>{JOIN})(?P<b>{ONE})(?P<noun>(?:[a-z]+ ){{0,3}})$")
+NOT_SO = re.compile(  # "small right, trace left and no loculated effusion"
+    rf"(?P<a>(?:{ONE})(?:{JOIN}{ONE})*)(?P<join>{JOIN})"
+    rf"(?P<b>(?:no|without) (?!{SIDE} )(?:[a-z]+ ){{1,3}})$"
 )
 PLACE = (
     rf"(?:(?:is |are )?(?:seen |noted |present |identified )?(?:on|at|in) (?:the )?{SIDE} "
@@ -29,6 +31,15 @@ PLACES = re.compile(
 )
 ITEM = rf"(?:on )?(?:the )?(?:{WORD} )*(?:on )?(?:the )?{SIDE} (?:side )?(?:{WORD} )*(?:, |and )*"
 ITEMS = re.compile(rf"(?:: )?(?P<items>(?:{ITEM}){{2,}})(?=\.)")
+SAID = r"(?:(?:has|have|is|are|was|were|it|there|no|longer|now) )*"
+DONE = (
+    rf"{SAID}(?:resolved|cleared|gone|seen|smaller|larger|unchanged|stable|decreased|increased|improved|"
+    r"persists?|remains?|small|none|absent|present)"
+)
+ELSEWHERE = re.compile(  # "effusions have resolved on the right and persist on the left"
+    rf"(?P<a>{DONE} {PLACE})(?P<join>{JOIN})(?P<b>{DONE} {PLACE})"
+    rf"|(?P<c>{PLACE}{DONE} )(?P<join2>{JOIN})(?P<d>{PLACE}{DONE} )"
+)
 CLAUSE = re.compile(
     rf"(?P<first>[^,]*?)(?P<join>{JOIN})(?:the |on the )?(?P<side>{SIDE}) "
     r"(?:one |side |sided one )?"
@@ -41,6 +52,8 @@ def tell_sides_apart(sentence: str, start: int, end: int) -> list[str] | None:
     """The statements of `sentence`, whose finding stands at [start, end), each a sentence; None
     where it makes one statement."""
     noun = sentence[start:end]
+    if (match := NOT_SO.search(sentence, 0, start)) and not NEGATIVE.search(match["a"]):
+        return [f"{sentence[: match.end('a')]}{noun}. ", sentence[match.start("b") :]]
     if match := BEFORE.search(sentence, 0, start):
         first, second = match["a"], match["b"]
         if _differ(first, second):
@@ -50,6 +63,9 @@ def tell_sides_apart(sentence: str, start: int, end: int) -> list[str] | None:
         second = NONE.sub("no", match["b"])
         head = sentence[: match.start("join")]
         return [f"{head}. ", f"{second}{noun}{match['place']}{sentence[match.end() :]}"]
+    if match := ELSEWHERE.match(sentence, end):
+        first, second = match["a"] or match["c"], match["b"] or match["d"]
+        return [f"{sentence[:end]}{first}. ", f"{noun}{second}{sentence[match.end() :]}"]
     if match := ITEMS.match(sentence, end):
         items = [item for item in re.split(r"(?:, |and )+", match["items"]) if item.strip()]
         if len(items) > 1 and all(len(re.findall(SIDE, item)) == 1 for item in items):

@@ -27,7 +27,7 @@ BROKEN = re.compile(r"\b([A-Za-z]{2,})-[ \t]*\n[ \t]*([A-Za-z]{2,})")  # a word 
 ABBREVIATION = re.compile(
     r"\b(?:(?:dr|mr|mrs|ms|vs?|e\.g|i\.e|approx|resp|st|incl|cf)"
     r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w|effs?|opacs?|consol|infil|atel|assoc|incr|decr|"
-    r"pulm|vasc|evid)(?=\.\s+(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
+    r"pulm|vasc|evid)(?=\.\s+(?![lr]\s*:)(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
     re.IGNORECASE,
 )
 SPACES = re.compile(r" {2,}")
@@ -117,7 +117,7 @@ class TextCleaner:
     def sentences(self, findings: str) -> list[str]:
         """Raw sentences of what `findings` gave; what runs on for more than 1,000 characters is
         cut."""
-        text = write_out(findings)
+        text = write_out(findings).replace("./", "/")  # "no consol./eff."
         if ";" in text:
             text = SECOND_SIDE.sub(",", text)
         text = AGED.sub("year old", text)

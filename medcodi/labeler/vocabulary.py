@@ -15,7 +15,7 @@ appended to the other's lists, mappings merged, single values replaced. The keys
              covered_by: [names]}
     scope:
       stops: {GROUP: [phrases]}
-      cues: {NAME: {stage: STAGE, side: before|after|both, stops: [groups], max_words: N,
+      cues: {NAME: {stage: STAGE, side: before|after|both|within, stops: [groups], max_words: N,
                     subject: true|false, phrases: [...]}}
       pseudo: [phrases]             look like cues and are none
     no_finding: {observation: NAME, ignore: [names], needs: [phrases]}
@@ -40,7 +40,12 @@ from medcodi.labeler.scope import STAGES, Cue
 
 FOLDER = Path(__file__).parent / "vocabularies"
 LONG_WORD = re.compile(r"[a-z]{5,}")
-SIDES = {"before": ("before",), "after": ("after",), "both": ("before", "after")}
+SIDES = {
+    "before": ("before",),
+    "after": ("after",),
+    "both": ("before", "after"),
+    "within": ("within",),
+}
 
 
 @dataclass
