@@ -28,7 +28,7 @@ class GivenRows:
     states: np.ndarray
     known: np.ndarray
 
-    def take(self, rows: np.ndarray | slice) -> "GivenRows":
+    def take(self, rows: np.ndarray) -> "GivenRows":
         return GivenRows(self.stored.iloc[rows], self.states[rows], self.known[rows])
 
 
@@ -42,13 +42,15 @@ class RowSampler:
     may_miss: np.ndarray
     progress: bool = False
 
-    def complete(self, given: GivenRows, seed: int) -> pd.DataFrame:
-        """Stored values (N, F) with every cell drawn that is not given. Raises ValueError for
-        constraints that cannot hold."""
+    def complete(self, given: GivenRows, seed: int, n: int | None = None) -> pd.DataFrame:
+        """Stored values (N, F) with every cell drawn that is not given; `n` rows where one row is
+        given for all. Raises ValueError for constraints that cannot hold."""
         rng = np.random.default_rng(seed)
-        starts = range(0, len(given.known), CHUNK)
+        one_for_all = n is not None and len(given.known) == 1
+        places = np.zeros(n, np.intp) if one_for_all else np.arange(len(given.known))
+        starts = range(0, len(places), CHUNK)
         parts = [
-            self._lawful(given.take(slice(start, start + CHUNK)), rng)
+            self._lawful(given.take(places[start : start + CHUNK]), rng)
             for start in tqdm(starts, desc="sample", unit="chunk", disable=not self.progress)
         ]
         whole = pd.concat(parts, ignore_index=True)
@@ -57,7 +59,7 @@ class RowSampler:
             if not twice.any():
                 break
             again = np.flatnonzero(twice)
-            _put(whole, again, self._lawful(given.take(again), rng))
+            _put(whole, again, self._lawful(given.take(places[again]), rng))
         self._refuse(whole, given)
         return whole
 

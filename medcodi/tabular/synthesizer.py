@@ -113,16 +113,14 @@ class TabularSynthesizer:
         if isinstance(given, pd.DataFrame):
             if n not in (None, len(given)):
                 raise ValueError(f"given has {len(given)} rows, n is {n}")
-            n, rows = len(given), given
+            n, rows = len(given), given.reset_index(drop=True)
         else:
             if n is None:
                 raise ValueError("sample needs n, the number of rows, or a frame of given values")
             if n < 1:
                 raise ValueError(f"n must be at least 1, got {n}")
-            rows = pd.DataFrame({k: [v] for k, v in (given or {}).items()})
-            rows = rows.loc[rows.index.repeat(n)] if len(rows) else pd.DataFrame(index=range(n))
-        given = self._given(rows.reset_index(drop=True))
-        return self._restored(self._sampler(self.may_miss).complete(given, seed))
+            rows = pd.DataFrame({k: [v] for k, v in (given or {}).items()}, index=[0])
+        return self._restored(self._sampler(self.may_miss).complete(self._given(rows), seed, n))
 
     def impute(self, frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         """`frame` with its missing cells drawn given the others; what is there is not touched.
