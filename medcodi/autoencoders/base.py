@@ -17,11 +17,10 @@ class Autoencoder(nn.Module, ABC):
     A subclass sets `latent_shape` by calling `super().__init__(latent_shape)` and implements
     `posterior`, `decode_posterior`, `losses` and `reconstruction`. The loop that uses it:
 
-        losses = autoencoder.losses(values, progress, generator); losses["loss"].backward()    #
-        training
-        autoencoder.set_latent_statistics(mean, std)                                           #
-        once, after training latents = autoencoder.encode(values); values =
-        autoencoder.decode(latents)             # stage 2 and sampling
+        autoencoder.losses(values, progress, generator)["loss"].backward()  # training
+        autoencoder.set_latent_statistics(mean, std)  # once, after training
+        latents = autoencoder.encode(values)  # stage 2
+        values = autoencoder.decode(latents)  # sampling
     """
 
     latent_mean: Tensor
@@ -59,7 +58,7 @@ class Autoencoder(nn.Module, ABC):
             values: value batch.
             progress: share of the training that is done, in [0, 1], for annealing.
             generator: CPU generator of the reparametrisation noise; the same one gives the same
-            losses on any device.
+                losses on any device.
         """
 
     @abstractmethod

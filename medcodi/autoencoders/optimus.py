@@ -212,8 +212,7 @@ class OptimusVAE(Autoencoder):
         self, values: Sequence[str], progress: float, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """The ELBO with a cyclical beta (Li et al. 2020), in nats a token so that its scale is that
-        of
-        a language model: loss = (reconstruction + beta * KL with free bits) / tokens."""
+        of a language model: loss = (reconstruction + beta * KL with free bits) / tokens."""
         if self.training and self.config.sentence_mixing > 0:
             values = mix_sentences(values, self.config.sentence_mixing, generator)
         token_ids, mask = self.tokenizer(values)  # (B, L), (B, L)

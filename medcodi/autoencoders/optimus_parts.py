@@ -20,10 +20,10 @@ class OptimusConfig:
     `max_beta` weighs the KL (nats a sample) against the reconstruction (nats a sample), in
     `num_beta_cycles` cycles; each latent dimension has `free_bits` nats for nothing. `word_dropout`
     replaces decoder inputs by [UNK] while training, so that the decoder reads the latent.
-    `min_posterior_std` is the least noise that the decoder is trained
-    under: what makes the latents smooth enough for diffusion. `sentence_mixing` (see
-    `mix_sentences`) did not help in 2,000 steps. BERT's `initializer_range` of 0.02 is for models
-    768 wide, too small here. `pooling` "cls" is the paper's: BERT's pooled [CLS] is the one slot.
+    `min_posterior_std` is the least noise that the decoder is trained under: what makes the latents
+    smooth enough for diffusion. `sentence_mixing` (see `mix_sentences`) did not help in 2,000
+    steps. BERT's `initializer_range` of 0.02 is for models 768 wide, too small here. `pooling`
+    "cls" is the paper's: BERT's pooled [CLS] is the one slot.
     """
 
     num_slots: int = 8

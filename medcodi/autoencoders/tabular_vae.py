@@ -24,11 +24,10 @@ from medcodi.nn.features import FeatureTokenizer
 @dataclass
 class TabularVAEConfig:
     """Sizes and objective. `min_scale` is the least standard deviation of a number's likelihood, in
-    standard deviations
-    of its column: how exactly numbers are asked for; `discrete_weight` keeps categories and missing
-    cells from being drowned by it. Training rows are augmented by `cell_mixing` and `cell_dropout`
-    (see `mix_cells`); a dropped cell counts as missing, so that missing cells come out more often,
-    too.
+    standard deviations of its column: how exactly numbers are asked for; `discrete_weight` keeps
+    categories and missing cells from being drowned by it. Training rows are augmented by
+    `cell_mixing` and `cell_dropout` (see `mix_cells`); a dropped cell counts as missing, so that
+    missing cells come out more often, too.
 
     `min_posterior_std` keeps the latents smooth: at 2.0 it is a third of their spread. Neighbouring
     categories then overlap, and between two of them the decoder draws either; with narrow

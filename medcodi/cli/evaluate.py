@@ -62,8 +62,8 @@ def evaluate(
 
     Writes report.html, report.md and report.json to results/NAME, one JSON a table below tables/.
     Values by study go to samples/, real beside generated reports to reports/. The same command
-    again does what is not done. Last line of stdout: one JSON document. Exits with
-    1 when a table failed.
+    again does what is not done. Last line of stdout: one JSON document. Exits with 1 when a table
+    failed.
     """
     from medcodi.config_io import load_recipe
     from medcodi.evaluation import EvaluationContext

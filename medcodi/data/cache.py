@@ -7,9 +7,8 @@
 
 Rows exist only for the studies that have the modality. A shard is there whole or not at all, so
 that any number of processes may write shards, and a computation that was killed goes on with those
-that are there. KEY is the hash of what made the
-rows: a stale cache is refused. Legend: N studies of the split, R rows (studies that have the
-modality).
+that are there. KEY is the hash of what made the rows: a stale cache is refused. Legend: N studies
+of the split, R rows (studies that have the modality).
 """
 
 import contextlib
@@ -126,8 +125,8 @@ class ArrayCache:
     @classmethod
     def open(cls, folder: str | Path, key: str, checked: slice = slice(None)) -> "ArrayCache":
         """Open a finished cache made by what has the hash `key`. The shards in `checked` are read
-        whole and compared with
-        their checksums (default: all; processes that open a cache together share them out).
+        whole and compared with their checksums (default: all; processes that open a cache together
+        share them out).
 
         Raises StaleCacheError when the hashes differ, ValueError when the folder is no cache or is
         corrupted.

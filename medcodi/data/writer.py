@@ -52,8 +52,8 @@ class PreparedWriter:
     copy on the training split. `notes` (JSON-like) goes to prepared.json. A bad value is listed in
     rejects.csv and becomes absent, the rest of its study goes on; images outside of `limits` are
     used and listed in suspects.csv. Images that are there twice (`find_duplicates`) are listed in
-    duplicates.csv and kept to one split. Raises ValueError when `folder`
-    exists and `overwrite` is off, and for a modality name that is no field.
+    duplicates.csv and kept to one split. Raises ValueError when `folder` exists and `overwrite` is
+    off, and for a modality name that is no field.
     """
 
     def __init__(

@@ -19,9 +19,8 @@ def start_from_context_attention(
     cross_modal: Attention, to_q: nn.Linear, to_k: nn.Linear, to_v: nn.Linear
 ) -> None:
     """Queries, keys and values start as those of the denoiser's trained attention to its prompts,
-    where the widths are
-    equal: the environment encoders then only have to speak the language of the prompts. The output
-    stays zero."""
+    where the widths are equal: the environment encoders then only have to speak the language of the
+    prompts. The output stays zero."""
     if cross_modal.to_q.weight.shape != to_q.weight.shape:
         return
     with torch.no_grad():

@@ -43,9 +43,8 @@ class PromptFusion(nn.Module):
 
     V'_j(z_j) are tokens of the prompt's own latents (optional): the contrastive embedding keeps
     what modalities share in a batch, the latents keep everything, such as which side a report
-    names. The first token sums the prompts up (the null
-    token when there is none): a denoiser may add it to its timestep embedding, a far shorter way
-    than attention.
+    names. The first token sums the prompts up (the null token when there is none): a denoiser may
+    add it to its timestep embedding, a far shorter way than attention.
     """
 
     def __init__(

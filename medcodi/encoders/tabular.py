@@ -16,9 +16,8 @@ class TabularTower(nn.Module):
     True.
 
     The first token summarises the row, the others are its columns in order. A missing cell is a
-    token too (its column's
-    learned missing token): that a value was not recorded says something, and a row with nothing in
-    it works.
+    token too (its column's learned missing token): that a value was not recorded says something,
+    and a row with nothing in it works.
     """
 
     def __init__(

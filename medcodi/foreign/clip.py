@@ -107,8 +107,7 @@ def _move_layer(ledger: Ledger, key: str, layer: str, name: str, kind: str) -> N
 
 def open_clip_ledger(source: str, state: dict[str, torch.Tensor], encoder: PromptEncoder) -> Ledger:
     """Ledger of an open_clip (or OpenAI) state dict; the text tower stands at its root or below
-    `text.`. The file does not
-    say its activation: the recipe's must be right."""
+    `text.`. The file does not say its activation: the recipe's must be right."""
     ledger, image = Ledger(source, state), is_image(encoder)
     for key in ledger.state:
         name = (

@@ -2,9 +2,8 @@
 
 Three channels to one. Our radiographs have one channel. Repeating it to three and averaging the
 three outputs is, by linearity of the first and the last convolution, the same as ONE channel with
-the input kernels summed over RGB and the
-output kernels averaged over RGB: the one-channel network below gives the three-channel one's
-reconstructions.
+the input kernels summed over RGB and the output kernels averaged over RGB: the one-channel network
+below gives the three-channel one's reconstructions.
 """
 
 import torch

@@ -73,9 +73,8 @@ def _covariance_factor(x: np.ndarray) -> np.ndarray:
     return np.linalg.qr(centred, mode="r") if len(x) > x.shape[1] else centred
 
 
-Groups = tuple[
-    Sequence[Any] | None, Sequence[Any] | None
-]  # patients of the two sets; None: every row its own
+# patients of the two sets; None: every row its own
+Groups = tuple[Sequence[Any] | None, Sequence[Any] | None]
 
 
 def frechet_estimate(

@@ -22,9 +22,9 @@ from medcodi.metrics.statistics import auc, f1, macro_f1, pearson, spearman
 @dataclass(frozen=True)
 class Metric:
     """`function(read, truth) -> value`, more is better. `constant(truth)` is the value of the best
-    output that ignores
-    its prompt (None: it is computed from a constant output); `rows(truth)` (N,) bool restricts the
-    studies; `positives(read, truth)` counts the positive cases that an AUC or F1 rests on."""
+    output that ignores its prompt (None: it is computed from a constant output); `rows(truth)` (N,)
+    bool restricts the studies; `positives(read, truth)` counts the positive cases that an AUC or F1
+    rests on."""
 
     name: str
     function: Callable[[Reading, Reading], float]

@@ -171,9 +171,8 @@ def membership(
     members: np.ndarray, others: np.ndarray, seed: int = 0, groups: Sequence[Any] | None = None
 ) -> Estimate:
     """AUC, with its interval, of telling members of the training set (T,) from others (H,) by a
-    score that is higher
-    for members: minus the distance to the closest synthetic record, minus the denoiser's loss. .5
-    is chance. `groups` (T + H) are the patients of the interval."""
+    score that is higher for members: minus the distance to the closest synthetic record, minus the
+    denoiser's loss. .5 is chance. `groups` (T + H) are the patients of the interval."""
     for name, scores in (("members", members), ("others", others)):
         if len(scores) < MIN_RECORDS or not np.isfinite(scores).all():
             raise ValueError(

@@ -226,9 +226,8 @@ def column_marginals(
     reference: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Distance of each column's distribution, generated to real, beside its floor, other real rows
-    (`reference`) to
-    real: total variation for categories, Kolmogorov-Smirnov for numbers. Also mean and sd, or the
-    shares."""
+    (`reference`) to real: total variation for categories, Kolmogorov-Smirnov for numbers. Also mean
+    and sd, or the shares."""
     figures = []
     for column in real[0] if real else ():
         known = [

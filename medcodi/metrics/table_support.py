@@ -25,8 +25,7 @@ def alpha_precision(real: np.ndarray, synthetic: np.ndarray) -> float:
 def beta_recall(real: np.ndarray, synthetic: np.ndarray) -> float:
     """1 - 2 mean |R_b - b| over levels b, where R_b is the share of real points whose nearest
     synthetic one is as near as their nearest real one, and lies inside the ball that holds the
-    share b of the synthetic ones. Other real rows reach
-    about .5."""
+    share b of the synthetic ones. Other real rows reach about .5."""
     own = cKDTree(real).query(real, k=2)[0][:, 1]
     distances, places = cKDTree(synthetic).query(real)
     radii = np.linalg.norm(synthetic - synthetic.mean(axis=0), axis=1)

@@ -95,9 +95,8 @@ class Modality(ABC):
     """One NAME of a KIND: everything that is specific to it.
 
     `args` is the kind's own dataclass, `assets` is what was learned from the training split before
-    any network (a
-    tokenizer, a table schema): JSON-like, made by `fit_assets` and stored with the model.
-    A *value batch* is what `collate` returns; see docs/architecture.md.
+    any network (a tokenizer, a table schema): JSON-like, made by `fit_assets` and stored with the
+    model. A *value batch* is what `collate` returns; see docs/architecture.md.
     """
 
     kind: ClassVar[str]

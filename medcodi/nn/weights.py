@@ -44,9 +44,8 @@ def save_module(module: nn.Module, folder: str | Path, config: dict[str, Any]) -
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
     """Inside, new modules hold their parameters and persistent buffers on the meta device, where
-    torch.nn.init leaves them
-    alone: no memory, no random numbers. `load_module` gives them values. Buffers that a file does
-    not hold are made as ever."""
+    torch.nn.init leaves them alone: no memory, no random numbers. `load_module` gives them values.
+    Buffers that a file does not hold are made as ever."""
     with BUILDING:
         yield from _without_values()
 
@@ -55,9 +54,8 @@ def _without_values() -> Iterator[None]:
     register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-        if (
-            value is not None and not value.is_meta
-        ):  # one that is on meta already may be tied: it stays itself
+        # one that is on meta already may be tied: it stays itself
+        if value is not None and not value.is_meta:
             value = nn.Parameter(value.to("meta"), requires_grad=value.requires_grad)
         register_parameter(module, name, value)
 

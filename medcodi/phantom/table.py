@@ -2,8 +2,8 @@
 
 The 13 columns and about the marginals are those of Table 1 of the hybrid CXR-tabular paper (Stony
 Brook COVID-19). Given the patient, the columns are independent of each other but for ICU and
-ventilation, and none but `last_status`
-is needed to know the risk: the true probability of death is `outcome_probability(patient)`.
+ventilation, and none but `last_status` is needed to know the risk: the true probability of death is
+`outcome_probability(patient)`.
 """
 
 from typing import Any

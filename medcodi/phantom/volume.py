@@ -84,10 +84,8 @@ def _body(patient: Patient, grid: Grid) -> np.ndarray:
     volume = column(grid, half_width, half_depth, centre)
     if patient.sex == "female":
         for sign in SIGN.values():
-            for rise, thick in (
-                (0.0, 1.0),
-                (-2.6, 0.75),
-            ):  # a lower, full part and a slope up to the chest wall
+            # a lower, full part and a slope up to the chest wall
+            for rise, thick in ((0.0, 1.0), (-2.6, 0.75)):
                 centre_breast = (21.5 + rise, -9.4 - 0.3 * fat, sign * 7.0)
                 box, breast = ellipsoid(
                     grid, centre_breast, (4.8, (3.2 + 0.7 * fat) * thick, 5.6), softness=1.5

@@ -42,10 +42,10 @@ UNKNOWN = "missing"  # the category of a missing one
 
 @dataclass
 class StonyBrookOptions(FrontAndTableOptions):
-    """`variables`: "paper" (the 13) or "rule" (each column with
-    at most `max_missing` missing among the cases that are taken; types inferred). `require_image`:
-    leave out cases without a frontal radiograph. `impute_categories`, `impute_numbers`: as the
-    paper; off, what is missing stays missing."""
+    """`variables`: "paper" (the 13) or "rule" (each column with at most `max_missing` missing among
+    the cases that are taken; types inferred). `require_image`: leave out cases without a frontal
+    radiograph. `impute_categories`, `impute_numbers`: as the paper; off, what is missing stays
+    missing."""
 
     variables: str = "paper"
     max_missing: float = 0.05

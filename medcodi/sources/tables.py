@@ -55,10 +55,10 @@ PATIENT = re.compile(r"patient|subject|person|mrn|participant", re.IGNORECASE)
 class TableOptions:
     """`table`: name of the field. `patient_id`: column of the patient (default: the column that
     names the rows, else each row is a patient), of which `patient_pattern` takes the first group.
-    `study_id`: columns that tell the studies of a
-    patient apart (default: as `patient_id`). `missing`: texts that stand for no value, beside a
-    blank. `columns`: corrections. `decimal` and `thousands`: the marks inside the numbers of all
-    columns, where the table leaves them open; `encoding` of a csv file, `sheet` of a workbook."""
+    `study_id`: columns that tell the studies of a patient apart (default: as `patient_id`).
+    `missing`: texts that stand for no value, beside a blank. `columns`: corrections. `decimal` and
+    `thousands`: the marks inside the numbers of all columns, where the table leaves them open;
+    `encoding` of a csv file, `sheet` of a workbook."""
 
     table: str
     patient_id: str = ""

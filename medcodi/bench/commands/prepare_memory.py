@@ -6,8 +6,8 @@
 Small DICOM files (64 x 64 pixels of 12 bits, two to a study), one process a count: largest resident
 set of the run itself, which walks, keeps the books and writes, and of the largest of its workers.
 With --mimic instead what `prepare mimic_cxr` holds of as many images (empty files, with reports and
-metadata, in about the proportions of MIMIC-CXR) when all of them are
-selected. Last line of stdout: one JSON document.
+metadata, in about the proportions of MIMIC-CXR) when all of them are selected. Last line of stdout:
+one JSON document.
 """
 
 import csv

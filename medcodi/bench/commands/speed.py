@@ -40,16 +40,10 @@ from medcodi.training.cached import open_cache
 from medcodi.training.run import Run
 
 logger = logging.getLogger("speed")
-TARGETS = {
-    "training": 5.0,
-    "report": 10.0,
-    "sampling": 4.0,
-}  # first word of a title -> row `medcodi` over `reference`
-LARGE_ROWS, LARGE_STUDIES, LARGE_REPEATS = (
-    2,
-    12,
-    2,
-)  # of the larger recipe's training: a step takes seconds on a CPU
+# first word of a title -> row `medcodi` over `reference`
+TARGETS = {"training": 5.0, "report": 10.0, "sampling": 4.0}
+# of the larger recipe's training: a step takes seconds on a CPU
+LARGE_ROWS, LARGE_STUDIES, LARGE_REPEATS = 2, 12, 2
 
 
 def untrained_run(recipe: Recipe) -> Run:

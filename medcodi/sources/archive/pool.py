@@ -1,6 +1,6 @@
 """Worker processes with a time limit for each file. Each has a pipe of its own and one file in
-hand, and nothing is shared
-between them: whatever ends a worker, at whatever moment, costs at most the file in its hand.
+hand, and nothing is shared between them: whatever ends a worker, at whatever moment, costs at most
+the file in its hand.
 
 The pools of known libraries share a queue or a lock between their workers: one that is killed from
 outside while it holds it (as the kernel does for want of memory) breaks or hangs the others.
@@ -81,11 +81,8 @@ class Worker:
         self.timeout, self.deadline = options.timeout, monotonic() + START_SECONDS
         self.path: bytes | None = None
         self.ready, self.num_done = False, 0
-        with (
-            theirs,
-            without_main(),
-            contextlib.suppress(EOFError, OSError),
-        ):  # what comes of it shows in the pipe
+        # what comes of it shows in the pipe
+        with theirs, without_main(), contextlib.suppress(EOFError, OSError):
             self.process.start()
 
     def give(self, job: Job, path: bytes) -> None:

@@ -1,9 +1,8 @@
 """Pixel data -> the prepared image: decode, greys, square pixels, zero-padding to a square, resize.
 
 Paper: MedCoDi-M, section 3.1. Resampling to the common spacing, padding to the image's own square
-and resizing are one
-resampling (`fit_square`): the scale of the common spacing cancels, its aspect remains.
-Legend: H W pixels of the file, S side of the result.
+and resizing are one resampling (`fit_square`): the scale of the common spacing cancels, its aspect
+remains. Legend: H W pixels of the file, S side of the result.
 """
 
 from dataclasses import dataclass
@@ -86,9 +85,8 @@ def decode(ds: pydicom.Dataset) -> np.ndarray:
         raise RejectedError(f"the pixel data decodes to values of more than {bits} bits")
     if signed:
         pixels = pixels.astype(np.int16, copy=False).view(np.uint16) & np.uint16(2**bits - 1)
-    elif (
-        bits < 8 * pixels.dtype.itemsize and pixels.max() >= 2**bits
-    ):  # PS3.5, 8.1.1: unused bits mean nothing
+    elif bits < 8 * pixels.dtype.itemsize and pixels.max() >= 2**bits:
+        # PS3.5, 8.1.1: unused bits mean nothing
         pixels = pixels & np.uint16(2**bits - 1)
     return pixels.astype(np.uint16, copy=False)
 

@@ -178,8 +178,8 @@ def prepare_mimic_cxr(
     **writing: Any,
 ) -> dict[str, Any]:
     """Write the prepared folder `out_dir` from a release of MIMIC-CXR below `source_dir`: the
-    folder that holds files/ and
-    the csv files. `reports_dir`: the same of the reports, which MIMIC-CXR-JPG does not have.
+    folder that holds files/ and the csv files. `reports_dir`: the same of the reports, which
+    MIMIC-CXR-JPG does not have.
 
     `writing`: further arguments of `prepare_archive`. Returns counts; prepared.json holds those of
     the selection too. Raises ValueError for csv files that do not have the published columns and

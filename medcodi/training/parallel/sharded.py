@@ -107,9 +107,8 @@ class FullyShard(Sharded):
             raise TopologyError(
                 "fsdp_offload_params does not work here: set it to false, or use zero3_offload.yaml"
             )
-        for block in (
-            blocks(task) if model is task else []
-        ):  # Together runs its backward while all are gathered
+        # Together runs its backward while all are gathered
+        for block in blocks(task) if model is task else []:
             fully_shard(block, **options)
         self.model = fully_shard(model, **options)
         self.parameters = [p for p in task.parameters() if p.requires_grad]
