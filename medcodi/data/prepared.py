@@ -3,7 +3,9 @@ nulls.
 
 A folder holds one `SPLIT.arrow` per split, `prepared.json` (fields, table schemas fitted on the
 training split, counts, checksums, figures of the greys), `rejects.csv` (what was refused, and why)
-and `suspects.csv` (images that are used and worth a look). Legend: N studies of a split, M fields.
+and `suspects.csv` (images that are used and worth a look). Where sources kept the findings and the
+impression of a text (`report_findings`, `report_impression`), the name `report_both` reads them
+joined. Legend: N studies of a split, M fields.
 """
 
 import functools
@@ -16,6 +18,7 @@ import numpy as np
 
 from medcodi.config_io import unknown_key
 from medcodi.data.png import EncodedImage
+from medcodi.data.sections import BOTH, KEPT
 from medcodi.data.storage import RESERVED, FieldSpec, Storage, from_storage
 from medcodi.data.study import SPLITS, Study
 from medcodi.data.table import TableSchema
@@ -40,8 +43,11 @@ class PreparedDataset:
         indices: np.ndarray | None = None,
     ) -> None:
         self.index, self.names = index, names
+        joined = joined_texts(index)
+        self.joined = {name: joined[name] for name in names if name in joined}
         self.indices = np.arange(len(rows)) if indices is None else indices  # (N,) rows of the file
         self.fields = [FieldSpec(**spec) for spec in index["fields"] if spec["name"] in names]
+        self.fields += [FieldSpec(name, Storage.TEXT) for name in self.joined]
         self.fields.sort(key=lambda spec: names.index(spec.name))
         self.schemas = {
             n: TableSchema.from_dicts(columns) for n, columns in index["tables"].items()
@@ -50,10 +56,14 @@ class PreparedDataset:
 
     @classmethod
     def load(
-        cls, folder: str | Path, split: str, names: Sequence[str] | None = None
+        cls,
+        folder: str | Path,
+        split: str,
+        names: Sequence[str] | None = None,
+        also: Sequence[str] = (),
     ) -> "PreparedDataset":
         """Open `split` of a folder written by `PreparedWriter`; `names` restricts the fields that
-        are read (default: all).
+        are read (default: all that are stored, and of `also` those that are joined from them).
 
         Raises FileNotFoundError for a missing folder, ValueError for one that is not a prepared
         folder, an unknown split or name, and a corrupted file."""
@@ -75,11 +85,11 @@ class PreparedDataset:
                 f"{folder} has format version {index.get('version')}, expected {VERSION}: prepare "
                 "it again"
             )
-        fields = [spec["name"] for spec in index["fields"]]
-        names = list(names) if names is not None else fields
+        stored, joined = [spec["name"] for spec in index["fields"]], joined_texts(index)
+        names = [*stored, *(n for n in also if n in joined)] if names is None else list(names)
         for name in names:
-            if name not in fields:
-                raise unknown_key(name, fields, f"fields of {folder}")
+            if name not in stored and name not in joined:
+                raise unknown_key(name, [*stored, *joined], f"fields of {folder}")
         return cls(_map_rows(folder / f"{split}.arrow", index, names, split), index, names)
 
     def __len__(self) -> int:
@@ -108,8 +118,11 @@ class PreparedDataset:
             if encoded and spec.storage == Storage.IMAGE
             else from_storage(spec, self.schemas.get(spec.name), row[spec.name])
             for spec in self.fields
-            if row[spec.name] is not None
+            if spec.name not in self.joined and row[spec.name] is not None
         }
+        for name, parts in self.joined.items():
+            if texts := dict.fromkeys(row[part] for part in parts if row[part] is not None):
+                values[name] = " ".join(texts)
         truth = None if row["truth"] is None else json.loads(row["truth"])
         return Study(row["study_id"], row["patient_id"], values, truth)
 
@@ -128,7 +141,10 @@ class PreparedDataset:
     @functools.cached_property
     def present(self) -> np.ndarray:
         """(N, M) bool in the order of `names`, from the null bitmaps: nothing is decoded."""
-        columns = [self._rows.data.column(name).is_valid().to_numpy() for name in self.names]
+        columns = [
+            np.any([self._rows.data.column(part).is_valid().to_numpy() for part in parts], axis=0)
+            for parts in (self.joined.get(name, (name,)) for name in self.names)
+        ]
         return (
             np.stack(columns, axis=1)[self.indices] if columns else np.zeros((len(self), 0), bool)
         )
@@ -161,6 +177,19 @@ class PreparedDataset:
         )
 
 
+def joined_texts(index: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Name that is no field -> the fields that it joins, from the index of a prepared folder."""
+    stored = {spec["name"]: spec["storage"] for spec in index["fields"]}
+    ending = f"_{KEPT[0]}"
+    texts = [name.removesuffix(ending) for name in stored if name.endswith(ending)]
+    joined = {f"{text}_{BOTH}": tuple(f"{text}_{kind}" for kind in KEPT) for text in texts}
+    return {
+        name: parts
+        for name, parts in joined.items()
+        if name not in stored and all(stored.get(part) == Storage.TEXT for part in parts)
+    }
+
+
 def dataset_identity(folder: str | Path) -> list[Any]:
     """What tells prepared folders apart: their index (with the checksums of the splits) and the ids
     of their studies."""
@@ -188,6 +217,8 @@ def _map_rows(
         raise ValueError(
             f"{path} is corrupted: it holds {len(rows)} studies, {INDEX} says {num_studies}"
         )
+    joined = joined_texts(index)
+    names = list(dict.fromkeys(part for name in names for part in joined.get(name, (name,))))
     rows = rows.select_columns([*RESERVED, *names])
     for name in names:
         if isinstance(rows.features[name], datasets.Image):

@@ -34,7 +34,7 @@ class HeldOut:
 
     def __init__(self, prepared: str | Path, names: Sequence[str]) -> None:
         for split in HELD_OUT:
-            data = PreparedDataset.load(prepared, split)
+            data = PreparedDataset.load(prepared, split, also=names)
             if len(data):
                 break
         else:
@@ -87,7 +87,7 @@ class TrainingBank:
         self.modalities = {
             m.name: m for m in modalities if m.storage in (Storage.IMAGE, Storage.TEXT)
         }
-        self._train = PreparedDataset.load(prepared, "train")
+        self._train = PreparedDataset.load(prepared, "train", also=list(self.modalities))
         self.count = min(len(self._train), MAX_TRAINING)
         self._known: dict[str, tuple[np.ndarray, list[Any]]] = {}  # name -> rows, values
         self._usual: dict[str, float] = {}
@@ -136,7 +136,7 @@ class TrainingBank:
                 if not values:
                     continue
                 for split in HELD_OUT:
-                    held_out = PreparedDataset.load(self.prepared, split)
+                    held_out = PreparedDataset.load(self.prepared, split, also=[name])
                     _, strangers = self._column(held_out, name, MAX_HELD_OUT)
                     if strangers:
                         break

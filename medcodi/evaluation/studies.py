@@ -41,7 +41,7 @@ class Studies:
 
     def split(self, split: str) -> PreparedDataset:
         render_missing(self.recipe.data)
-        return _open(self.recipe.data.prepared, split)
+        return _open(self.recipe.data.prepared, split, tuple(self.recipe.modalities))
 
     def of(
         self, splits: str | Sequence[str], letters: Sequence[str] = (), count: int | None = None
@@ -92,5 +92,5 @@ class Studies:
 
 
 @functools.cache
-def _open(folder: str, split: str) -> PreparedDataset:
-    return PreparedDataset.load(folder, split)
+def _open(folder: str, split: str, also: tuple[str, ...]) -> PreparedDataset:
+    return PreparedDataset.load(folder, split, also=also)

@@ -66,7 +66,9 @@ def impute(
     """
     if output.exists():
         raise ValueError(f"{output} exists already: choose another folder, or remove it")
-    splits = {split: PreparedDataset.load(prepared, split) for split in SPLITS}
+    splits = {
+        split: PreparedDataset.load(prepared, split, also=pipe.modalities) for split in SPLITS
+    }
     names = _names(pipe, splits[SPLITS[0]], settings.fill)
     fields, schemas = _fields(pipe, splits[SPLITS[0]], names)
     work = output.with_name(f"{output.name}.imputing")

@@ -79,14 +79,18 @@ class PrivacyFilter:
 
         ValueError for an unknown name and for too few held-out values.
         """
-        train = PreparedDataset.load(prepared, "train")
+        train = PreparedDataset.load(prepared, "train", also=names or ())
         fields = {spec.name: spec.storage for spec in train.fields}
         for name in names or ():
             if name not in fields:
                 raise unknown_key(name, fields, f"the modalities of {prepared}")
         chosen = [n for n in names or fields if fields[n] in GUARDS]
         training = _studies(train)
-        strangers = [s for split in ("validation", "test") for s in _studies_of(prepared, split)]
+        strangers = [
+            study
+            for split in ("validation", "test")
+            for study in _studies(PreparedDataset.load(prepared, split, also=chosen))
+        ]
         guards, studies = {}, {}
         for name in chosen:
             rows = [i for i, study in enumerate(training) if study.values.get(name) is not None]
@@ -198,10 +202,6 @@ class PrivacyFilter:
 
 def _studies(dataset: PreparedDataset) -> list[Study]:
     return dataset.batch(range(len(dataset)))
-
-
-def _studies_of(prepared: str | Path, split: str) -> list[Study]:
-    return _studies(PreparedDataset.load(prepared, split))
 
 
 def _fit(

@@ -292,3 +292,50 @@ def test_specification_errors(tmp_path):
     with pytest.raises(ValueError, match="column 'load' has no value"):
         write(tmp_path / "p", [Study("a", "1", {"row": {"age": 3}})], validation=0, test=0)
     assert list(tmp_path.iterdir()) == []
+
+
+SECTIONS = {
+    "a": {"report_findings": "Heart is large.", "report_impression": "Cardiomegaly."},
+    "b": {"report_findings": "Clear."},
+    "c": {"report_findings": "Stable.", "report_impression": "Stable."},
+    "d": {"report": "Read as a whole."},
+}
+
+
+@pytest.fixture
+def sections(tmp_path):
+    fields = [FieldSpec(name, "text") for name in ("report", *SECTIONS["a"])]
+    with PreparedWriter(tmp_path / "out", fields, find_duplicates=False) as writer:
+        for study, values in SECTIONS.items():
+            writer.add(Study(study, study, values), split="train")
+    return tmp_path / "out"
+
+
+def test_findings_and_impression_are_read_joined(sections):
+    data = PreparedDataset.load(sections, "train", ["report_both", "report"])
+    read = {study.study_id: study.values for study in data}
+    assert read == {
+        "a": {"report_both": "Heart is large. Cardiomegaly."},
+        "b": {"report_both": "Clear."},
+        "c": {"report_both": "Stable."},
+        "d": {"report": "Read as a whole."},
+    }
+    assert data.present.tolist() == [["report_both" in v, "report" in v] for v in read.values()]
+    assert len(data.having("report_both")) == 3
+
+
+def test_what_is_joined_is_read_only_where_it_is_asked_for(sections):
+    stored = PreparedDataset.load(sections, "train")
+    assert stored.names == ["report", "report_findings", "report_impression"]
+    also = PreparedDataset.load(sections, "train", also=["report_both", "nothing"])
+    assert also.names == [*stored.names, "report_both"]
+    with pytest.raises(ValueError, match=r"unknown key 'report_bot'.*did you mean 'report_both'"):
+        PreparedDataset.load(sections, "train", ["report_bot"])
+
+
+def test_a_field_of_that_name_is_itself(tmp_path):
+    fields = [FieldSpec(name, "text") for name in ("report_both", *SECTIONS["a"])]
+    with PreparedWriter(tmp_path / "out", fields, find_duplicates=False) as writer:
+        writer.add(Study("a", "a", SECTIONS["a"] | {"report_both": "Own."}), split="train")
+    (study,) = PreparedDataset.load(tmp_path / "out", "train", ["report_both"])
+    assert study.values == {"report_both": "Own."}

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from medcodi.data.storage import FieldSpec
+from medcodi.training.run import Run
 from medcodi.training.tasks import train_stage
-from tests.tiny import copy_run, tiny_recipe
+from tests.tiny import REPORT, copy_run, prepare_tiny, tiny_recipe
 from tests.training.parts import (
     LATER,
 )
@@ -39,3 +41,21 @@ def test_stages_in_the_wrong_order_are_refused(tiny_prepared, tmp_path):
         ValueError, match=r"data.prepared is empty: .*data.prepared=data/my_hospital"
     ):
         train_stage(tiny_recipe(tmp_path / "b", data={"prepared": ""}), "autoencoder")
+
+
+def test_a_report_of_joined_sections_trains(tmp_path):
+    """Folders that kept findings and impression apart need not be prepared again."""
+
+    def part(study):
+        if "report" in study.values:
+            first, _, rest = study.values["report"].partition(". ")
+            study.values |= {"report_findings": f"{first}.", "report_impression": rest or "Normal."}
+
+    extra = [FieldSpec(name, "text") for name in ("report_findings", "report_impression")]
+    prepare_tiny(tmp_path / "prepared", 24, extra, part)
+    joined = {"modalities": {"report_both": REPORT}, "autoencoder": {"modality": "report_both"}}
+    recipe = tiny_recipe(tmp_path, **joined)
+    train_stage(recipe, "autoencoder")
+    assert Run(recipe).export("autoencoder/report_both").is_dir()
+    for study in Run(recipe).data("train", ["report", "report_both"]).having("report"):
+        assert study.values["report_both"].startswith(study.values["report"].split(". ")[0])
