@@ -26,14 +26,16 @@ logger = logging.getLogger(__name__)
 
 MODELLED, CONSTANT, IDENTIFIER, EMPTY, LEFT_OUT = range(5)
 TEXT = "text"  # a column of strings comes back as strings, whatever they say
+PLAIN = (str, bool, int, float, np.bool_, np.number)
 ROLES = {"constant": CONSTANT, "identifier": IDENTIFIER, "empty": EMPTY}
 
 
 @dataclass
 class UserColumn:
     """One column of the frame. `role`: modelled (by `column`), a constant `value`, an identifier
-    whose numbers go on after `value`, empty, or left out. `dtype` is the type that comes back.
-    `absent` are the texts that stand for no value, `map` those that stand for another."""
+    whose numbers go on after `value`, empty, or left out. `dtype` is the type that comes back;
+    `levels` are the categories of a pandas Categorical, `ordered` or not. `absent` are the texts
+    that stand for no value, `map` those that stand for another."""
 
     name: str
     role: int
@@ -42,6 +44,8 @@ class UserColumn:
     value: str = ""
     absent: list[str] = field(default_factory=lambda: [""])
     map: dict[str, str | None] = field(default_factory=dict)
+    levels: list[Any] = field(default_factory=list)
+    ordered: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self) | {"column": None if self.column is None else self.column.to_dict()}
@@ -63,6 +67,8 @@ class UserColumn:
             cell = self.map[text]
         elif isinstance(cell, datetime.timedelta):
             cell = cell.total_seconds()
+        elif not isinstance(cell, (*PLAIN, datetime.date)):
+            cell = text
         try:
             return None if cell is None else self.column.read(cell)
         except ValueError as error:
@@ -87,7 +93,17 @@ class UserColumn:
         places, different = pd.factorize(pd.Series(stored))  # -1 is missing
         shown = np.empty(len(different) + 1, object)
         shown[:-1] = [show(value) for value in different]
-        return _typed(pd.Series(shown[places], dtype=object), self.dtype)
+        series = pd.Series(shown[places], dtype=object)
+        return self._as_category(series) if self.levels else _typed(series, self.dtype)
+
+    def _as_category(self, series: pd.Series) -> pd.Series:
+        """Values of a Categorical; numbers that are none of its levels are levels, too."""
+        known = dict(zip(texts_of(self.name, self.levels), self.levels, strict=True))
+        texts = texts_of(self.name, series)
+        values = [known.get(*pair) for pair in zip(texts, series, strict=True)]
+        new = sorted({v for v in values if v is not None and v not in self.levels})
+        levels = [*self.levels, *new]
+        return pd.Series(pd.Categorical(values, levels, ordered=self.ordered and not new))
 
 
 def read_frame(
@@ -133,12 +149,33 @@ def read_frame(
                 dtype = named if all(isinstance(v, plain) for v in known) else dtype
         cells = texts[decision.column].tolist()
         column = _as_column(decision, dtype, cells)
+        if isinstance(frame.dtypes.iloc[i], pd.CategoricalDtype):
+            levels = frame.dtypes.iloc[i].categories.tolist()
+            plain = all(isinstance(level, PLAIN) for level in levels)
+            column.levels = levels if plain else texts_of(decision.column, levels)
+            column.ordered = bool(frame.dtypes.iloc[i].ordered)
         columns.append(column)
         if column.role == MODELLED:
             stored[column.name] = _stored(decision, column, cells)
     if not stored:
         raise ValueError("no column is left to be modelled")
     return columns, pd.DataFrame(stored), decisions
+
+
+def fill(series: pd.Series, gaps: np.ndarray, values: pd.Series) -> pd.Series:
+    """`series` (N,) with `values` (N,) in its `gaps` (N,) bool, in its type; new categories are
+    added, and whole numbers with gaps that stay are pandas' Int64."""
+    cells = series.astype(object).to_numpy().copy()
+    cells[gaps] = values.astype(object).to_numpy()[gaps]
+    whole, kind = pd.Series(cells, index=series.index), series.dtype
+    if kind.kind == "O" and not isinstance(kind, pd.api.extensions.ExtensionDtype):
+        return whole.infer_objects()
+    if isinstance(kind, pd.CategoricalDtype):
+        new = [v for v in whole.dropna().unique() if v not in kind.categories]
+        kind = pd.CategoricalDtype([*kind.categories, *new], kind.ordered and not new)
+    elif isinstance(kind, np.dtype) and kind.kind in "iub" and whole.isna().any():
+        return whole.convert_dtypes()
+    return whole.astype(kind)
 
 
 def texts_of(name: str, cells: Iterable[Any]) -> list[str]:
@@ -191,15 +228,15 @@ def _stored(decision: Decision, column: UserColumn, cells: list[str]) -> list[An
 def _typed(series: pd.Series, dtype: str) -> pd.Series:
     """The column in the type that it had; whole numbers with missing ones as pandas' Int64."""
     if dtype.startswith("datetime64"):
-        return pd.to_datetime(series.str.replace("Z", "+00:00"), errors="coerce").astype(dtype)
+        moments = pd.to_datetime(series, utc=True, format="ISO8601")
+        zone = getattr(pd.api.types.pandas_dtype(dtype), "tz", None)
+        return moments.dt.tz_convert(zone).astype(dtype)  # None: without a zone
     if dtype.startswith("timedelta64"):
         return pd.to_timedelta(pd.to_numeric(series), unit="s").astype(dtype)
     if dtype == "bool":
         has_none = series.isna().any()
         flags = series.map({"True": True, "False": False, "1": True, "0": False, None: None})
         return flags.astype("boolean" if has_none else bool)
-    if dtype == "category":
-        return series.astype("category")
     if dtype.lower().startswith(("int", "uint")):
         numbers = pd.to_numeric(series)
         return numbers.astype("Int64" if numbers.isna().any() else dtype)

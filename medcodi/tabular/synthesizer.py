@@ -21,7 +21,7 @@ from medcodi.files import staged
 from medcodi.sources.finding import ColumnCorrection
 from medcodi.tabular.constraints import Constraint, build_constraints
 from medcodi.tabular.forest import Forest, ForestConfig
-from medcodi.tabular.frame import MODELLED, UserColumn, read_frame
+from medcodi.tabular.frame import MODELLED, UserColumn, fill, read_frame
 from medcodi.tabular.sampling import GivenRows, RowSampler
 from medcodi.tabular.states import MISSING, ColumnStates
 
@@ -140,9 +140,7 @@ class TabularSynthesizer:
         for name in names:
             gaps = ~known[str(name)]
             if gaps.any():
-                cells = frame[name].astype(object).to_numpy().copy()
-                cells[gaps] = filled[str(name)].astype(object).to_numpy()[gaps]
-                result[name] = pd.Series(cells, index=frame.index).infer_objects()
+                result[name] = fill(frame[name], gaps, filled[str(name)])
         return result
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from medcodi.tabular import TabularSynthesizer
+from medcodi.tabular.frame import fill
 
 ROWS = 400
 FOREST = {"trees": 2}
@@ -202,6 +203,53 @@ def test_gaps_are_what_fit_took_for_gaps():
     assert full["ward"][~gaps["ward"]].equals(frame["ward"][~gaps["ward"]])
     assert set(full["ward"][gaps["ward"]]) <= {"a", "b"}
     assert set(full["pain"]) == {"1", "2", "3"}
+
+
+def test_categories_keep_their_levels_and_order():
+    rng = np.random.default_rng(0)
+    grades = ["low", "mid", "high", "never"]
+    frame = pd.DataFrame(
+        {
+            "grade": pd.Categorical(rng.choice(grades[:3], 200), grades, ordered=True),
+            "code": pd.Categorical(rng.choice([1, 2, 3], 200)),
+            "band": pd.cut(rng.normal(50, 9, 200), [0, 45, 55, 99]),
+        }
+    )
+    synthesizer = TabularSynthesizer(forest=FOREST, progress=False).fit(frame)
+    made = synthesizer.sample(60)
+    assert made["grade"].dtype == frame["grade"].dtype
+    assert made["code"].dtype == frame["code"].dtype
+    assert list(made["band"].cat.categories) == ["(0, 45]", "(45, 55]", "(55, 99]"]
+    assert made["band"].cat.ordered and made.notna().all().all()
+    gaps = frame.head(20).assign(grade=frame["grade"].head(20).where(frame.index[:20] > 4))
+    gaps["grade"] = gaps["grade"].cat.remove_unused_categories()
+    assert synthesizer.impute(gaps).notna().all().all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("datetime64[ns, Europe/Berlin]", pd.date_range("2020-03-01", periods=90, tz="UTC")),
+        ("datetime64[us]", pd.date_range("2020-01-01 10:00", periods=90, freq="37min")),
+        ("Int64", [*range(40), *range(40), *[None] * 10]),
+        ("boolean", [True, False, None] * 30),
+        ("float32", np.linspace(0, 1, 90)),
+    ],
+)
+def test_types_of_pandas_come_back(kind, values):
+    frame = pd.DataFrame({"x": pd.Series(values).astype(kind), "g": ["a", "b", "b"] * 30})
+    synthesizer = TabularSynthesizer(forest={"trees": 1}, progress=False).fit(frame)
+    assert synthesizer.sample(40)["x"].dtype == frame["x"].dtype
+    frame["x"] = frame["x"].mask(frame.index < 5)
+    full = synthesizer.impute(frame)["x"]
+    assert full.dtype == frame["x"].dtype and full.notna().all()
+
+
+def test_a_gap_that_stays_in_whole_numbers():
+    series, gaps = pd.Series([1, 99, 3]), np.array([False, True, False])
+    assert fill(series, gaps, pd.Series([7, 8, 9])).tolist() == [1, 8, 3]
+    kept = fill(series, gaps, pd.Series([None] * 3))
+    assert kept.dtype == "Int64" and kept.isna().tolist() == gaps.tolist()
 
 
 def test_columns_may_be_named_by_numbers():
