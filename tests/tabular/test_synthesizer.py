@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from medcodi.tabular import TabularSynthesizer
-from medcodi.tabular.frame import fill
 
 ROWS = 400
 FOREST = {"trees": 2}
@@ -243,13 +242,6 @@ def test_types_of_pandas_come_back(kind, values):
     frame["x"] = frame["x"].mask(frame.index < 5)
     full = synthesizer.impute(frame)["x"]
     assert full.dtype == frame["x"].dtype and full.notna().all()
-
-
-def test_a_gap_that_stays_in_whole_numbers():
-    series, gaps = pd.Series([1, 99, 3]), np.array([False, True, False])
-    assert fill(series, gaps, pd.Series([7, 8, 9])).tolist() == [1, 8, 3]
-    kept = fill(series, gaps, pd.Series([None] * 3))
-    assert kept.dtype == "Int64" and kept.isna().tolist() == gaps.tolist()
 
 
 def test_columns_may_be_named_by_numbers():
