@@ -164,11 +164,8 @@ def recipe_from_dict(values: dict[str, Any], where: str = "recipe") -> Recipe:
     """Recipe from a plain dict, strictly; checks the names used across sections."""
     recipe = build_dataclass(Recipe, values, where)
     names = set(recipe.modalities)
-    if len(names) < 2:
-        raise ValueError(
-            f"{where}: a recipe needs at least two modalities, got {sorted(names)}; a table alone "
-            "is what `medcodi table fit` and medcodi.tabular.TabularSynthesizer are for"
-        )
+    if not names:
+        raise ValueError(f"{where}: a recipe needs at least one modality, it names none")
     for tracker in recipe.tracking:
         if tracker not in TRACKERS:
             raise unknown_key(tracker, TRACKERS, f"{where}.tracking")

@@ -118,7 +118,7 @@ def test_the_command_line_wins_over_what_the_file_says_of_one_modality(path):
             r"unknown key 'c' in recipe\.stage2\.per_modality",
         ),
         ({"stage2": {"per_modality": {"a": {"num_step": 3}}}}, "did you mean 'num_steps'"),
-        ({"modalities": {"a": {"kind": "image"}}}, "at least two modalities"),
+        ({"modalities": {}}, "a recipe needs at least one modality, it names none"),
     ],
 )
 def test_user_errors_are_named(sections, message):

@@ -27,7 +27,7 @@ from tests.sources.dicom_files import ramp
 from tests.sources.mimic_tree import write_tree
 from tests.sources.nih_release import write_release
 from tests.sources.sbu_tree import write_tree as write_sbu_tree
-from tests.tiny import copy_run, tiny_recipe, write_recipe
+from tests.tiny import STAGE, TABULAR, copy_run, tiny_recipe, write_recipe
 from tests.turing.folders import write_study
 
 NOT_RUN = {
@@ -241,6 +241,12 @@ def test_tables(here):
         here / "rows_with_gaps.csv", index=False
     )
     save_yaml({"constraints": [{"positive": ["age"]}]}, here / "table.yaml")
+    recipe = {
+        "name": "rows",
+        "data": {"prepared": "data/oasis"},
+        "modalities": {"tabular": TABULAR},
+    }
+    save_yaml(recipe | dict.fromkeys(("autoencoder", "stage2"), STAGE), here / "rows.yaml")
     run_page("tables", {"configs/tables/oasis.yaml": str(here / "oasis.yaml")})
     assert (here / "data" / "oasis" / "prepared.json").is_file()
     made = pd.read_csv(here / "synthetic.csv")

@@ -58,6 +58,11 @@ class ModelFamily:
     def names(self) -> list[str]:
         return list(self.modalities)
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether a modality can prompt another: one alone has no shared space and no partners."""
+        return len(self.modalities) > 1
+
     def modality(self, name: str) -> Modality:
         """ValueError names the modalities of the recipe."""
         if name not in self.modalities:
@@ -84,7 +89,8 @@ class ModelFamily:
         return encoder
 
     def build_shared_space(self) -> SharedSpace:
-        encoders = {group: self.build_prompt_encoder(group) for group in self.groups}
+        groups = self.groups if self.has_prompts else ()
+        encoders = {group: self.build_prompt_encoder(group) for group in groups}
         return SharedSpace(
             encoders,
             {name: m.group for name, m in self.modalities.items()},

@@ -164,7 +164,8 @@ def check_components(index: Index, family: ModelFamily, where: str) -> None:
     groups = [family.modality(name).group for name in index.names]
     for group in groups:
         check_plain(group, f"{where}: group")
-    needed = [(kind, group) for kind in ("encoder", "autoencoder") for group in groups]
+    kinds = ("encoder", "autoencoder") if family.has_prompts else ("autoencoder",)
+    needed = [(kind, group) for kind in kinds for group in groups]
     needed += [("diffusion", name) for name in index.names]
     if any(path.startswith("environment/") for path in index.weights):
         needed += [("environment", name) for name in index.names]

@@ -147,13 +147,10 @@ def _write_shards(
     )
 
     def encode(values: Any) -> dict[str, torch.Tensor]:
-        found = space.encode(modality.name, values)
-        arrays = {
-            "latents": autoencoder.encode(values),
-            "embeds": found.embeds,
-            "tokens": found.tokens,
-            "mask": found.mask,
-        }
+        arrays = {"latents": autoencoder.encode(values)}
+        if run.family.has_prompts:
+            found = space.encode(modality.name, values)
+            arrays |= {"embeds": found.embeds, "tokens": found.tokens, "mask": found.mask}
         return {name: array.cpu() for name, array in arrays.items()}
 
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
@@ -179,6 +176,12 @@ class CachedBatch:
 
     def __len__(self) -> int:
         return len(next(iter(self.present.values())))
+
+    def available(self, names: Sequence[str]) -> torch.Tensor:
+        """(B, P) bool: which of the P `names`, perhaps none, each row has."""
+        first = next(iter(self.present.values()))
+        columns = [self.present[name][:, None] for name in names]
+        return torch.cat([first.new_zeros(len(self), 0), *columns], dim=1)
 
 
 class CachedStudies:

@@ -113,7 +113,7 @@ def cache_key(run: "Run", name: str) -> str:
             CACHE_FORMAT,
             SHARD_ROWS,
             run.hash(f"autoencoder/{modality.group}"),
-            run.hash("stage1"),
+            run.hash("stage1") if run.family.has_prompts else "",
             modality.arguments("encoder", "autoencoder"),
             [run.family.assets.get(n) for n in run.family.groups[modality.group]],
             run.data_hash,

@@ -70,7 +70,10 @@ class Run:
         )
 
     def shared_space(self) -> SharedSpace:
-        return frozen(load_module(self.family.build_shared_space(), self.export("stage1")))
+        space = self.family.build_shared_space()
+        return frozen(
+            load_module(space, self.export("stage1")) if self.family.has_prompts else space
+        )
 
     def diffusion(self, name: str) -> LatentDiffusion:
         return load_module(self.family.build_diffusion(name), self.export(f"stage2/{name}"))

@@ -73,7 +73,8 @@ def _started(run: Run, label: str) -> set[str]:
 def _others(run: Run, private: dict[str, Any]) -> list[str]:
     """Labels of the stages without dp."""
     denoisers = [f"stage2/{name}" for name in run.family.names if name not in private]
-    return [*(f"autoencoder/{group}" for group in run.family.groups), "stage1", *denoisers]
+    space = ["stage1"] if run.family.has_prompts else []
+    return [*(f"autoencoder/{group}" for group in run.family.groups), *space, *denoisers]
 
 
 def _export(run: Run, label: str) -> dict[str, Any]:

@@ -40,7 +40,9 @@ def paired_losses(
     """
     prompts, objective = diffusion.fusion.names, diffusion.objective
     chosen = subsets(prompts)
-    keeps = torch.tensor([[p in s for p in prompts] for s in chosen], device=device)  # (2^P, P)
+    keeps = torch.tensor(  # (2^P, P)
+        [[p in s for p in prompts] for s in chosen], dtype=torch.bool, device=device
+    )
     none = torch.zeros(len(TIMES), dtype=torch.float64)
     gains = torch.zeros(len(chosen), len(TIMES), dtype=torch.float64)
     counts = torch.zeros(len(chosen), dtype=torch.float64)
@@ -48,7 +50,7 @@ def paired_losses(
         rows = list(range(start, min(start + batch_size, len(data))))
         batch = to_device(data[rows], device)
         latents = batch.latents[name]
-        available = torch.stack([batch.present[p] for p in prompts], dim=1)  # (B, P)
+        available = batch.available(prompts)
         contexts = [diffusion.context(batch.encodings, keep & available) for keep in keeps]
         able = torch.stack([(available | ~keep).all(dim=1) for keep in keeps]).double().cpu()
         counts += able.sum(dim=1)

@@ -64,8 +64,7 @@ class Stage2Task(Task):
 
     def draw_prompts(self, batch: CachedBatch, draws: Draws) -> torch.Tensor:
         """Which prompts each row keeps, (B, P) bool; none with probability `null_probability`."""
-        names = self.diffusion.fusion.names
-        available = torch.stack([batch.present[n] for n in names], dim=1)  # (B, P)
+        available = batch.available(self.diffusion.fusion.names)
         uniform, null = draws.uniform().to(available.device), draws.uniform().to(available.device)
         keep = draw_subsets(available, uniform, self.config.multi_prompt)
         return keep & (null >= self.null_probability)[:, None]
