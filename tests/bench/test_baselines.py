@@ -26,6 +26,7 @@ def written(recipe, tmp_path_factory):
     path = write_recipe(recipe, folder / "recipe.yaml")
     arguments = ["--config", str(path), "--output", str(folder), "--steps", "2"]
     arguments += ["--batch-size", "4", "--num-studies", "16"]
+    arguments += ["--num-worth", "40", "evaluation.network_steps=8"]
     main(["evaluation.num_resamples=20", *arguments, "--systems", "dcgan,pix2pix"])
     return folder
 
