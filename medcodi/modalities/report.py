@@ -2,7 +2,7 @@
 encoder."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -175,7 +175,7 @@ class ReportModality(Modality):
     def from_user(self, values: Any) -> list[str | None]:
         values = (
             [values]
-            if isinstance(values, str) or not isinstance(values, Iterable)
+            if isinstance(values, (str, Mapping, Set)) or not isinstance(values, Iterable)
             else list(values)
         )
         for value in values:

@@ -3,19 +3,32 @@ ValueError that says what was expected and what came."""
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from medcodi.config_io import unknown_key
 
 CALLBACK_TENSORS = ("latents", "timesteps", "predictions")
+CALLBACK_VALUES = "the values of callback_on_step_end_tensor_inputs"
 
 
 def shown(value: Any, length: int = 40) -> str:
-    """`repr` in one line, cut: a tensor or a table would fill pages."""
-    return " ".join(repr(value)[: 10 * length].split())[:length]
+    """`repr` in one line, cut: a table would fill pages. The type, where there is none."""
+    try:
+        return " ".join(repr(value)[: 10 * length].split())[:length]
+    except Exception:
+        return f"an object of type {type(value).__name__} that cannot be shown"
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False; "no" and 1 are none."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
 
 
 def count(value: Any, name: str, at_least: int = 1, at_most: int | None = None) -> int:
@@ -43,7 +56,8 @@ def number(value: Any, name: str, low: float, high: float) -> float:
 def noise_levels(levels: Any, name: str) -> tuple[float, float]:
     """Guidance interval [low, high], 0 clean and 1 noise."""
     two = isinstance(levels, (list, tuple)) and len(levels) == 2
-    if not two or not all(isinstance(x, numbers.Real) for x in levels):
+    real = lambda x: isinstance(x, numbers.Real) and not isinstance(x, bool)
+    if not two or not all(map(real, levels)):
         raise ValueError(
             f"guidance_interval of {name!r} must be [low, high] with 0 <= low < high <= 1, got "
             f"{shown(levels)}"
@@ -57,22 +71,25 @@ def noise_levels(levels: Any, name: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def choice(value: Any, valid: Sequence[str], name: str) -> str:
-    if value not in valid:
-        raise unknown_key(str(value)[:60], valid, f"the values of {name}")
-    return value
+def known(name: Any, valid: Collection[str], where: str) -> str:
+    """`name` again; ValueError with the nearest valid one for a name that is none of them."""
+    if not isinstance(name, str) or name not in valid:
+        raise unknown_key(name if isinstance(name, str) else shown(name), valid, where)
+    return name
 
 
 def check_callback(callback: Any, names: Any) -> tuple[str, ...]:
-    """The names of the tensors that a callback gets."""
+    """The names of the tensors that a callback gets; one of diffusers names its own."""
     if callback is not None and not callable(callback):
         raise ValueError(f"callback_on_step_end must be callable, got {shown(callback)}")
+    if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
+        names = callback.tensor_inputs
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, (list, tuple)):
         raise ValueError(
             f"callback_on_step_end_tensor_inputs must be a list of names, got {shown(names)}"
         )
-    return tuple(choice(n, CALLBACK_TENSORS, "callback_on_step_end_tensor_inputs") for n in names)
+    return tuple(known(n, CALLBACK_TENSORS, CALLBACK_VALUES) for n in names)
 
 
 def changed_latents(
@@ -104,6 +121,7 @@ def changed_latents(
                 f"callback_on_step_end returned latents of {name!r} of shape "
                 f"{tuple(getattr(value, 'shape', ()))}, expected {tuple(latents[name].shape)}"
             )
+    check_finite(changed, "callback_on_step_end returned latents")
     return {name: changed[name].to(latents[name]) for name in latents}
 
 
@@ -141,6 +159,13 @@ def _seed(seed: Any) -> int:
 def check_finite(values: Mapping[str, torch.Tensor], what: str) -> None:
     """ValueError for NaN and infinite numbers: they never become a picture, a text or a row."""
     for name, value in values.items():
+        if value.is_meta or value.layout != torch.strided:
+            kind = "meta" if value.is_meta else str(value.layout)
+            raise ValueError(f"{what} of {name!r} must be a dense tensor of numbers, got {kind}")
+        if not value.is_floating_point():
+            raise ValueError(
+                f"{what} of {name!r} must be floating-point numbers, got {value.dtype}"
+            )
         if not torch.isfinite(value).all():
             share = 1 - float(torch.isfinite(value).float().mean())
             raise ValueError(
@@ -152,7 +177,8 @@ def check_finite(values: Mapping[str, torch.Tensor], what: str) -> None:
 
 def in_order(order: Any, outputs: Sequence[str]) -> list[str]:
     """`order` again; ValueError unless it names every output once."""
-    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(outputs):
+    named = isinstance(order, (list, tuple)) and all(isinstance(name, str) for name in order)
+    if not named or sorted(order) != sorted(outputs):
         raise ValueError(
             f"order must name every output once, {', '.join(outputs)}; got {shown(order)}"
         )

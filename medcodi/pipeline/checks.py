@@ -9,17 +9,16 @@ from typing import Any
 
 import torch
 
-from medcodi.config_io import unknown_key
 from medcodi.data.storage import Storage
 from medcodi.modalities.base import Modality
 from medcodi.modalities.family import ModelFamily
 from medcodi.pipeline.arguments import (
     check_callback,
     check_finite,
-    choice,
     count,
     draw_seeds,
     in_order,
+    known,
     noise_levels,
     number,
     shown,
@@ -151,7 +150,7 @@ class CallChecker:
             latents=self.latents(latents, names, total),
             batch_size=count(batch_size, "batch_size"),
             eta=number(eta, "eta", 0, 1),
-            output_type=choice(output_type, OUTPUT_TYPES, "output_type"),
+            output_type=known(output_type, OUTPUT_TYPES, "the values of output_type"),
             callback_tensors=check_callback(callback, callback_tensors),
             max_draws=count(max_draws, "max_draws"),
         )
@@ -168,8 +167,7 @@ class CallChecker:
         return {name: values * (rows // found) for name, values in stored.items()}
 
     def modality(self, name: Any) -> Modality:
-        if name not in self.names:
-            raise unknown_key(str(name)[:60], self.names, "the modalities of this pipeline")
+        known(name, self.names, "the modalities of this pipeline")
         return self.family.modality(name)
 
     def prompts(self, prompts: Any, what: str = "prompts", labels: Any = None) -> Stored:
@@ -237,8 +235,7 @@ class CallChecker:
             return default
         given = scale if isinstance(scale, Mapping) else dict.fromkeys(outputs, scale)
         for name in given:
-            if name not in outputs:
-                raise unknown_key(str(name)[:60], outputs, f"{what} (outputs of this call)")
+            known(name, outputs, f"{what} (outputs of this call)")
         return default | {
             name: number(value, what, -MAX_GUIDANCE, MAX_GUIDANCE) for name, value in given.items()
         }
@@ -254,8 +251,7 @@ class CallChecker:
             )
         merged = {name: getattr(self.family.modality(name).args, what) for name in outputs}
         for name, levels in (interval or {}).items():
-            if name not in outputs:
-                raise unknown_key(str(name)[:60], outputs, f"{what} (outputs of this call)")
+            known(name, outputs, f"{what} (outputs of this call)")
             merged[name] = levels if levels is None else noise_levels(levels, name)
         return {name: levels for name, levels in merged.items() if levels is not None}
 
@@ -270,8 +266,7 @@ class CallChecker:
         if not isinstance(weights, Mapping):
             raise ValueError(f"prompt_weights must be {{name: weight}}, got {shown(weights)}")
         for name in weights:
-            if name not in prompts:
-                raise unknown_key(str(name)[:60], prompts, "prompt_weights (prompts of this call)")
+            known(name, prompts, "prompt_weights (prompts of this call)")
         return {n: number(w, f"prompt_weights of {n!r}", 0, 1e6) for n, w in weights.items()}
 
     def latents(self, latents: Any, outputs: Sequence[str], count: int) -> dict[str, torch.Tensor]:
@@ -288,8 +283,7 @@ class CallChecker:
         if not isinstance(latents, Mapping):
             raise ValueError(f"latents must be {{name: tensor}}, got {type(latents).__name__}")
         for name, value in latents.items():
-            if name not in outputs:
-                raise unknown_key(str(name)[:60], outputs, "latents (outputs of this call)")
+            known(name, outputs, "latents (outputs of this call)")
             shape = (count, *self.family.latent_shape(self.family.modality(name).group))
             found = tuple(getattr(value, "shape", ())) or type(value).__name__
             if not isinstance(value, torch.Tensor) or found != shape:

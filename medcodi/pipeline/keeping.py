@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from medcodi.autoencoders.base import Autoencoder
-from medcodi.config_io import unknown_key
 from medcodi.diffusion.keep import Kept
 from medcodi.modalities.base import Modality
 from medcodi.modalities.family import ModelFamily
 from medcodi.modalities.parts import Part
 from medcodi.nn.rows import spread
-from medcodi.pipeline.arguments import number, shown
+from medcodi.pipeline.arguments import known, number, shown
 from medcodi.pipeline.index import as_value_error
 
 StoredParts = dict[str, list[Part | None]]  # output -> R parts, None where a row keeps nothing
@@ -29,8 +28,7 @@ def check_strength(strength: Any, keep: Mapping[str, Any]) -> dict[str, float]:
     if not keep:
         raise ValueError(f"strength varies what is kept, but nothing is: got {shown(strength)}")
     for name, value in given.items():
-        if name not in keep:
-            raise unknown_key(str(name)[:60], keep, "strength (what this call keeps)")
+        known(name, keep, "strength (what this call keeps)")
         if number(value, f"strength of {name!r}", 0, 1) == 0:
             raise ValueError(f"strength of {name!r} must lie in (0, 1]: at 0 nothing is generated")
     return {name: float(value) for name, value in given.items()}
@@ -64,8 +62,7 @@ def check_names(keep: Any, names: Sequence[str]) -> Mapping[str, Any]:
             f"{', '.join(names)}"
         )
     for name in keep:
-        if name not in names:
-            raise unknown_key(str(name)[:60], names, "the modalities of this pipeline")
+        known(name, names, "the modalities of this pipeline")
     return keep
 
 
@@ -79,8 +76,7 @@ def check_kept_outputs(
                 f"{name!r} is kept and a prompt: a value that is given as a whole is a prompt, a "
                 "part of an output is kept"
             )
-        if name not in outputs:
-            raise unknown_key(name, outputs, "keep (outputs of this call)")
+        known(name, outputs, "keep (outputs of this call)")
 
 
 def equal_rows(of: Mapping[str, Mapping[str, list[Any]]]) -> int:

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
-from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import LatentDiffusion
 from medcodi.encoders.base import PromptEncoding
 from medcodi.modalities.base import Modality
 from medcodi.nn.blocks import compile_blocks
-from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, draw_seeds
+from medcodi.pipeline import arguments
+from medcodi.pipeline.arguments import CALLBACK_TENSORS, changed_latents, check_finite, flag
 from medcodi.pipeline.checks import Call, CallChecker, Stored
 from medcodi.pipeline.decoding import decoded
 from medcodi.pipeline.denoising import (
@@ -184,8 +184,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             TooLittleMemoryError, NothingAcceptedError.
         """
         # 1. What is asked for
-        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
-            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+        as_dict = flag(return_dict, "return_dict")
         call = self.checker.call(
             prompts=prompts,
             labels=labels,
@@ -210,12 +209,13 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             callback_tensors=callback_on_step_end_tensor_inputs,
             max_draws=max_draws,
         )
-        run = lambda part: self._run(part, coupled, condition_on_latents, callback_on_step_end)
+        see = flag(coupled, "coupled"), flag(condition_on_latents, "condition_on_latents")
+        run = lambda part: self._run(part, *see, callback_on_step_end)
         run = InOrder(run, self.family) if call.order else run
         if privacy is not None:
             run = Redrawing(run, privacy, self.check_privacy(privacy, call.outputs))
         out = run(call)
-        return out if return_dict else out.to_tuple()
+        return out if as_dict else out.to_tuple()
 
     def _run(
         self, call: Call, coupled: bool, condition_on_latents: bool, callback: Callback | None
@@ -297,4 +297,4 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         modalities = {name: self.family.modality(name) for name in outputs}
         return checked_privacy(privacy, modalities, self.facts.data_hash)
 
-    draw_seeds = staticmethod(draw_seeds)
+    draw_seeds = staticmethod(arguments.draw_seeds)

@@ -81,7 +81,7 @@ class Redrawing:
             if set(out.stored) != set(call.outputs):  # interrupted: a part cannot be judged
                 return _joined(draws, place, refused, call, self.modalities, True)
             first = sum(map(len, draws))
-            for at, reason in enumerate(self.privacy.judge(out.stored).reasons):
+            for at, reason in enumerate(self._reasons(out)):
                 if reason:
                     refused[waiting[at]].append(reason)
                 else:
@@ -96,6 +96,16 @@ class Redrawing:
             f"({refused[waiting[0]][-1]}): the model repeats its training data for this prompt, or "
             "the filter is too strict (medcodi privacy fit --false-match-rate)"
         )
+
+    def _reasons(self, out: MedCoDiOutput) -> Sequence[str]:
+        """One text a sample; ValueError for a filter that gives anything else."""
+        reasons = getattr(self.privacy.judge(out.stored), "reasons", None)
+        if not isinstance(reasons, (list, tuple)) or len(reasons) != len(out):
+            raise ValueError(
+                f"privacy.judge must return an object with {len(out)} reasons, a text each, got "
+                f"{told(reasons)}"
+            )
+        return reasons
 
 
 def _seed(seed: int, attempt: int) -> int:

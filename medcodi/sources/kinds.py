@@ -14,9 +14,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from medcodi.data.dates import EXCEL, date_form
+from medcodi.data.notation import parse_number
 from medcodi.sources import moments, numbers
 from medcodi.sources.finding import (
     EXAMPLES,
@@ -34,6 +36,7 @@ from medcodi.sources.number_kinds import ID_NAME, MAX_LEVELS, numeric
 
 LEFT_OUT = ("empty", "constant", "identifier", "text", "drop")
 MAX_CATEGORIES, TIMES_A_CATEGORY = 50, 2
+LEAST_NUMBERS = 3  # different ones that make a column of numbers with texts among them
 UNIT_IN_NAME = re.compile(r"[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*$")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 NO_DATE = re.compile(r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}.*")
@@ -41,7 +44,25 @@ BELOW_DETECTION = re.compile(
     r"blq|bloq|bdl|bql|<?\s*(?:lod|loq|lloq)|n\.?d\.?|(?:not detect|undetect|below ).*",
     re.IGNORECASE,
 )
-PAIR = re.compile(r"\d+\s*/\s*\d+")
+PAIR = re.compile(r"\d+\s*/\s*\d+|[\d.,]+\s*(?:±|\+/-)\s*[\d.,]+")
+ACCOUNTING = re.compile(r"\(\s*[$€£]?\s*\d[\d.,' ]*\)")  # (7.56) is -7.56
+DICOM_AGE = re.compile(r"\d{1,3}[DWMY]")
+FAR_DAYS = frozenset(  # that stand for no date
+    [
+        "0001-01-01",
+        "1753-01-01",
+        "1899-12-30",
+        "1899-12-31",
+        "1900-01-01",
+        "1970-01-01",
+        "2099-12-31",
+        "2100-01-01",
+        "2999-12-31",
+        "3000-01-01",
+        "9999-12-31",
+    ]
+)
+FAR = 20 * 365  # days between such a day and all others
 
 
 def as_wanted(
@@ -77,6 +98,9 @@ def infer(
         return finding("constant", f"always {next(iter(counts))[:40]!r}")
     if rules.date_format or rules.origin:
         return _as_dates(counts, name, rules)
+    negative = {text: f"-{text[1:-1].strip()}" for text in counts if ACCOUNTING.fullmatch(text)}
+    if 0 < len(negative) < len(counts):
+        return _accounting(negative, counts, name, rules, country)
     dates = moments.read_moments(counts)
     if dates.forms:
         return _dates(dates, counts, name, rules)
@@ -86,6 +110,27 @@ def infer(
     read = numbers.read_numbers(counts, known_style(rules, country), rules.suffix.strip() or None)
     found = numeric(read, counts, name, country)
     return found or _texts(counts, name, read)
+
+
+def _accounting(
+    negative: dict[str, str],
+    counts: Counter[str],
+    name: str,
+    rules: ColumnCorrection,
+    country: Country,
+) -> Finding:
+    """A column in which "(7.56)" stands for -7.56, where numbers are what it holds."""
+    plain: Counter[str] = Counter()
+    for text, number in counts.items():
+        plain[negative.get(text, text)] += number
+    found = infer(plain, name, rules, country)
+    if not numbers.read_numbers(plain, known_style(rules, country)).readings:
+        return _texts(counts, name, numbers.Numbers([]))
+    inner = found.details.get("map", {})
+    found.details["map"] = inner | {t: inner.get(n, n) for t, n in negative.items()}
+    text, number = next(iter(negative.items()))
+    found.changed.append(f"{text!r} is {number}")
+    return found
 
 
 def _as_dates(counts: Counter[str], name: str, rules: ColumnCorrection) -> Finding:
@@ -128,7 +173,20 @@ def _dates(
         years = [moments.spelled(form, text, first) for first in (1900, 2000)]
         lines = [f'date_format: "{form}", first_year: {first}' for first in (1900, 2000)]
         ambiguous = settle(name, f"{text!r} is {years[0]} or {years[1]}", *lines)
+    elif far := _far_day(known, rules):
+        what = f"{far!r} ({counts[far]} times) is a date or stands for no value"
+        ambiguous = settle(name, what, f'missing: ["{far}"]', f'keep: ["{far}"]')
     return finding(DATETIME, why, details, changed, ambiguous)
+
+
+def _far_day(known: dict[str, datetime], rules: ColumnCorrection) -> str:
+    """The text of a day such as 9999-12-31 that is far from all others; "" where there is none."""
+    for text, moment in known.items():
+        apart = [abs((m - moment).days) for m in known.values() if m.date() != moment.date()]
+        odd = moment.date().isoformat() in FAR_DAYS and text not in rules.keep
+        if odd and min(apart, default=0) > FAR:
+            return text
+    return ""
 
 
 def _texts(counts: Counter[str], name: str, read: numbers.Numbers) -> Finding:
@@ -154,8 +212,25 @@ def _texts(counts: Counter[str], name: str, read: numbers.Numbers) -> Finding:
         once = "each value once" if len(counts) == total else f"{len(counts)} values, and named so"
         return finding("identifier", once)
     if size <= MAX_CATEGORIES and total >= TIMES_A_CATEGORY * size:
+        if ambiguous := _odd_numbers(counts, name):
+            return finding("text", "numbers in another form", ambiguous=ambiguous)
         return finding("categorical", f"{size} texts", details, levels.changed)
     return finding("text", _about_text(counts, total))
+
+
+def _odd_numbers(counts: Counter[str], name: str) -> str:
+    """Numbers beside texts, and ages as DICOM writes them: what settles it; "" for other texts."""
+    total = sum(counts.values())
+    if any("Y" in t for t in counts) and all(DICOM_AGE.fullmatch(text) for text in counts):
+        return settle(name, "ages as DICOM writes them", 'type: integer, suffix: "Y"', "type: drop")
+    plain = [text for text in counts if parse_number(text) is not None]
+    rest = [text for text in counts if text not in plain]
+    share = sum(counts[text] for text in plain) / total
+    if len(plain) < LEAST_NUMBERS or share <= 0.5 or not rest or any(map(str.isspace, rest)):
+        return ""
+    told = [json.dumps(text[:30], ensure_ascii=False) for text in rest[:EXAMPLES]]
+    what = f"most are numbers, others are not ({', '.join(told)})"
+    return settle(name, what, f"missing: [{', '.join(told)}]", "type: categorical")
 
 
 def _about_text(counts: Counter[str], total: int) -> str:

@@ -87,7 +87,8 @@ def two_readings(name: str, readings: list[numbers.Reading], country: Country) -
     if not readings:
         return ""
     first = readings[0]
-    if len(readings) == 1 or (first.style == (".", "") and not country.comma):
+    comma = country.comma or _groups_of_three(first)
+    if len(readings) == 1 or (first.style == (".", "") and not comma):
         return ""
     other = readings[1]
     text = next(t for t in first.numbers if first.numbers[t] != other.numbers[t])
@@ -98,6 +99,13 @@ def two_readings(name: str, readings: list[numbers.Reading], country: Country) -
         told.append(f"{reading.numbers[text].normalize():f} ({marks})")
         lines.append(marks)
     return settle(name, f"{text!r} is {told[0]} or {told[1]}", *lines)
+
+
+def _groups_of_three(reading: numbers.Reading) -> bool:
+    """Do points look like marks between thousands: "12.000" with its zeros beside "980"?"""
+    pointed = [text for text in reading.numbers if "." in text]
+    three = all(re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", text) for text in pointed)
+    return three and any(t[-1] == "0" for t in pointed) and len(pointed) < len(reading.numbers)
 
 
 def _number_kind(reading: numbers.Reading, counts: Counter[str], name: str) -> tuple[str, str]:

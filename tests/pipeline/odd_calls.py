@@ -11,6 +11,14 @@ import pandas as pd
 import torch
 from PIL import Image
 
+
+class Unprintable:
+    """Even its name in a message fails."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
 ANYTHING: list[Any] = [
     None,
     True,
@@ -54,6 +62,10 @@ ANYTHING: list[Any] = [
     pd.DataFrame(),
     pd.Series([1]),
     lambda *_: None,
+    pd.NA,
+    Unprintable(),
+    torch.zeros(1, 2, 8, 8, device="meta"),
+    torch.tensor([1.0, 2.0]),
 ]
 PICTURES: list[Any] = [
     Image.new("L", (0, 3)),
@@ -112,7 +124,15 @@ SETTINGS = (
     "callback_on_step_end_tensor_inputs",
     "privacy",
     "max_draws",
+    "coupled",
+    "condition_on_latents",
+    "return_dict",
+    "keep",
+    "strength",
+    "order",
+    "labels",
 )
+NAMED = ("guidance_scale", "latents", "guidance_interval", "coupling_scale", "keep", "strength")
 
 
 def odd_call(seed: int) -> dict[str, Any]:
@@ -131,6 +151,6 @@ def odd_call(seed: int) -> dict[str, Any]:
         call["prompts"] = rng.choice(ANYTHING)
     for name in rng.sample(SETTINGS, rng.randrange(3)):
         call[name] = rng.choice(ANYTHING)
-        if rng.random() < 0.3 and name in ("guidance_scale", "latents", "guidance_interval"):
+        if rng.random() < 0.3 and name in NAMED:
             call[name] = {"lateral": rng.choice(ANYTHING)}
     return call

@@ -10,6 +10,7 @@ import pytest
 from medcodi.data.prepared import PreparedDataset
 from medcodi.data.study import SPLITS
 from medcodi.modalities.tabular import TabularModality
+from medcodi.sources.finding import ColumnCorrection
 from medcodi.sources.kinds import infer
 from medcodi.sources.tables import prepare_table
 
@@ -303,3 +304,38 @@ def test_very_many_columns(tmp_path):
     start = time.process_time()
     prepare(tmp_path, frame.to_csv(index=False))
     assert time.process_time() - start < 60
+
+
+def test_numbers_in_brackets_are_negative():
+    found = infer(["(7.56)", "3.20", "1.10", "(0.50)", "12.00"] * 8, "balance")
+    assert found.kind == "ordinal"
+    assert found.details["categories"] == ["-7.56", "-0.50", "1.10", "3.20", "12.00"]
+    assert "'(7.56)' is -7.56" in found.changed
+    many = infer([f"{n}.5" for n in range(40)] + ["(3.25)"], "balance")
+    assert many.kind == "continuous" and many.details["map"]["(3.25)"] == "-3.25"
+    assert infer(["(a)", "(b)"] * 9).kind == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "line"),
+    [
+        (["~74", "80", "~66", "90", "71"], "others are not", 'missing: ["~74", "~66"]'),
+        (["inf", "1.5", "2.5", "3"], "others are not", 'missing: ["inf"]'),
+        (["12*", "14", "18", "20"], "others are not", "type: categorical"),
+        (["045Y", "006M", "078Y"], "ages as DICOM writes them", 'type: integer, suffix: "Y"'),
+        (["1.234", "12.000", "310.500", "980"], "'1.234' is 1.234", 'decimal: ",", thousands: "."'),
+        (["2020-03-24", "9999-12-31"], "stands for no value", 'missing: ["9999-12-31"]'),
+        (["2020-03-24", "1900-01-01"], "stands for no value", 'keep: ["1900-01-01"]'),
+    ],
+)
+def test_what_looks_like_numbers_or_dates_and_is_not_is_no_category(values, told, line):
+    found = infer(values * 8, "value")
+    assert told in found.ambiguous and line in found.ambiguous
+
+
+def test_a_line_settles_numbers_beside_texts_and_far_days():
+    values = ["12*", "14", "18", "20"] * 8
+    assert infer([v for v in values if v != "12*"], "value").kind == "ordinal"
+    kept = ColumnCorrection(keep=["9999-12-31"])
+    assert not infer(["2020-03-24", "9999-12-31"] * 8, "day", kept).ambiguous
+    assert infer(["5.1 ± 0.2", "4.9 ± 0.1"] * 8).kind == "text"
