@@ -282,6 +282,7 @@ def test_table_ids_cells_and_rows():
         "follow",
         "joint",
         "bridge",
+        "pairs",
     } == {alias for key, cls in known.items() for alias in (key, *cls.also)}
     with pytest.raises(ValueError, match="unknown key 'T99' in the tables"):
         choose_tables(["T99"])

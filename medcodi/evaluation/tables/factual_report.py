@@ -47,10 +47,7 @@ class FactualReport(EvaluationTable):
 
     def run(self, context: EvaluationContext) -> Result:
         routes, notes = applicable(context, REPORT_ROUTES)
-        labeler = context.labels.labeler
-        self.context = context
-        known = [name for name in FINDINGS if name in labeler.columns]
-        self.names = known if len(known) == len(FINDINGS) else list(labeler.columns)
+        self.begin(context)
         rows: list[Row] = []
         samples: list[SampleValues] = []
         for name, prompts, output, studies, texts in report_routes(context, routes):
@@ -99,6 +96,12 @@ class FactualReport(EvaluationTable):
             figures,
             samples=samples,
         )
+
+    def begin(self, context: EvaluationContext) -> None:
+        """What the methods below read with: the context, and the names of findings."""
+        self.context, columns = context, context.labels.labeler.columns
+        known = [name for name in FINDINGS if name in columns]
+        self.names = known if len(known) == len(FINDINGS) else list(columns)
 
     def _labels(self, texts: Sequence[str]) -> np.ndarray:
         return self.context.labels.labeler.label(texts)[self.names].to_numpy(float)
