@@ -123,7 +123,9 @@ class Inputs:
 
     def _drawing(self) -> None:
         with gr.Row():
-            number = gr.Number(0, label="held-out study, by number", precision=0, minimum=0)
+            number = gr.Number(
+                0, label="held-out study, by number", precision=0, minimum=0, elem_id="study"
+            )
             chosen = gr.CheckboxGroup(
                 [*self.files, *self.typed], label="take from it", elem_id="take"
             )

@@ -14,6 +14,7 @@ from PIL import Image
 
 from medcodi.demo.studies import HeldOut, TrainingBank
 from medcodi.demo.studio import MAX_TEXT, Studio
+from tests.tiny import SIZE
 
 pytest.importorskip("gradio")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -63,13 +64,18 @@ class Browser:
     def click(self, selector: str) -> None:
         self.driver.execute_script("arguments[0].click()", self.find(selector))
 
-    def type(self, name: str, text: str) -> None:
+    def type(self, selector: str, text: str) -> None:
         self.driver.execute_script(
             "arguments[0].value = arguments[1];"
             "arguments[0].dispatchEvent(new Event('input', {bubbles: true}));",
-            self.find(f"#text-{name} textarea"),
+            self.find(selector),
             text,
         )
+
+    def check(self, selector: str, label: str) -> None:
+        """Click the box of that label in a group."""
+        box = lambda: [x for x in self.all(f"{selector} label") if x.text.strip() == label]
+        self.wait(box)[0].click()
 
     def picture(self, name: str) -> np.ndarray | None:
         """Greys of the picture in the widget `name`, as the browser shows it."""
@@ -117,7 +123,7 @@ def test_fill_generate_and_look_at_the_picture(page):
     assert address.startswith("http://127.0.0.1:")
     with Browser(address) as browser:
         assert "Synthetic. Not for clinical use." in browser.text()
-        browser.type("report", "Large left pleural effusion.")
+        browser.type("#text-report textarea", "Large left pleural effusion.")
         browser.click("#generate")
         greys = browser.shown("made-frontal")
         assert greys.shape == (512, 512)
@@ -128,6 +134,28 @@ def test_fill_generate_and_look_at_the_picture(page):
         assert "phantom-" in text  # the nearest training study
 
 
+def test_a_drawn_picture_is_a_prompt_until_it_is_taken_out(page, tiny_run):
+    address, _ = page
+    held_out = HeldOut(tiny_run.data.prepared, ["lateral"])
+    number = next(n for n in range(20) if "lateral" in held_out.draw(n).values)
+    study = held_out.draw(number)
+    with Browser(address) as browser:
+        browser.type("#study input", str(number))
+        browser.check("#take", "lateral")
+        browser.click("#draw")
+        shown = Image.fromarray(browser.shown("given-lateral")).resize((SIZE, SIZE))
+        greys = np.asarray(shown, float).ravel()
+        assert np.corrcoef(greys, study.values["lateral"].ravel())[0, 1] > 0.9
+        browser.click("#generate")
+        browser.wait(lambda: f"given: held-out study {study.study_id}" in browser.text())
+        browser.click("#clear-lateral")
+        browser.wait(lambda: browser.picture("given-lateral") is None)
+        browser.check("#outputs", "lateral")  # it may be an output again
+        browser.click("#generate")
+        assert browser.shown("made-lateral").std() > 1
+        browser.wait(lambda: "given: held-out study" not in browser.text())
+
+
 def test_wrong_file_and_long_text_are_told(page, tmp_path):
     address, folder = page
     (tmp_path / "notes.png").write_text("not an image")
@@ -135,7 +163,7 @@ def test_wrong_file_and_long_text_are_told(page, tmp_path):
         upload = browser.wait(lambda: browser.all("#file-lateral input[type=file]"))[0]
         upload.send_keys(str(tmp_path / "notes.png"))
         browser.wait(lambda: "notes.png: the file is not a readable image" in browser.text())
-        browser.type("report", "x" * (MAX_TEXT + 1))
+        browser.type("#text-report textarea", "x" * (MAX_TEXT + 1))
         browser.click("#generate")
         browser.wait(lambda: "a text of 4,001 characters, at most 4,000" in browser.text())
     assert not list(folder.rglob("notes.png"))
@@ -158,8 +186,8 @@ def test_an_upload_is_shown_and_leaves_no_file(page, tmp_path):
 def test_two_users_at_once_see_their_own(page):
     address, _ = page
     with Browser(address) as one, Browser(address) as two:
-        one.type("report", "Large left pleural effusion.")
-        two.type("report", "No acute abnormality. Normal heart.")
+        one.type("#text-report textarea", "Large left pleural effusion.")
+        two.type("#text-report textarea", "No acute abnormality. Normal heart.")
         one.click("#generate")
         two.click("#generate")
         first, second = one.shown("made-frontal"), two.shown("made-frontal")

@@ -8,14 +8,14 @@ from tests.evaluation.parts import context_of
 
 
 def test_every_set_is_measured_beside_floors(tiny_run, tmp_path):
-    options = {"num_pairs": 12, "num_test": 10, "num_steps": 6}
+    options = {"num_pairs": 16, "num_test": 10, "num_steps": 6}
     result = Pairs().run(context_of(tiny_run, tmp_path, tables={"pairs": options}))
     rows = {row.system: row for row in result.rows}
     kinds = [row.kind for row in result.rows]
     assert {"ours", "real", "baseline", "floor"} == set(kinds) and kinds.count("ours") == 2
-    assert rows[REAL].n == 12 and rows["trained on twice as many real pairs"].n == 24
+    assert rows[REAL].n == 16 and rows["trained on twice as many real pairs"].n == 32
     made = rows["trained on generated pairs"].n
-    assert made <= 12 and rows["trained on real and generated pairs"].n == 12 + made
+    assert made <= 16 and rows["trained on real and generated pairs"].n == 16 + made
     for name, row in rows.items():
         assert 0 <= row.value("micro") <= 1
         if row.kind != "baseline" and name != REAL:
