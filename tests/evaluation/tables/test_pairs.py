@@ -26,7 +26,7 @@ def test_every_set_is_measured_beside_floors(tiny_run, tmp_path):
 
 
 def test_too_few_pairs_and_unknown_options_are_named(tiny_run, tmp_path):
-    with pytest.raises(ValueError, match="expected 16 training studies or more .* got 9"):
+    with pytest.raises(ValueError, match=r"expected 16 training studies or more .* got 9"):
         Pairs().run(context_of(tiny_run, tmp_path, num_training_studies=9))
     wrong = context_of(tiny_run, tmp_path, tables={"pairs": {"num_pair": 3}})
     with pytest.raises(ValueError, match=r"did you mean 'num_pairs'"):
