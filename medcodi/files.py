@@ -25,8 +25,12 @@ from typing import Any
 @contextlib.contextmanager
 def written(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what is written there becomes `path` by one rename when
-    the block ends well. Missing parent folders are made. OSError where that cannot be done."""
+    the block ends well. Missing parent folders are made. OSError where that cannot be done,
+    ValueError for a folder, a device or a pipe, which a rename would replace."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise ValueError(f"output {path} is {what}: name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
@@ -49,9 +53,11 @@ def staged(folder: str | Path, overwrite: bool = False, durable: bool = False) -
     well. `overwrite` replaces a folder that exists: the old one lives until the new one is whole.
     With `durable` the files are on the disk (fsync) before the rename.
 
-    Raises ValueError when `folder` exists and `overwrite` is off.
+    Raises ValueError when `folder` exists and `overwrite` is off, or when it is no folder.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output {folder} exists already and is no folder: choose another name")
     if folder.exists() and not overwrite:
         raise ValueError(
             f"{folder} exists already: choose another folder, remove it, or pass overwrite=True"

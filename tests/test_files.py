@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medcodi.files import jsonable, staged, written
+from medcodi.files import jsonable, staged, write_text, written
 
 
 def names(folder) -> list[str]:
@@ -101,3 +101,20 @@ def test_jsonable():
     plain = {"1": [0.5, None, None], "t": [1.0, 1.0], "a": [0, 1]}
     assert jsonable(value) == plain
     assert json.loads(json.dumps(jsonable(value), allow_nan=False)) == plain
+
+
+def test_a_device_a_pipe_and_a_folder_are_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    for path in ("pipe", "folder", ""):
+        with pytest.raises(ValueError, match="name a file"):
+            write_text(tmp_path / path, "text")
+    for path in ("pipe", "file"):
+        with (
+            pytest.raises(ValueError, match="is no folder"),
+            staged(tmp_path / path, overwrite=True),
+        ):
+            pass
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "file").read_text() == "kept"
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder", "file"}
