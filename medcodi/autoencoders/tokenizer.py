@@ -2,6 +2,7 @@
 tokenizer.json."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,12 +23,16 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 FILE_NAME = "tokenizer.json"
+FIRST_WORD = re.compile(r"[^\W\d_]+")
 
 
 class ReportTokenizer:
     """Texts <-> token ids, any unicode text round-trips (bytes are the fallback of the BPE).
 
     Legend: B texts, L tokens of the longest text of the batch. Texts become [BOS] tokens [EOS].
+    Byte-level tokens of a word differ at the start of a text, where no space stands before it. A
+    first word that no report began with would fall into letters: it is read as the word inside a
+    text, and a text that decodes to such a start has no space before it.
 
     Args:
         backend: a fast tokenizer with pad, bos and eos tokens.
@@ -52,6 +57,7 @@ class ReportTokenizer:
         self.backend = backend
         self.max_length = max_length
         self.num_truncated = 0
+        self._spaced: dict[str, bool] = {}  # first word -> whether it is read as one inside a text
         self.pad_id, self.bos_id, self.eos_id = (
             backend.pad_token_id,
             backend.bos_token_id,
@@ -121,9 +127,7 @@ class ReportTokenizer:
         tokens. Without `end` no [EOS] follows: the texts go on."""
         if isinstance(texts, str):
             raise ValueError("expected a list of texts, got one str")
-        rows = self.backend(list(texts), add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
+        rows = self._ids([f" {text}" if self._is_spaced(text) else text for text in texts])
         rows = [self._frame(row)[: None if end else -1] for row in rows]
         width = max((len(row) for row in rows), default=0)
         token_ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
@@ -131,6 +135,20 @@ class ReportTokenizer:
             token_ids[i, : len(row)] = torch.tensor(row)
         lengths = torch.tensor([len(row) for row in rows])
         return token_ids, torch.arange(width)[None, :] < lengths[:, None]  # (B, L), (B, L)
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self.backend(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def _is_spaced(self, text: str) -> bool:
+        """Whether the first word of a text has fewer tokens behind a space."""
+        found = FIRST_WORD.match(text)
+        if found is None:
+            return False
+        word = found[0]
+        if word not in self._spaced:
+            first, inside = self._ids([word, f" {word}"])
+            self._spaced[word] = len(inside) < len(first)
+        return self._spaced[word]
 
     def _frame(self, row: list[int]) -> list[int]:
         if len(row) > self.max_length - 2:
@@ -149,11 +167,10 @@ class ReportTokenizer:
         texts = []
         for row in token_ids.tolist():
             end = row.index(self.eos_id) if self.eos_id in row else len(row)
-            texts.append(
-                self.backend.decode(
-                    row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
+            text = self.backend.decode(
+                row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
+            texts.append(text[1:] if text[:1] == " " and self._is_spaced(text[1:]) else text)
         return texts
 
 

@@ -28,6 +28,17 @@ def test_any_text_round_trips(tokenizer, text):
     assert mask.sum(1)[0] >= 2
 
 
+def test_a_word_that_began_no_report_is_the_word_inside_a_report():
+    reports = ["The heart is normal. Large left effusion.", "The lungs are clear. Large mass."] * 3
+    tokenizer = ReportTokenizer.train(reports, vocab_size=400)
+    inside = tokenizer(["The heart is normal. Large left effusion."])[0][0].tolist()
+    alone = tokenizer(["Large left effusion."])[0][0].tolist()
+    assert alone[1:] == inside[-len(alone) + 1 :]
+    assert tokenizer.decode(torch.tensor([alone])) == ["Large left effusion."]
+    begun = tokenizer(["The heart is normal."])[0]
+    assert tokenizer.backend.convert_ids_to_tokens(begun[0, 1].item()) == "The"
+
+
 def test_special_tokens_written_in_a_text_are_text(tokenizer):
     assert tokenizer.decode(tokenizer(["see [PAD] [EOS] here"])[0]) == ["see [PAD] [EOS] here"]
 

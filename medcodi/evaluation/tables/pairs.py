@@ -36,8 +36,8 @@ class Pairs(FactualReport):
         return {
             "num_pairs": 400,
             "num_test": 240,
-            "num_steps": 4 * context.settings.network_steps,
-            "seeds": [0, 1],
+            "num_steps": 2 * context.settings.network_steps,
+            "seeds": [0],
             "order": ["T", "F"],  # of generation; empty: together
         }
 
