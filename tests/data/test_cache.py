@@ -179,7 +179,7 @@ def test_errors_leave_nothing(tmp_path):
             write_shard(tmp_path / "c" / "00000.safetensors", studies, {"a": array})
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "00000.safetensors").mkdir()  # what cannot be replaced
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match="is a folder"):
         write_shard(tmp_path / "c" / "00000.safetensors", [1], {"a": row})
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["00000.safetensors"]
 
