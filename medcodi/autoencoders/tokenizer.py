@@ -32,7 +32,7 @@ class ReportTokenizer:
     Legend: B texts, L tokens of the longest text of the batch. Texts become [BOS] tokens [EOS].
     Byte-level tokens of a word differ at the start of a text, where no space stands before it. A
     first word that no report began with would fall into letters: it is read as the word inside a
-    text, and a text that decodes to such a start has no space before it.
+    text, and a text that begins so behind its [BOS] is decoded without the space.
 
     Args:
         backend: a fast tokenizer with pad, bos and eos tokens.
@@ -163,14 +163,16 @@ class ReportTokenizer:
         return [self.bos_id, *row, self.eos_id]
 
     def decode(self, token_ids: Tensor) -> list[str]:
-        """Token ids (B, L) -> texts: what stands after [BOS] and before the first [EOS]."""
+        """Token ids (B, L) -> texts: what stands before the first [EOS]. Without [BOS] they go on
+        a text, and keep the space before their first word."""
         texts = []
         for row in token_ids.tolist():
             end = row.index(self.eos_id) if self.eos_id in row else len(row)
             text = self.backend.decode(
                 row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-            texts.append(text[1:] if text[:1] == " " and self._is_spaced(text[1:]) else text)
+            begins = row[:1] == [self.bos_id] and text[:1] == " "
+            texts.append(text[1:] if begins and self._is_spaced(text[1:]) else text)
         return texts
 
 

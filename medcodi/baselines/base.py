@@ -149,18 +149,7 @@ class ImageBaseline(nn.Module, ABC):
     def finish(self, records: Records) -> None:
         """Called after the last step."""
 
-    def fit(
-        self,
-        records: Records,
-        num_steps: int,
-        batch_size: int = 32,
-        seed: int = 0,
-        folder: str | Path | None = None,
-        checkpoint_every: int = 0,
-    ) -> None:
-        """Train from the weights it has, see `loop.train`. ValueError for records that do not fit
-        it."""
-        train(self, records, num_steps, batch_size, seed, folder, checkpoint_every)
+    fit = train  # see loop.py
 
     @torch.no_grad()
     def sample(

@@ -13,7 +13,7 @@ from medcodi.diffusion.joint import JointModel, Prompts
 from medcodi.diffusion.ldm import Context, Partners
 
 # raised when the same weights, prompts and seeds give other samples: caches of samples ask for it
-SAMPLER_VERSION = 4
+SAMPLER_VERSION = 5
 
 Latents = dict[str, torch.Tensor]
 

@@ -33,8 +33,8 @@ ITEM = rf"(?:on )?(?:the )?(?:{WORD} )*(?:on )?(?:the )?{SIDE} (?:side )?(?:{WOR
 ITEMS = re.compile(rf"(?:: )?(?P<items>(?:{ITEM}){{2,}})(?=\.)")
 SAID = r"(?:(?:has|have|is|are|was|were|it|there|no|longer|now) )*"
 DONE = (
-    rf"{SAID}(?:resolved|cleared|gone|seen|smaller|larger|unchanged|stable|decreased|increased|improved|"
-    r"persists?|remains?|small|none|absent|present)"
+    rf"{SAID}(?:resolved|cleared|gone|seen|smaller|larger|unchanged|stable|decreased|increased|"
+    r"improved|persists?|remains?|small|none|absent|present)"
 )
 ELSEWHERE = re.compile(  # "effusions have resolved on the right and persist on the left"
     rf"(?P<a>{DONE} {PLACE})(?P<join>{JOIN})(?P<b>{DONE} {PLACE})"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medcodi.training.run import Run
     from medcodi.training.task import Task
 
-CACHE_FORMAT = 2  # of what a row of a cache holds
+CACHE_FORMAT = 3  # of what a row of a cache holds
 # of StageConfig: they change no number, or which task it is
 NO_INFLUENCE = (
     "modality",

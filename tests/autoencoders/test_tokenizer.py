@@ -35,6 +35,8 @@ def test_a_word_that_began_no_report_is_the_word_inside_a_report():
     alone = tokenizer(["Large left effusion."])[0][0].tolist()
     assert alone[1:] == inside[-len(alone) + 1 :]
     assert tokenizer.decode(torch.tensor([alone])) == ["Large left effusion."]
+    # without [BOS] the words go on a text: their space stays
+    assert tokenizer.decode(torch.tensor([alone[1:]])) == [" Large left effusion."]
     begun = tokenizer(["The heart is normal."])[0]
     assert tokenizer.backend.convert_ids_to_tokens(begun[0, 1].item()) == "The"
 

@@ -5,16 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from medcodi.bench.commands.hybrid import main, markdown, study
-from medcodi.bench.hybrid import (
-    REAL,
-    TREES,
-    Plan,
-    coded_pairs,
-    column_table,
-    fit_coders,
-    phantoms,
-)
+from medcodi.bench.commands.hybrid import main, markdown
+from medcodi.bench.hybrid import REAL, column_table, study
+from medcodi.bench.hybrid_pairs import TREES, Plan, coded, fit_coders, phantoms
 from medcodi.phantom import SCHEMA
 from medcodi.pipeline import MedCoDiPipeline
 
@@ -41,7 +34,7 @@ def test_codes_and_rows_are_learned_together():
         if row["is_icu"] == "true":
             given.images[i] = 1 - given.images[i]
     coder = fit_coders(TINY, given)["pca"]
-    made = coded_pairs(TINY, coder, TREES, given, 200)
+    made = coded(TINY, coder, TREES, given, 200)
     assert made.images.shape == (200, 16, 16) and set(made.rows[0]) == set(SCHEMA.names)
     border = made.images[:, :2].mean(axis=(1, 2))
     inverted = np.array([row["is_icu"] == "true" for row in made.rows])

@@ -67,9 +67,8 @@ def test_the_part_has_other_names_and_gives_the_same(source, tmp_path):
     _, expected = prepare(source, tmp_path / "out")
     table = (source / "Data_Entry_2017.csv").read_text().splitlines()[1:]
     (source / "Data_Entry_2017.csv").unlink()
-    lines = [
-        "image,study_id,patient_id,follow_up,view,projection,sex,age,labels,dicom_width,dicom_height"
-    ]
+    columns = "image,study_id,patient_id,follow_up,view,projection,sex,age,labels"
+    lines = [f"{columns},dicom_width,dicom_height"]
     for row in csv.reader(table):
         name, labels, follow, patient, age, sex, view, width, height = row[:9]
         start = [f"images/{name}", name[:-4], patient, follow, "frontal"]

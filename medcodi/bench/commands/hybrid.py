@@ -14,36 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medcodi.bench.command import bench_parser, show
-from medcodi.bench.hybrid import (
-    OTHER,
-    OTHER_SEED,
-    OURS,
-    PRIVATE_SEED,
-    PUBLIC_SEED,
-    REAL,
-    TEST_SEED,
-    Pairs,
-    Plan,
-    coded_pairs,
-    coder_table,
-    column_table,
-    fit_coders,
-    outcome_table,
-    phantoms,
-    pipeline_pairs,
-    rank_table,
-)
+from medcodi.bench.hybrid import study
+from medcodi.bench.hybrid_pairs import Plan
 from medcodi.evaluation.charts import image_grid
-from medcodi.evaluation.records import fit_settings
 from medcodi.evaluation.report import cell_text
 from medcodi.files import jsonable
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.report.markdown import markdown_table
 
-logger = logging.getLogger(__name__)
 NUM_SHOWN = 10
 
 
@@ -70,40 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     output.mkdir(parents=True, exist_ok=True)
     image_grid({name: of.images[:NUM_SHOWN] for name, of in sets.items()}, output / "hybrid.png")
     show({"plan": plan, "model": pipe.model_hash, **tables}, markdown(tables), output, "hybrid")
-
-
-def study(plan: Plan, pipe: MedCoDiPipeline) -> tuple[dict[str, Any], dict[str, Pairs]]:
-    """The tables, and the pairs of each set."""
-    count = plan.num_training
-    private = phantoms(plan, plan.num_studies, PRIVATE_SEED)
-    more = phantoms(plan, max(plan.num_test - (plan.num_studies - count), 1), TEST_SEED)
-    given = Pairs(private.images[:count], private.rows[:count])
-    test = Pairs(*_joined(private, count, more))
-    logger.info("%d pairs to learn from, %d to test on", count, len(test.rows))
-    coders = fit_coders(plan, phantoms(plan, plan.num_public, PUBLIC_SEED))
-    sets = {REAL: given, OTHER: phantoms(plan, count, OTHER_SEED)}
-    sets[OURS] = pipeline_pairs(plan, pipe, count)
-    for coder, system in plan.methods:
-        name = f"{coders[coder].title.partition(',')[0]} codes, {system}"
-        logger.info(name)
-        sets[name] = coded_pairs(plan, coders[coder], system, given, count)
-    settings = fit_settings(
-        {"num_epochs": plan.num_epochs, "min_steps": plan.min_steps}, plan.size, "hybrid"
-    )
-    logger.info("outcome networks")
-    tables = {
-        "coders": coder_table(coders, test.images),
-        "outcome": outcome_table(plan, settings, sets, test),
-        "ranks": rank_table(plan, settings, sets, test),
-        "columns": column_table(sets),
-    }
-    return tables, sets
-
-
-def _joined(private: Pairs, count: int, more: Pairs) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """The private studies from `count` on, then `more`."""
-    images = np.concatenate([private.images[count:], more.images])
-    return images, private.rows[count:] + more.rows
 
 
 def markdown(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

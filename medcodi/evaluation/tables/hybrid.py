@@ -167,30 +167,35 @@ def reader(
 def outcome_scores(
     parts: dict[str, Records], settings: FitSettings, seeds: Sequence[int], seed: int
 ) -> dict[str, np.ndarray]:
-    """Training set -> scores of the test records; equal ones from a set that knows one outcome
-    only."""
-    real, synthetic, other = (parts[name] for name in ("real", "synthetic", "other"))
-    sets = {
-        ratio_name(share): hybrid.replaced(real, synthetic, share, seed) for share in hybrid.RATIOS
-    }
-    shuffled = Records(
-        real.images, real.rows, np.random.default_rng(seed).permutation(real.outcome)
-    )
-    sets |= {
-        "both": real + synthetic,
+    """Training set -> scores of the test records. ValueError for real records that know one
+    outcome only."""
+    real, other, test = parts["real"], parts["other"], parts["test"]
+    outcomes = np.random.default_rng(seed).permutation(real.outcome)
+    sets = mixed_sets(real, parts["synthetic"], seed) | {
         "0:1, other real records": other,
         "both, other real records": real + other,
+        "1:0, outcomes shuffled": Records(real.images, real.rows, outcomes),
     }
-    sets["1:0, outcomes shuffled"] = shuffled
-    scores = {}
-    for name, train in sets.items():
-        if name != ratio_name(1.0) and min(train.outcome.sum(), (~train.outcome).sum()) < 2:
-            scores[name] = np.zeros(
-                len(parts["test"])
-            )  # such a set teaches nothing but a constant; a real one is an error
-        else:
-            scores[name] = predict_outcome(train, parts["test"], settings, seeds)
-    return scores
+    alone = predict_outcome(real, test, settings, seeds)
+    scored = {name: scores_of(train, test, settings, seeds) for name, train in sets.items()}
+    return {ratio_name(1.0): alone} | scored
+
+
+def mixed_sets(real: Records, synthetic: Records, seed: int) -> dict[str, Records]:
+    """The sets that synthetic records stand in, by their share and `both`; `replaced` says how."""
+    shares = hybrid.RATIOS[1:]
+    mixed = {ratio_name(of): hybrid.replaced(real, synthetic, of, seed) for of in shares}
+    return mixed | {"both": real + synthetic}
+
+
+def scores_of(
+    train: Records, test: Records, settings: FitSettings, seeds: Sequence[int]
+) -> np.ndarray:
+    """Scores of the test records; equal ones from a set that knows one outcome only, which teaches
+    a constant."""
+    if min(train.outcome.sum(), (~train.outcome).sum()) < 2:
+        return np.zeros(len(test))
+    return predict_outcome(train, test, settings, seeds)
 
 
 def _outcome_rows(

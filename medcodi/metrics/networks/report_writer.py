@@ -85,5 +85,5 @@ class ReportWriter:
             while len(written) < LONGEST:
                 logits, state = self.network(code, written[-1], state)
                 written.append(logits[:, -1:].argmax(dim=-1))
-            texts += self.tokenizer.decode(torch.cat(written[1:], dim=1))
+            texts += self.tokenizer.decode(torch.cat(written, dim=1))
         return texts
