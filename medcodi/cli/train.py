@@ -91,7 +91,7 @@ def quickstart(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="train every stage; says how long it takes")
     ] = False,
-    num_evaluated: Annotated[int, typer.Option(help="held-out studies to measure on")] = 64,
+    num_evaluated: Annotated[int, typer.Option(help="held-out studies to measure on")] = 48,
 ) -> None:
     """A trained pipeline on the chest phantom: generated studies and figures on one page, and a
     short training of every stage from its weights."""
