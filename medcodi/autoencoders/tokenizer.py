@@ -23,7 +23,7 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 FILE_NAME = "tokenizer.json"
-FIRST_WORD = re.compile(r"[^\W\d_]+")
+WORD = re.compile(r"[^\W\d_]+")
 
 
 class ReportTokenizer:
@@ -141,7 +141,7 @@ class ReportTokenizer:
 
     def _is_spaced(self, text: str) -> bool:
         """Whether the first word of a text has fewer tokens behind a space."""
-        found = FIRST_WORD.match(text)
+        found = WORD.match(text)
         if found is None:
             return False
         word = found[0]
@@ -149,6 +149,17 @@ class ReportTokenizer:
             first, inside = self._ids([word, f" {word}"])
             self._spaced[word] = len(inside) < len(first)
         return self._spaced[word]
+
+    def spelled(self, text: str) -> list[str]:
+        """The words of a text that it reads in pieces of about a letter, if these are a fifth of
+        all or more: they were rare in the reports that it was trained on, or never there, as other
+        languages, capitals and names are."""
+        words = WORD.findall(text)
+        found = [word for word in words if len(word) > 2 and self._is_spelled(word)]
+        return list(dict.fromkeys(found)) if 5 * len(found) >= len(words) else []
+
+    def _is_spelled(self, word: str) -> bool:
+        return 2 * min(map(len, self._ids([word, f" {word}"]))) >= len(word)
 
     def _frame(self, row: list[int]) -> list[int]:
         if len(row) > self.max_length - 2:

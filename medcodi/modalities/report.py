@@ -2,6 +2,7 @@
 encoder."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from medcodi.encoders.text import TextTower
 from medcodi.labeler.names import Label, is_said, said_names
 from medcodi.modalities.base import Modality, ModalityArgs, register
 from medcodi.modalities.report_parts import ReportParts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -192,7 +195,21 @@ class ReportModality(Modality):
                     f"modality {self.name!r}: the text holds half a character (a lone surrogate), "
                     f"which has no UTF-8: {value!r:.80}"
                 ) from None
+        self._warn_of_unknown([value for value in values if value is not None])
         return values
+
+    def _warn_of_unknown(self, texts: Sequence[str]) -> None:
+        if self.args.encoder.tokenizer != "own" or "tokenizer" not in self.assets:
+            return
+        own = self.tokenizer(self.args.encoder.context_length)
+        words = dict.fromkeys(word for text in texts for word in own.spelled(text))
+        if words:
+            logger.warning(
+                "%s: the model may not follow %s: the reports that it was trained on had such "
+                "words rarely or never (capitals count)",
+                self.name,
+                ", ".join(map(repr, list(words)[:8])),
+            )
 
     def from_labels(self, labels: Sequence[Label]) -> tuple[str | None, list[Label]]:
         """A sentence a label, in its own words, where the labeler reads a finding in them."""

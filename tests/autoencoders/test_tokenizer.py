@@ -54,3 +54,14 @@ def test_tokenizer_file_round_trips(tokenizer, tmp_path):
     assert torch.equal(ReportTokenizer.load(tmp_path / "folder")(REPORTS)[0], tokenizer(REPORTS)[0])
     with pytest.raises(ValueError, match="no tokenizer at"):
         ReportTokenizer.load(tmp_path / "nowhere")
+
+
+def test_words_that_training_never_had_are_named():
+    reports = ["The heart is normal. Large left effusion.", "No pneumothorax. Large mass."] * 3
+    tokenizer = ReportTokenizer.train(reports, vocab_size=400)
+    assert tokenizer.spelled("Large left effusion. The heart is normal.") == []
+    assert tokenizer.spelled("LARGE left effusion, LARGE mass.") == ["LARGE"]
+    assert tokenizer.spelled("Großer Erguss.") == ["Großer", "Erguss"]
+    # one of many is no reason to warn, and what has no words has none
+    assert tokenizer.spelled("Large left mass. No pneumothorax, no effusion, trace.") == []
+    assert tokenizer.spelled("12 / 5") == []
