@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -28,9 +29,7 @@ def written(path: str | Path) -> Iterator[Path]:
     the block ends well. Missing parent folders are made. OSError where that cannot be done,
     ValueError for a folder, a device or a pipe, which a rename would replace."""
     path = Path(path)
-    if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file"
-        raise ValueError(f"output {path} is {what}: name a file")
+    _check_is_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
@@ -56,8 +55,7 @@ def staged(folder: str | Path, overwrite: bool = False, durable: bool = False) -
     Raises ValueError when `folder` exists and `overwrite` is off, or when it is no folder.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"output {folder} exists already and is no folder: choose another name")
+    _check_is_folder(folder)
     if folder.exists() and not overwrite:
         raise ValueError(
             f"{folder} exists already: choose another folder, remove it, or pass overwrite=True"
@@ -90,6 +88,51 @@ def _put(temporary: Path, folder: Path) -> None:
         os.replace(old, folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_file(path: str | Path) -> None:
+    """Raises ValueError where no file can stand under `path`: a folder, a device or a pipe does;
+    else as `check_folder`."""
+    path = Path(path)
+    _check_is_file(path)
+    _check_place(path, path.parent)
+
+
+def check_folder(path: str | Path) -> None:
+    """Raises ValueError where no folder can stand under `path`, or none be written to: there is
+    something else, on the way to it too, or the place takes no new entries. Nothing is left
+    behind. OSError for a name that cannot be."""
+    path = Path(path)
+    _check_is_folder(path)
+    _check_place(path, path)
+
+
+def _check_is_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise ValueError(f"output {path} is {what}: name a file")
+
+
+def _check_is_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"output {path} exists already and is no folder: choose another name")
+
+
+def _check_place(path: Path, place: Path) -> None:
+    """Try to make an entry in the nearest folder of `place` that exists: rights alone say little
+    to the superuser."""
+    while not place.exists():
+        if place.is_symlink():
+            raise ValueError(f"output {path}: {place} is a link to nothing")
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"output {path}: {place} is no folder")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".tmp-", dir=place))
+    except OSError as error:
+        raise ValueError(
+            f"output {path}: nothing can be made in {place} ({error.strerror})"
+        ) from None
 
 
 def sync(path: Path) -> None:

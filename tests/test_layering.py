@@ -96,6 +96,7 @@ LONG_FUNCTIONS: dict[str, str] = {  # path:name -> reason
 
 # Tests that belong to no one module, and what they hold together.
 ACROSS = {
+    "cli/test_outputs.py": "every output option of the command tree",
     "evaluation/test_covid.py": "the suite on a real collection",
     "generation/test_round_trip.py": "what was generated is prepared again",
     "labeler/test_sentences.py": "sentences through the command",

@@ -12,14 +12,25 @@ import torch
 from medcodi.config import Recipe
 from medcodi.config_io import load_recipe, unknown_key
 from medcodi.evaluation import EvaluationContext
-from medcodi.files import jsonable, written
+from medcodi.files import check_folder, jsonable, written
 from medcodi.recipes import DEFAULT, find_recipe
 
 
-def bench_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+class BenchParser(argparse.ArgumentParser):
+    """Looks at the folder of the results before anything is measured."""
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        """Raises ValueError for an --output that is no folder or cannot be written to."""
+        arguments, rest = super().parse_known_args(*given, **named)
+        if getattr(arguments, "output", None) is not None:
+            check_folder(arguments.output)
+        return arguments, rest
+
+
+def bench_parser(name: str, doc: str | None) -> BenchParser:
     """The parser of `medcodi bench NAME`; the first paragraph of `doc` describes it."""
     about = (doc or "").partition("\n\n")[0]
-    return argparse.ArgumentParser(prog=f"medcodi bench {name}", description=about)
+    return BenchParser(prog=f"medcodi bench {name}", description=about)
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +72,9 @@ def read_recipe(arguments: argparse.Namespace) -> Recipe:
     """Of `add_recipe`; log lines have the time from here on."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     recipe = load_recipe(find_recipe(arguments.config), arguments.overrides)
-    arguments.output = arguments.output or Path("results") / recipe.name
+    if arguments.output is None:
+        arguments.output = Path("results") / recipe.name
+        check_folder(arguments.output)
     return recipe
 
 

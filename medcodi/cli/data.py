@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import console, show_counts, show_table
+from medcodi.cli.options import file_to_write, folder_to_write
 
 data_app = typer.Typer(no_args_is_help=True, help="Prepared folders.")
 
@@ -14,7 +15,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Prepared folders.")
 def data_show(
     prepared: Annotated[Path, typer.Argument(help="folder that `medcodi prepare` wrote")],
     page: Annotated[
-        Path | None, typer.Option(help="also write one HTML page with sample images")
+        Path | None, file_to_write("also write one HTML page with sample images")
     ] = None,
 ) -> None:
     """Counts, missing values, lengths of reports, views and spacings; with --page also sample
@@ -32,7 +33,7 @@ def data_merge(
     folders: Annotated[
         list[str], typer.Argument(help="NAME=FOLDER of each source: its name, its prepared folder")
     ],
-    output: Annotated[Path, typer.Option(help="prepared folder to write")],
+    output: Annotated[Path, folder_to_write("prepared folder to write")],
     table: Annotated[str, typer.Option(help="table that gets the source as a column")] = "tabular",
     column: Annotated[str, typer.Option(help="name of that column")] = "source",
     same_patients: Annotated[

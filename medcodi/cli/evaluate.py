@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from medcodi.cli.console import console, names, show_table
+from medcodi.cli.options import file_to_write, folder_to_write
 from medcodi.cli.train import Config, Overrides, chosen
 
 BENCHES = {
@@ -54,7 +55,7 @@ def evaluate(
     tables: Annotated[str, typer.Option(help="comma-separated ids; default: all")] = "",
     num_studies: Annotated[int | None, typer.Option(help="held-out studies a route")] = None,
     pipeline: Annotated[Path | None, typer.Option(help="default: the run's own")] = None,
-    output: Annotated[Path | None, typer.Option(help="default: results/NAME")] = None,
+    output: Annotated[Path | None, folder_to_write("default: results/NAME")] = None,
     again: Annotated[bool, typer.Option("--again", help="measure also what is done")] = False,
     card: Annotated[bool, typer.Option("--card", help="figures into the model card")] = False,
 ) -> None:
@@ -100,7 +101,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="A: results folder of `medcodi evaluate`")],
     second: Annotated[Path, typer.Argument(help="B: another one, on the same studies")],
     tables: Annotated[str, typer.Option(help="comma-separated ids; default: all")] = "",
-    output: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    output: Annotated[Path | None, file_to_write("JSON file to write")] = None,
     num_randomisations: Annotated[int, typer.Option(min=1)] = 10_000,
 ) -> None:
     """Compare two evaluations study by study: approximate randomisation by patient, Holm."""

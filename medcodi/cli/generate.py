@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from medcodi.cli.console import console
+from medcodi.cli.options import writes_folder
 from medcodi.generation.request import Request
 
 OPTIONS = {option.name: option for option in fields(Request)}
@@ -61,7 +62,8 @@ def _parameter(option: Field, hint: Any) -> Parameter:
     if option.name in OF_THE_PLACE:
         hint, default = str | None, None
     flag = option.metadata["flag"] or f"--{option.name.replace('_', '-')}"
-    described = Annotated[hint, typer.Option(flag, help=option.metadata["help"])]
+    callback = writes_folder if option.name == "output" else None
+    described = Annotated[hint, typer.Option(flag, help=option.metadata["help"], callback=callback)]
     return Parameter(option.name, Parameter.KEYWORD_ONLY, default=default, annotation=described)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import console
+from medcodi.cli.options import folder_to_write
 from medcodi.cli.train import Overrides
 
 import_app = typer.Typer(
@@ -16,7 +17,7 @@ import_app = typer.Typer(
 Config = Annotated[str, typer.Option(help="recipe YAML, or the name of a shipped one")]
 ModalityName = Annotated[str, typer.Option(help="a name of the recipe")]
 Source = Annotated[str, typer.Option(help="folder, hub name or weight file")]
-Output = Annotated[Path, typer.Option(help="folder to write")]
+Output = Annotated[Path, folder_to_write("folder to write")]
 
 
 @import_app.command()

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import show_counts
+from medcodi.cli.options import folder_to_write
 
 
 def impute(
     prepared: Annotated[Path, typer.Argument(help="folder that `medcodi prepare` wrote")],
-    output: Annotated[Path, typer.Option(help="prepared folder to write")],
+    output: Annotated[Path, folder_to_write("prepared folder to write")],
     pipeline: Annotated[Path, typer.Option(help="folder of the pipeline")],
     fill: Annotated[
         str | None,

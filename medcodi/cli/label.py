@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import show_counts
+from medcodi.cli.options import file_to_write
 
 
 def label(
@@ -14,9 +15,7 @@ def label(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            help="csv to write: id, and 1, 0, -1 (uncertain) or empty for each observation"
-        ),
+        file_to_write("csv to write: id, and 1, 0, -1 (uncertain) or empty for each observation"),
     ] = None,
     vocabulary: Annotated[
         str, typer.Option(help="chexpert, chestxray14 or the path of a YAML file")

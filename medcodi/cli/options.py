@@ -1,10 +1,40 @@
-"""Options that several commands share: a dataclass whose fields are the options, one a field."""
+"""Options that several commands share: a dataclass whose fields are the options, one a field; and
+where a command may write, which is looked at before it begins its work."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Any, get_type_hints
+
+import typer
+
+from medcodi.files import check_file, check_folder
+
+
+def writes_file(path: Path | None) -> Path | None:
+    """Callback of an option: raises ValueError where no file can be written."""
+    if path is not None:
+        check_file(path)
+    return path
+
+
+def writes_folder(path: Path | None) -> Path | None:
+    """Callback of an option: raises ValueError where no folder can be written to."""
+    if path is not None:
+        check_folder(path)
+    return path
+
+
+def file_to_write(text: str) -> Any:
+    """An option that names a file to write, with its help."""
+    return typer.Option(help=text, callback=writes_file)
+
+
+def folder_to_write(text: str, *flags: str) -> Any:
+    """An option that names a folder to write, with its help."""
+    return typer.Option(*flags, help=text, callback=writes_folder)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

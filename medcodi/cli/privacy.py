@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import names, show_counts
+from medcodi.cli.options import folder_to_write
 
 privacy_app = typer.Typer(no_args_is_help=True, help="Privacy filters for generated studies.")
 
@@ -18,7 +19,7 @@ def group() -> None:
 @privacy_app.command("fit")
 def fit(
     prepared: Annotated[Path, typer.Argument(help="prepared folder that the model was trained on")],
-    output: Annotated[Path, typer.Option(help="folder to write the filter to; keep it private")],
+    output: Annotated[Path, folder_to_write("folder to write the filter to; keep it private")],
     modalities: Annotated[str, typer.Option(help="names that it judges; default: all")] = "",
     false_match_rate: Annotated[
         float, typer.Option(help="share of strangers that each modality may drop")

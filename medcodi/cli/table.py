@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medcodi.cli.console import console
+from medcodi.cli.options import file_to_write, folder_to_write
 from medcodi.files import write_text
 
 if TYPE_CHECKING:
@@ -15,14 +16,14 @@ table_app = typer.Typer(
     no_args_is_help=True, help="A table alone: learn it, draw rows, fill its gaps."
 )
 Model = Annotated[Path, typer.Argument(help="folder that `medcodi table fit` wrote")]
-Output = Annotated[Path, typer.Option(help="csv file to write")]
+Output = Annotated[Path, file_to_write("csv file to write")]
 Seed = Annotated[int, typer.Option(help="the same seed draws the same rows")]
 
 
 @table_app.command()
 def fit(
     path: Annotated[Path, typer.Argument(help="csv, tsv, parquet or xlsx file")],
-    output: Annotated[Path, typer.Option(help="folder of the model to write")],
+    output: Annotated[Path, folder_to_write("folder of the model to write")],
     config: Annotated[
         Path | None,
         typer.Option(help="YAML with columns, constraints, on_broken, forest, all optional"),

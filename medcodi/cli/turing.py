@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import console, show_table
+from medcodi.cli.options import folder_to_write
 
 turing_app = typer.Typer(
     no_args_is_help=True, help="The visual Turing test: make a study, report its ratings."
@@ -20,7 +21,7 @@ def turing_make(
         Path,
         typer.Argument(help="prepared folder, or a folder of files ID_NAME.png and ID_NAME.txt"),
     ],
-    output: Annotated[Path, typer.Option(help="study folder to write")],
+    output: Annotated[Path, folder_to_write("study folder to write")],
     generated: Annotated[
         list[Path],
         typer.Option(help="folder of `medcodi generate`, or of files ID_NAME.*; repeatable"),
@@ -66,7 +67,7 @@ def turing_make(
 def turing_report(
     study: Annotated[Path, typer.Argument(help="study folder")],
     output: Annotated[
-        Path | None, typer.Option(help="folder for turing.json and turing.md; default: the study")
+        Path | None, folder_to_write("folder for turing.json and turing.md; default: the study")
     ] = None,
     num_resamples: int = 1000,
 ) -> None:

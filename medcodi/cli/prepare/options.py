@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from medcodi.cli.console import console, names, show_counts, show_table
+from medcodi.cli.options import folder_to_write
 
 CHEST = "CHEST,THORAX,LUNG"
 MAX_VIEWS = 40  # rows that are printed
 
 Output = Annotated[
-    Path, typer.Option(help="prepared folder to write; the same call again reads new files only")
+    Path, folder_to_write("prepared folder to write; the same call again reads new files only")
 ]
 FieldNames = Annotated[
     str, typer.Option("--names", help="names of the frontal image, lateral image, report")
@@ -101,7 +102,7 @@ class Writing:
 
     private_dir: Annotated[
         Path | None,
-        typer.Option("--private", help="key, state and rejected paths; default: OUTPUT.private"),
+        folder_to_write("key, state and rejected paths; default: OUTPUT.private", "--private"),
     ] = None
     key_file: Annotated[
         Path | None,

@@ -7,9 +7,10 @@ import typer
 from rich.markup import escape
 
 from medcodi.cli.console import console, show_counts, show_table
+from medcodi.cli.options import folder_to_write
 from medcodi.cli.prepare.options import Share
 
-Output = Annotated[Path, typer.Option(help="prepared folder to write")]
+Output = Annotated[Path, folder_to_write("prepared folder to write")]
 
 
 def folder(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from medcodi.cli.console import names, show_counts
+from medcodi.cli.options import folder_to_write
 from medcodi.cli.prepare.options import Share
 
 
@@ -14,7 +15,7 @@ def xrv(
         str, typer.Argument(help="class of torchxrayvision, such as NIH_Dataset or CheX_Dataset")
     ],
     images: Annotated[Path, typer.Argument(help="its folder of images")],
-    output: Annotated[Path, typer.Option(help="prepared folder to write")],
+    output: Annotated[Path, folder_to_write("prepared folder to write")],
     csv: Annotated[
         Path | None, typer.Option(help="its table; default: the one that torchxrayvision ships")
     ] = None,
