@@ -22,26 +22,40 @@ from tqdm.auto import tqdm
 from medcodi.tabular.states import MISSING, ColumnStates
 from medcodi.tabular.tree import LeafTree
 
+FEWEST = 5  # trees, where as many are asked for
+
 
 @dataclass
 class ForestConfig:
-    """`trees` a column of each forest; each sees a `share` of the rows without repetition, at most
-    `max_rows`; `copies` of each row with other given columns; a leaf has `min_leaf` rows or more,
-    and `min_gain` is what a split must pay."""
+    """Of the trees of a column, in each forest. `trees` at most, fewer where they would see more
+    than `rows_in_all`, but 5. Each sees a `share` of the rows without repetition, at most
+    `max_rows`; `copies` of each row with other given columns. A leaf has `min_leaf` rows or more,
+    and `min_gain` is what a split must pay; of a column of categories `discrete_leaf` and
+    `discrete_gain`, since many weak relations are what it depends on."""
 
-    trees: int = 5
+    trees: int = 30
+    rows_in_all: int = 300_000
     share: float = 0.7
-    max_rows: int = 50_000
+    max_rows: int = 25_000
     copies: int = 3
     min_leaf: int = 5
     min_gain: float = 10.0
+    discrete_leaf: int = 10
+    discrete_gain: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("trees", "max_rows", "copies", "min_leaf"):
+        for name in ("trees", "rows_in_all", "max_rows", "copies", "min_leaf", "discrete_leaf"):
             if getattr(self, name) < 1:
                 raise ValueError(f"forest.{name} must be 1 or more, got {getattr(self, name)}")
         if not 0 < self.share <= 1:
             raise ValueError(f"forest.share must be in (0, 1], got {self.share}")
+
+    def rows_of(self, num_rows: int) -> int:
+        """How many rows a tree sees."""
+        return min(max(2, round(self.share * num_rows)), self.max_rows)
+
+    def trees_of(self, num_rows: int) -> int:
+        return min(self.trees, max(FEWEST, self.rows_in_all // self.rows_of(num_rows)))
 
 
 class Forest:
@@ -73,10 +87,13 @@ class Forest:
         for j in tqdm(range(len(columns)), desc="fit", unit="column", disable=not progress):
             rng = np.random.default_rng([seed, j])
             targets = columns[j].targets(table[:, j], rng)
+            limits = (config.min_leaf, config.min_gain)
+            if columns[j].column.is_discrete:
+                limits = (config.discrete_leaf, config.discrete_gain)
             trees = [
                 [
-                    _fit_tree(_visible(codes, j, given, config, rng), targets, table[:, j], config)
-                    for _ in range(config.trees)
+                    _fit_tree(_visible(codes, j, given, config, rng), targets, table[:, j], *limits)
+                    for _ in range(config.trees_of(len(table)))
                 ]
                 for given in (False, True)
             ]
@@ -142,8 +159,7 @@ def _visible(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows (n,) of a tree and what it sees of them, (n, F) with NaN for what it does not."""
     num_rows, num_columns = codes.shape
-    count = min(max(2, round(config.share * num_rows)), config.max_rows)
-    rows = rng.permutation(num_rows)[:count]
+    rows = rng.permutation(num_rows)[: config.rows_of(num_rows)]
     if given:
         rows = np.tile(rows, config.copies)[: config.max_rows]
     seen = codes[rows].astype(np.float32)
@@ -162,10 +178,11 @@ def _fit_tree(
     visible: tuple[np.ndarray, np.ndarray],
     targets: np.ndarray,
     states: np.ndarray,
-    config: ForestConfig,
+    min_leaf: int,
+    min_gain: float,
 ) -> LeafTree:
     rows, seen = visible
     copies = max(1, round(len(rows) / len(np.unique(rows))))
-    tree = DecisionTreeRegressor(min_samples_leaf=config.min_leaf * copies, random_state=0)
+    tree = DecisionTreeRegressor(min_samples_leaf=min_leaf * copies, random_state=0)
     tree.fit(seen, targets[rows])
-    return LeafTree.of(tree.tree_, seen, states[rows], config.min_gain * copies)
+    return LeafTree.of(tree.tree_, seen, states[rows], min_gain * copies)

@@ -77,3 +77,26 @@ def test_arrays_make_the_same_forest():
 def test_wrong_sizes(arguments, match):
     with pytest.raises(ValueError, match=match):
         ForestConfig(**arguments)
+
+
+def test_fewer_trees_where_each_sees_many_rows():
+    config = ForestConfig()
+    assert (config.rows_of(1000), config.trees_of(1000)) == (700, 30)
+    assert (config.rows_of(100_000), config.trees_of(100_000)) == (25_000, 12)
+    assert ForestConfig(max_rows=200_000).trees_of(10**6) == 5  # of fewer no mixture is made
+    assert ForestConfig(trees=2).trees_of(1000) == 2
+
+
+def test_categories_have_limits_of_their_own():
+    """What a split of categories must pay is not what one of numbers must."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(1, 3, 400)
+    second = np.where(rng.random(400) < 0.59, first, 3 - first)
+    table = np.stack([first, second], axis=1)
+    shares = {}
+    for gain in (1.0, 1000.0):
+        config = ForestConfig(trees=5, discrete_gain=gain, min_gain=1000.0)
+        forest = Forest.fit(columns_of(2, 2), table, config)
+        made = filled(forest, np.zeros((4000, 2), int), np.zeros((4000, 2), bool))
+        shares[gain] = (made[:, 0] == made[:, 1]).mean()
+    assert shares[1.0] > 0.55 > 0.53 > shares[1000.0]
