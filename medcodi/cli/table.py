@@ -83,7 +83,11 @@ def impute(
 def _read(path: Path) -> "pd.DataFrame":
     from medcodi.sources.reading import read_table
 
-    return read_table(path).replace("", None)
+    frame = read_table(path)
+    left_out = [f"{item} is left out: {why}" for item, why in frame.attrs["left_out"].items()]
+    for told in [*frame.attrs["notes"], *left_out]:
+        console.print(told, markup=False, highlight=False)
+    return frame.replace("", None)
 
 
 def _pairs(text: str) -> dict[str, Any]:

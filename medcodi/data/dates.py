@@ -1,7 +1,8 @@
 """Dates and times in a fixed form: text -> datetime -> the same text.
 
-A form is written in strptime's directives. Unlike strptime, months are always English, digits may
-lack their leading zero, and a form is compiled once.
+A form is written in strptime's directives. Unlike strptime, the names of months do not depend on
+the machine: they are English, or of the language before the form, as in "de: %d. %B %Y"
+(data/month_names.py). Digits may lack their leading zero, and a form is compiled once.
 """
 
 import re
@@ -9,20 +10,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from medcodi.data.month_names import NAMES, month_names
+
 EXCEL = "excel"  # serial days, 1 = 1900-01-01, as Excel counts them
 EXCEL_ORIGIN = datetime(1899, 12, 30, tzinfo=UTC)
-MONTH_NAMES = (
-    "January February March April May June July August September October November December"
-)
-MONTHS = MONTH_NAMES.split()
-SHORT = [month[:3] for month in MONTHS]
+LANGUAGE = re.compile(r"([a-z]{2}\d?): ?(?=.*%[bB])")
 DIRECTIVES = {
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d{2})",
     "m": r"(?P<m>\d{1,2})",
     "d": r"(?P<d>\d{1,2})",
-    "b": rf"(?P<b>{'|'.join(SHORT)})",
-    "B": rf"(?P<B>{'|'.join(MONTHS)})",
+    "b": "",  # of the language
+    "B": "",
     "H": r"(?P<H>\d{1,2})",
     "I": r"(?P<I>\d{1,2})",
     "M": r"(?P<M>\d{2})",
@@ -35,11 +34,13 @@ PACKED = re.compile(r"%[mdHI](?=%[A-Za-z])|(?<=%[YymdbBH])%[mdHI]")  # without a
 
 @dataclass(frozen=True)
 class DateForm:
-    """`pattern` matches a whole text; `resolution` is the step of what the form can say."""
+    """`pattern` matches a whole text; `resolution` is the step of what the form can say;
+    `language`: of its months."""
 
     text: str
     pattern: re.Pattern[str]
     resolution: timedelta
+    language: str = "en"
 
     @property
     def has_short_year(self) -> bool:
@@ -63,7 +64,7 @@ class DateForm:
             year = first + (int(part["y"]) - first) % 100
         else:
             year = 1900
-        month = _month(part)
+        month = self._month(part)
         hour = int(part.get("H") or 0)
         if "I" in part:
             if not 1 <= int(part["I"]) <= 12:
@@ -96,11 +97,12 @@ class DateForm:
                 if whole_day
                 else moment.replace(tzinfo=None).isoformat(" ")
             )
+        long, short_names = month_names(self.language)
         values = {
             "Y": f"{moment.year:04d}",
             "y": f"{moment.year % 100:02d}",
-            "b": SHORT[moment.month - 1],
-            "B": MONTHS[moment.month - 1],
+            "b": short_names[moment.month - 1],
+            "B": long[moment.month - 1],
             "M": f"{moment.minute:02d}",
             "S": f"{moment.second:02d}",
             "f": f"{moment.microsecond:06d}",
@@ -113,7 +115,15 @@ class DateForm:
             "I": (moment.hour - 1) % 12 + 1,
         }
         values |= {key: f"{value:02d}" if padded else str(value) for key, value in short.items()}
-        return re.sub(r"%([A-Za-z])", lambda match: values[match[1]], self.text)
+        form = LANGUAGE.sub("", self.text, count=1)
+        return re.sub(r"%([A-Za-z])", lambda match: values[match[1]], form)
+
+    def _month(self, part: dict[str, str]) -> int:
+        name = (part.get("b") or part.get("B") or "").lower()
+        if not name:
+            return int(part.get("m") or 1)
+        long, short = month_names(self.language)
+        return [n.lower() for n in (long if "B" in part else short)].index(name) + 1
 
 
 @lru_cache(maxsize=512)
@@ -123,7 +133,11 @@ def date_form(text: str) -> DateForm:
     if text in ("", EXCEL):
         return DateForm(text, re.compile(""), timedelta(microseconds=1))
     pattern, used = "", set()
-    for piece in re.split(r"(%.)", text):
+    named = LANGUAGE.match(text)
+    language = named[1] if named else "en"
+    if language not in NAMES:
+        raise ValueError(f"date_format {text!r}: the language is one of {', '.join(NAMES)}")
+    for piece in re.split(r"(%.)", LANGUAGE.sub("", text, count=1)):
         if not piece.startswith("%"):
             pattern += re.escape(piece)
         elif piece[1] not in DIRECTIVES or piece[1] in used:
@@ -133,23 +147,24 @@ def date_form(text: str) -> DateForm:
             )
         else:
             used.add(piece[1])
-            pattern += DIRECTIVES[piece[1]]
+            pattern += DIRECTIVES[piece[1]] or _months(language, piece[1])
     if PACKED.search(text):  # digits side by side have fixed widths
         pattern = pattern.replace(r"\d{1,2}", r"\d{2}")
     steps = {"f": timedelta(microseconds=1), "S": timedelta(seconds=1), "M": timedelta(minutes=1)}
     steps |= {"H": timedelta(hours=1), "I": timedelta(hours=1)}
     resolution = next((step for key, step in steps.items() if key in used), timedelta(days=1))
-    return DateForm(text, re.compile(pattern, re.IGNORECASE), resolution)
+    return DateForm(text, re.compile(pattern, re.IGNORECASE), resolution, language)
 
 
-def _month(part: dict[str, str]) -> int:
-    name = part.get("b") or part.get("B")
-    if name:
-        return SHORT.index(name[:3].capitalize()) + 1
-    return int(part.get("m") or 1)
+def _months(language: str, directive: str) -> str:
+    """The pattern of a month's name."""
+    names = month_names(language)[directive == "b"]
+    return f"(?P<{directive}>{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})"
 
 
 def _from_iso(text: str) -> datetime | None:
+    if "W" in text:  # a week is no day
+        return None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

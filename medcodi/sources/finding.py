@@ -21,10 +21,11 @@ class ColumnCorrection(ColumnRules):
 @dataclass
 class Country:
     """What a whole table says about the marks inside numbers: `decimal`, `thousands` where it is
-    known, and whether a decimal comma is likely."""
+    known, whether a decimal comma is likely, and whether a decimal point is certain."""
 
     style: tuple[str, str] | None = None
     comma: bool = False
+    point: bool = False
 
 
 class Finding(NamedTuple):

@@ -26,7 +26,7 @@ from medcodi.sources.mapping import (
     TableMapping,
     parse_mapping,
 )
-from medcodi.sources.reading import read_table
+from medcodi.sources.reading import read_table, whole_identifiers
 from medcodi.sources.suspects import plain_image
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ def prepare_rows(
     with PreparedWriter(
         out_dir, mapping.fields, mapping.schemas, validation, test, overwrite
     ) as writer:
+        for item, reason in (left_out := frame.attrs.get("left_out", {})).items():
+            writer.reject(item, reason)
         studies = _StudyMaker(source, mapping, writer)
         for number, (patient, study_id, group) in enumerate(studies.groups(rows), start=1):
             for study in studies.make(patient, study_id, group):
@@ -91,6 +93,7 @@ def prepare_rows(
             if number % 1000 == 0:
                 logger.info("%s: %d groups of rows read", source, number)
         counts = {"rows": len(rows), **studies.counts}
+        counts |= {"rows_left_out": len(left_out)} if left_out else {}
         writer.notes = {"source": counts, **(notes or {})}
     return {**counts, "rejects": writer.num_rejects}
 
@@ -98,9 +101,10 @@ def prepare_rows(
 def _named_rows(frame: pd.DataFrame, where: str, mapping: FolderMapping) -> list[Row]:
     """Rows as texts ("" = blank); the key "" holds the name of the row."""
     mapping.check_columns(list(frame.columns), where)
+    frame = whole_identifiers(frame, [mapping.patient_id, *mapping.study_id])
     rows = frame.to_dict("records")
-    for number, row in enumerate(rows, start=1):
-        row[""] = (row[mapping.row_id] if mapping.row_id else "") or f"row {number}"
+    for index, row in zip(frame.index, rows, strict=True):
+        row[""] = (row[mapping.row_id] if mapping.row_id else "") or f"row {index + 1}"
     return rows
 
 
@@ -122,17 +126,15 @@ class _StudyMaker:
         for row in rows:
             patient = row[self.mapping.patient_id]
             if not patient:
-                self._reject_image(
-                    row[""], f"column {self.mapping.patient_id!r} is blank: the patient is unknown"
-                )
+                reason = f"column {self.mapping.patient_id!r} is blank: the patient is unknown"
+                self._reject_image(row[""], reason)
                 continue
             if self.mapping.patient_pattern:
                 match = re.fullmatch(self.mapping.patient_pattern, patient)
                 if match is None:
-                    self._reject_image(
-                        row[""],
-                        f"column {self.mapping.patient_id!r} does not match the patient_pattern",
-                    )
+                    column = self.mapping.patient_id
+                    reason = f"column {column!r} does not match the patient_pattern"
+                    self._reject_image(row[""], reason)
                     continue
                 patient = match[1]
             parts = [row[column] for column in self.mapping.study_id]
@@ -187,9 +189,8 @@ class _StudyMaker:
         takers = [image for image in images if _matches(row, image.where)]
         self.counts["blank_paths"] += sum(not row[image.path_column] for image in takers)
         if images and not takers:
-            seen = ", ".join(
-                f"{c}={row[c]!r}" for c in sorted({c for image in images for c in image.where})
-            )
+            where = sorted({column for image in images for column in image.where})
+            seen = ", ".join(f"{column}={row[column]!r}" for column in where)
             self._reject_image(row[""], f"no image of the mapping takes this row: {seen}")
 
     def _first_readable(self, study_id: str, name: str, rows: list[Row]) -> EncodedImage | None:
@@ -197,9 +198,8 @@ class _StudyMaker:
         for row in rows:
             item = f"{row['']}/{name}"
             if kept is not None:
-                self._reject_image(
-                    item, f"study {study_id} has its {name} already (duplicates: first)"
-                )
+                reason = f"study {study_id} has its {name} already (duplicates: first)"
+                self._reject_image(item, reason)
                 continue
             try:
                 kept = self._read_image(row, row[self.mapping.images[name].path_column])
@@ -228,9 +228,8 @@ class _StudyMaker:
 
     def _report(self, item: str, report: ReportMapping, rows: list[Row]) -> str | None:
         raw = dict.fromkeys(row[report.column] for row in rows if row[report.column])
-        distinct = list(
-            dict.fromkeys(words for text in raw if (words := self._words(report, text)))
-        )
+        found = (self._words(report, text) for text in raw)
+        distinct = list(dict.fromkeys(words for words in found if words))
         for other in distinct[1:]:
             self._reject_value(
                 item,

@@ -4,6 +4,7 @@ what is ambiguous, so that it can be looked at and corrected. The rules stand in
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +14,10 @@ from medcodi.config_io import unknown_key
 from medcodi.data.column import COLUMN_TYPES
 from medcodi.sources import numbers
 from medcodi.sources.finding import EXAMPLES, ColumnCorrection, Country, Finding, settle
-from medcodi.sources.kinds import LEFT_OUT, UNIT_IN_NAME, as_wanted, infer
+from medcodi.sources.kinds import LEFT_OUT, as_wanted, infer
 from medcodi.sources.levels import TRUTHS
 from medcodi.sources.mapping import DATETIME, EPOCH, ColumnMapping, FolderMapping
-from medcodi.sources.number_kinds import number_details, two_readings
+from medcodi.sources.number_kinds import UNIT_IN_NAME, number_details, two_readings
 
 NO = "no"
 PLUSES = {"+", "++", "+++"}
@@ -61,9 +62,9 @@ def infer_columns(
         taken = {text: counts.pop(text) for text in list(counts) if text in absent}
         columns[name] = counts, taken, rules
     comma = frame.attrs.get("separator") == ";" or any(
-        _has_decimal_comma(counts) for counts, _, _ in columns.values()
+        _is_only(counts, ",") for counts, _, _ in columns.values()
     )
-    country = Country(style, comma)
+    country = Country(style, comma, _has_decimal_point(frame, columns))
     decisions = []
     for name, (counts, taken, rules) in columns.items():
         decision = _decide(name, counts, rules, country)
@@ -74,12 +75,19 @@ def infer_columns(
     return decisions
 
 
-def _has_decimal_comma(counts: Counter[str]) -> bool:
-    """Whether numbers can only be read with a decimal comma."""
-    if not any("," in text for text in counts):
+def _has_decimal_point(frame: pd.DataFrame, columns: Mapping[str, Any]) -> bool:
+    """Whether the file has types of its own, or numbers that can only be read with a point."""
+    if frame.attrs.get("separator") == "":
+        return True
+    return any(_is_only(counts, ".") for counts, _, _ in columns.values())
+
+
+def _is_only(counts: Counter[str], mark: str) -> bool:
+    """Whether numbers with a mark in them can only be read with it as the decimal mark."""
+    if not any(mark in text for text in counts):
         return False
     readings = numbers.read_numbers(counts).readings
-    return bool(readings) and all(reading.decimal == "," for reading in readings)
+    return bool(readings) and all(reading.decimal == mark for reading in readings)
 
 
 def _tell_missing(decision: Decision, taken: dict[str, int], counts: Counter[str]) -> None:
@@ -139,7 +147,7 @@ def _with_named_unit(found: Finding, name: str, unit: str, details: dict[str, An
     if not other:
         details["unit"] = unit
         found.changed.append(f"unit {unit!r} from the column's name")
-    elif other.lower() != unit.lower() and not found.ambiguous:
+    elif numbers.same_unit(other) != numbers.same_unit(unit) and not found.ambiguous:
         what = f"its name says {unit!r}, its cells say {other!r}"
         lines = [f"unit: {json.dumps(one, ensure_ascii=False)}" for one in (unit, other)]
         return found._replace(ambiguous=settle(name, what, *lines))
@@ -152,6 +160,8 @@ def settle_numbers(frame: pd.DataFrame, mapping: FolderMapping, where: str) -> N
     Raises ValueError with both readings of each column that has two.
     """
     told = []
+    named = {column.column for table in mapping.tables.values() for column in table.columns}
+    point = frame.attrs["separator"] == "" or any(_is_only(Counter(frame[n]), ".") for n in named)
     for table in mapping.tables.values():
         for i, column in enumerate(table.columns):
             if column.type not in ("continuous", "integer") or column.decimal or column.thousands:
@@ -161,7 +171,7 @@ def settle_numbers(frame: pd.DataFrame, mapping: FolderMapping, where: str) -> N
                 value for cell in cells if (value := column.map.get(cell, cell)) is not None
             )
             found = numbers.read_numbers(counts, unit=column.suffix.strip() or None)
-            country = Country(comma=frame.attrs["separator"] == ";")
+            country = Country(comma=frame.attrs["separator"] == ";", point=point)
             ambiguous = two_readings(column.column, found.readings, country)
             if ambiguous or found.mixed:
                 told.append(f"  {column.column}: {ambiguous or found.mixed}")

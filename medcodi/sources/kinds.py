@@ -33,11 +33,11 @@ from medcodi.sources.finding import (
 from medcodi.sources.levels import is_interval, number_levels, read_levels
 from medcodi.sources.mapping import DATETIME
 from medcodi.sources.number_kinds import ID_NAME, MAX_LEVELS, numeric
+from medcodi.sources.respelled import respelled
 
 LEFT_OUT = ("empty", "constant", "identifier", "text", "drop")
 MAX_CATEGORIES, TIMES_A_CATEGORY = 50, 2
 LEAST_NUMBERS = 3  # different ones that make a column of numbers with texts among them
-UNIT_IN_NAME = re.compile(r"[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*$")
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 NO_DATE = re.compile(r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}.*")
 BELOW_DETECTION = re.compile(
@@ -45,7 +45,7 @@ BELOW_DETECTION = re.compile(
     re.IGNORECASE,
 )
 PAIR = re.compile(r"\d+\s*/\s*\d+|[\d.,]+\s*(?:±|\+/-)\s*[\d.,]+")
-ACCOUNTING = re.compile(r"\(\s*[$€£]?\s*\d[\d.,' ]*\)")  # (7.56) is -7.56
+CLOCK = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*\d\d?:\d\d|^\d+:\d\d(:\d\d)?$")
 DICOM_AGE = re.compile(r"\d{1,3}[DWMY]")
 FAR_DAYS = frozenset(  # that stand for no date
     [
@@ -69,6 +69,9 @@ def as_wanted(
     kind: str, counts: Counter[str], name: str, rules: ColumnCorrection, country: Country
 ) -> Finding:
     """The details of a column that is said to be of `kind`."""
+    if spelled := respelled(counts):
+        found = as_wanted(kind, _plain(counts, spelled), name, rules, country)
+        return _with_spelling(found, spelled)
     if kind == DATETIME:
         return _as_dates(counts, name, rules)
     read = numbers.read_numbers(counts, known_style(rules, country), rules.suffix.strip() or None)
@@ -98,9 +101,13 @@ def infer(
         return finding("constant", f"always {next(iter(counts))[:40]!r}")
     if rules.date_format or rules.origin:
         return _as_dates(counts, name, rules)
-    negative = {text: f"-{text[1:-1].strip()}" for text in counts if ACCOUNTING.fullmatch(text)}
-    if 0 < len(negative) < len(counts):
-        return _accounting(negative, counts, name, rules, country)
+    if spelled := respelled(counts):
+        plain = _plain(counts, spelled)
+        found = infer(plain, name, rules, country)
+        numeric_texts = numbers.read_numbers(plain, known_style(rules, country)).readings
+        if numeric_texts or found.kind == DATETIME or found.ambiguous:
+            return _with_spelling(found, spelled)
+        return _texts(counts, name, numbers.Numbers([]))
     dates = moments.read_moments(counts)
     if dates.forms:
         return _dates(dates, counts, name, rules)
@@ -112,25 +119,21 @@ def infer(
     return found or _texts(counts, name, read)
 
 
-def _accounting(
-    negative: dict[str, str],
-    counts: Counter[str],
-    name: str,
-    rules: ColumnCorrection,
-    country: Country,
-) -> Finding:
-    """A column in which "(7.56)" stands for -7.56, where numbers are what it holds."""
+def _with_spelling(found: Finding, spelled: dict[str, str]) -> Finding:
+    """The finding for plain texts, with the texts of the column that stand for them."""
+    inner = found.details.get("map", {})
+    found.details["map"] = inner | {t: inner.get(n, n) for t, n in spelled.items()}
+    text, plain = next(iter(spelled.items()))
+    more = f", and {len(spelled) - 1} more" if len(spelled) > 1 else ""
+    found.changed.append(f"{text!r} is {plain}{more}")
+    return found
+
+
+def _plain(counts: Counter[str], spelled: dict[str, str]) -> Counter[str]:
     plain: Counter[str] = Counter()
     for text, number in counts.items():
-        plain[negative.get(text, text)] += number
-    found = infer(plain, name, rules, country)
-    if not numbers.read_numbers(plain, known_style(rules, country)).readings:
-        return _texts(counts, name, numbers.Numbers([]))
-    inner = found.details.get("map", {})
-    found.details["map"] = inner | {t: inner.get(n, n) for t, n in negative.items()}
-    text, number = next(iter(negative.items()))
-    found.changed.append(f"{text!r} is {number}")
-    return found
+        plain[spelled.get(text, text)] += number
+    return plain
 
 
 def _as_dates(counts: Counter[str], name: str, rules: ColumnCorrection) -> Finding:
@@ -162,6 +165,8 @@ def _dates(
     what = "times" if found.clock else "dates"
     why = f"{len(known)} {what}" + (f" as {form}" if form else ", ISO 8601")
     changed = unread([text for text in counts if text not in known], counts, what)
+    if not form and any(moments.OFFSET.search(text) for text in known if ":" in text):
+        changed.append("times of several zones are read, and written again, in UTC")
     ambiguous = ""
     if len(found.forms) > 1:
         text = next(t for t in known if len({moments.spelled(f, t) for f in found.forms}) > 1)
@@ -208,6 +213,12 @@ def _texts(counts: Counter[str], name: str, read: numbers.Numbers) -> Finding:
         return finding("ordinal", f"{size} intervals", details, levels.changed)
     if sum(n for text, n in counts.items() if PAIR.fullmatch(text)) > total / 2:
         return finding("text", "pairs of numbers: make two columns of them")
+    if any("Y" in t for t in counts) and all(DICOM_AGE.fullmatch(text) for text in counts):
+        lines = ('type: integer, suffix: "Y"', "type: drop")
+        why = "ages as DICOM writes them"
+        return finding("text", why, ambiguous=settle(name, why, *lines))
+    if len(counts) == total and not ID_NAME.search(name) and _are_values(counts):
+        return finding("text", _about_text(counts, total))
     if len(counts) == total or (ID_NAME.search(name) and len(counts) > MAX_CATEGORIES):
         once = "each value once" if len(counts) == total else f"{len(counts)} values, and named so"
         return finding("identifier", once)
@@ -221,9 +232,13 @@ def _texts(counts: Counter[str], name: str, read: numbers.Numbers) -> Finding:
 def _odd_numbers(counts: Counter[str], name: str) -> str:
     """Numbers beside texts, and ages as DICOM writes them: what settles it; "" for other texts."""
     total = sum(counts.values())
-    if any("Y" in t for t in counts) and all(DICOM_AGE.fullmatch(text) for text in counts):
-        return settle(name, "ages as DICOM writes them", 'type: integer, suffix: "Y"', "type: drop")
     plain = [text for text in counts if parse_number(text) is not None]
+    days = moments.most_days(counts)
+    if not plain and sum(counts[text] for text in days) > total / 2:
+        odd = [json.dumps(t[:30], ensure_ascii=False) for t in counts if t not in days]
+        what = f"most are dates, others are not ({', '.join(odd[:EXAMPLES])})"
+        lines = (f"missing: [{', '.join(odd[:EXAMPLES])}]", "type: categorical", "type: drop")
+        return settle(name, what, *lines) if odd else ""
     rest = [text for text in counts if text not in plain]
     share = sum(counts[text] for text in plain) / total
     if len(plain) < LEAST_NUMBERS or share <= 0.5 or not rest or any(map(str.isspace, rest)):
@@ -231,6 +246,13 @@ def _odd_numbers(counts: Counter[str], name: str) -> str:
     told = [json.dumps(text[:30], ensure_ascii=False) for text in rest[:EXAMPLES]]
     what = f"most are numbers, others are not ({', '.join(told)})"
     return settle(name, what, f"missing: [{', '.join(told)}]", "type: categorical")
+
+
+def _are_values(counts: Counter[str]) -> bool:
+    """Whether most texts are numbers with something about them, or times: no names of rows."""
+    found = [text for text in counts if numbers.take_apart(text) and not text.isdigit()]
+    times = [text for text in counts if CLOCK.search(text)]
+    return max(len(found), len(times)) > len(counts) / 2 and not moments.read_moments(counts).forms
 
 
 def _about_text(counts: Counter[str], total: int) -> str:

@@ -2,6 +2,7 @@
 merged, and what was merged is told."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from decimal import Decimal
 YES = "true yes y t 1 on x ja j oui o si sí sì s sim ✓ ✔ + pos positive positiv present"
 NO = "false no n f 0 off nein non nee não nao - neg negative negativ absent none"
 TRUTHS = frozenset(YES.split()), frozenset(NO.split())
-MALE, FEMALE = "m male man männlich homme", "f female woman w weiblich femme"
+MALE = "m male man mann männlich männl maennlich herr homme masculin hombre masculino maschio"
+FEMALE = "f female woman w frau weiblich weibl femme féminin feminin mujer femenino femmina"
 SEXES = frozenset(MALE.split()), frozenset(FEMALE.split())
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 INTERVAL = re.compile(
@@ -42,7 +44,7 @@ def read_levels(counts: Mapping[str, int]) -> Levels:
     one truth value where both values occur."""
     groups: dict[str, Counter[str]] = {}
     for text, n in counts.items():
-        groups.setdefault(" ".join(text.split()).casefold(), Counter())[text] += n
+        groups.setdefault(_key(text), Counter())[text] += n
     if len(groups) == 1 and len(counts) > 1:
         return Levels(sorted(counts), clash=" and ".join(map(repr, sorted(counts)[:2])))
     for pair in (TRUTHS, SEXES):
@@ -56,6 +58,13 @@ def read_levels(counts: Mapping[str, int]) -> Levels:
     else:
         order = sorted(named)
     return _levels(order, named)
+
+
+def _key(text: str) -> str:
+    """What spellings of one level have in common: no case, single blanks, composed letters, nothing
+    invisible."""
+    seen = "".join(one for one in text if unicodedata.category(one) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", seen).split()).casefold()
 
 
 def number_levels(

@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from medcodi.data.dates import EXCEL, date_form
+from medcodi.data.month_names import languages_of
 
 SHARE_OF_DATES = 0.95
 DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d"),
     *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m.%d.%Y"),
     *("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%d%b%Y", "%d/%b/%Y"),
+    *("%d. %b %Y", "%d.%b.%Y", "%d-%B-%Y", "%d.%B %Y"),
     *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%y-%m-%d", "%d-%m-%y", "%m-%d-%y", "%y/%m/%d"),
-    *("%d-%b-%y", "%d %b %y", "%d%b%y"),
+    *("%d-%b-%y", "%d %b %y", "%d%b%y", "%d. %b %y", "%d.%b.%y"),
 )
 MONTHS_ONLY = ("%Y-%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
 CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
 CUSTOM = {"%m.%d.%Y": "%d.%m.%Y"}  # nobody writes the first where the second fits as well
 OFFSET = re.compile(r"(?<=\d)(?: ?(?:Z|UTC)|[+-]\d\d:?\d\d)$")
 SHAPE = re.compile(r"\d{8}|(?=.*\d).*[-/.: ,A-Za-z].*")
+WORD = re.compile(r"[^\W\d_]{3,}")
 NAMED = re.compile(r"date|datum|fecha|dob\b|_dt\b|birth(?!_?(weight|order))", re.IGNORECASE)
 SERIALS = 20000, 60000  # days of the years 1954 to 2064
 ISO = ""
@@ -44,10 +47,14 @@ def read_moments(counts: Mapping[str, int]) -> Moments:
     offset = _offset(counts)
     texts = {text[: len(text) - len(offset)]: n for text, n in counts.items()} if offset else counts
     clocks = any(":" in text for text in texts)
-    forms = [*DAYS, *MONTHS_ONLY]
+    words = {word.lower() for text in texts for word in WORD.findall(text)}
+    named = [form for form in (*DAYS, *MONTHS_ONLY) if "%b" in form.lower()]
+    foreign = [f"{one}: {form}" for one in languages_of(words) for form in named]
+    forms = [*DAYS, *MONTHS_ONLY, *foreign]
     if clocks:
+        days = [form for form in (*DAYS, *foreign) if form not in MONTHS_ONLY]
         forms = [
-            f"{day}{mark}{clock}" for day in DAYS for mark in (" ", "T", ", ") for clock in CLOCKS
+            f"{day}{mark}{clock}" for day in days for mark in (" ", "T", ", ") for clock in CLOCKS
         ]
         forms += CLOCKS
     reads = {form: read for form in forms if (read := _read(texts, form))}
@@ -115,6 +122,12 @@ def _why_not(
     other = next(text for text in texts if text not in reads[form])
     one = next(iter(reads[form]))
     return f"dates are written in several forms, as {one!r} and {other!r}"
+
+
+def most_days(texts: Iterable[str]) -> set[str]:
+    """Those of the texts that the best form of a day reads."""
+    texts = list(texts)
+    return set(max((_read(texts, form) for form in DAYS), key=len, default=()))
 
 
 def is_serial(text: str) -> bool:

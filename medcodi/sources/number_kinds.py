@@ -11,7 +11,11 @@ from medcodi.sources.finding import EXAMPLES, Country, Finding, finding, settle,
 from medcodi.sources.levels import number_levels
 
 MAX_LEVELS, TIMES_A_LEVEL = 10, 5
-CODE_FOR_MISSING = re.compile(r"-?9{2,}(?:\.0+)?|-9|-88+|88{2,}|-77+|77{2,}|-1")
+CODE_FOR_MISSING = re.compile(r"(?:-?9{2,}|-?9|-88+|88{2,}|-77+|77{2,}|-[178])(?:[.,]0+)?")
+MANY, FEW = 10, 3  # different numbers
+MEASURE = re.compile(r"(^|[\W_])(age|alter|âge|weight|height|gewicht|größe|bmi)([\W_]|$)", re.I)
+EXPONENT = re.compile(r"\d[eE][-+]?\d")
+UNIT_IN_NAME = re.compile(r"[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*$")
 ID_NAME = re.compile(
     r"(^|[\W_])(id|ids|uid|uuid|mrn|identifier|accession)([\W_]|$)|[a-z]ID$|[Ii]dentifier"
 )
@@ -47,12 +51,16 @@ def numeric(
         why += f"; {sum(counts[t] for t in reading.censored)} beyond a bound ({told})"
     code = "" if wanted or ambiguous else _code_for_missing(reading, counts)
     if code:
-        what = f"{code!r} ({counts[code]} times) is a far-off number or stands for no value"
+        what = f"{code!r} ({counts[code]} times) {_oddness(code, reading)} or stands for no value"
         ambiguous = settle(name, what, f'missing: ["{code}"]', f"type: {kind}")
     if moments.may_be_serials(name, reading.numbers) and not wanted and not ambiguous:
         text = next(iter(reading.numbers))
         what = f"{text!r} is a number or {moments.spelled(EXCEL, text)} (Excel's serial day)"
         ambiguous = settle(name, what, f'date_format: "{EXCEL}"', "type: integer")
+    rounded = next((text for text in counts if EXPONENT.search(text)), "")
+    if kind == "identifier" and rounded and not ambiguous and not wanted:
+        what = f"{rounded!r} is an identifier whose last digits a spreadsheet has cut off"
+        ambiguous = settle(name, what, "type: continuous", "type: drop")
     changed = _told_changes(reading)
     changed += unread(
         [t for t in counts if t not in reading.numbers and t not in reading.censored],
@@ -63,32 +71,53 @@ def numeric(
         levels = number_levels(reading.numbers, counts, reading.censored)
         details: dict[str, Any] = {"categories": levels.categories, "map": levels.map}
         return finding(kind, why, details, changed + levels.changed, ambiguous)
-    return finding(kind, why, number_details(reading, counts), changed, ambiguous)
+    details = number_details(reading, counts)
+    if respelled := details.get("map"):
+        text, usual = next(iter(respelled.items()))
+        changed.append(
+            f"{len(respelled)} texts spell bound or unit otherwise: {text!r} is {usual!r}"
+        )
+    return finding(kind, why, details, changed, ambiguous)
 
 
 def _code_for_missing(reading: numbers.Reading, counts: Counter[str]) -> str:
-    """The text of a number such as -9, 999 or -9999 that occurs twice or more and lies further from
-    all others than they from each other; "" where there is none."""
+    """The text of a number such as -9, 999 or -9999 that lies further from all others than they
+    from each other, or is the only one below zero; "" where there is none. Among few others it has
+    to occur twice."""
     values = sorted(float(number) for number in reading.numbers.values())
     for text, number in reading.numbers.items():
         value = float(number)
         others = [one for one in values if one != value]
-        if not CODE_FOR_MISSING.fullmatch(text) or counts[text] < 2 or len(others) < 2:
+        different = len(set(others))
+        seldom = counts[text] < 2 and different < MANY
+        if not CODE_FOR_MISSING.fullmatch(text) or seldom or len(others) < 2:
             continue
-        gap = max(others[0] - value, value - others[-1])
-        if gap > others[-1] - others[0]:
+        far = _is_far(value, others) and (abs(value) > 1 or different > FEW)
+        if far or (value < 0 <= others[0] and different > FEW):
             return text
     return ""
 
 
+def _is_far(value: float, others: list[float]) -> bool:
+    """Whether a number lies further from the `others`, which rise, than they from each other."""
+    return max(others[0] - value, value - others[-1]) > others[-1] - others[0]
+
+
+def _oddness(code: str, reading: numbers.Reading) -> str:
+    value = float(reading.numbers[code])
+    others = sorted(float(n) for n in reading.numbers.values() if float(n) != value)
+    return "is a far-off number" if _is_far(value, others) else "is the only number below zero"
+
+
 def two_readings(name: str, readings: list[numbers.Reading], country: Country) -> str:
-    """Both readings of a text that has two, "" where there is one. A point is a decimal mark unless
-    the table has decimal commas or its cells are separated by semicolons."""
+    """Both readings of a text that has two, "" where there is one. A point is a decimal mark where
+    other columns of the table have it as theirs, or the file has types, and nothing speaks for
+    decimal commas: another column, or semicolons between the cells."""
     if not readings:
         return ""
     first = readings[0]
     comma = country.comma or _groups_of_three(first)
-    if len(readings) == 1 or (first.style == (".", "") and not comma):
+    if len(readings) == 1 or (first.style == (".", "") and country.point and not comma):
         return ""
     other = readings[1]
     text = next(t for t in first.numbers if first.numbers[t] != other.numbers[t])
@@ -119,6 +148,7 @@ def _number_kind(reading: numbers.Reading, counts: Counter[str], name: str) -> t
     if len(levels) == 2:
         return "categorical", "two numbers"
     steps_of_one = whole and len(plain) == total == plain[-1] - plain[0] + 1
+    steps_of_one = steps_of_one and not (MEASURE.search(name) or _has_unit(name))
     if steps_of_one and len(plain) > MAX_LEVELS and not (reading.censored or reading.suffix):
         return "identifier", "whole numbers in steps of one, each once"
     if whole and len(plain) > MAX_LEVELS and not reading.censored and ID_NAME.search(name):
@@ -127,6 +157,11 @@ def _number_kind(reading: numbers.Reading, counts: Counter[str], name: str) -> t
         return "ordinal", f"{len(levels)} numbers"
     span = f"{plain[0]:.15g} to {plain[-1]:.15g}, {len(levels)} different"
     return ("integer", f"whole numbers, {span}") if whole else ("continuous", span)
+
+
+def _has_unit(name: str) -> bool:
+    unit = UNIT_IN_NAME.search(name)
+    return unit is not None and numbers.is_unit(unit[1])
 
 
 def number_details(reading: numbers.Reading, counts: Counter[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 from medcodi.data.notation import SPACES, beyond, parse_number
 
@@ -35,15 +36,30 @@ months y yr yrs year years a mmhg cmh2o kpa pa bar mbar bpm °c °f c k mol mmol
 mosm u iu ui miu mu ku meq eq hz khz mhz j kj cal kcal w kw v mv ma gy mgy cgy sv msv bq kbq mbq gbq
 cells copies beats breaths hpf lpf m2 m² cm2 cm² mm2 mm² m3 cm3 mm3 cm³ mm³ m³ 1.73m2 1.73m² 10^9
 10^12 10^6 10^3 x10^9 x10^12 x10^6 x10^3 pack-years packyears points pts x/min jahre jahr tage tag
-stunden wochen monate ans jours mois heures
+stunden stunde std wochen woche monate monat ans an jours jour mois semaines semaine heures heure
+yo y/o y.o. yrs. yr. mo. mos mths mth percent prozent pct nl tsd
 """
 UNITS = frozenset(KNOWN_UNITS.split())
+LONG_AGE = re.compile(r"[- ]+(old|of age|alt)$")  # behind a unit
+SAME_UNITS = """
+y yr yrs yr. yrs. year years yo y/o y.o. jahr jahre ans an
+mo mo. mos month months mth mths monat monate mois
+wk week weeks woche wochen semaine semaines
+d day days tag tage jour jours
+h hr hrs hour hours std stunde stunden heure heures
+min mins minute minutes
+µg ug mcg
+% percent prozent pct
+"""
+SAME = {word: line.split()[0] for line in SAME_UNITS.split("\n") for word in line.split()}
+POWER_SIGNS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺"
+POWER_OF_TEN = re.compile(r"[x×·*]?\s*10(?:\^|\*\*?|e)(-?\d{1,2})")
 GLUED = frozenset("gmshdlLy%‰")  # one letter after a digit that is a unit: 2A and 3C are codes
 CELL = re.compile(
     rf"(?P<bound>{'|'.join(map(re.escape, (*BELOW, *ABOVE)))})?\s*(?P<prefix>[€$£¥]\s*)?"
     rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)"
     rf"(?P<plus>\+|{AND_ABOVE}$)?(?P<less>{AND_BELOW}$)?"
-    r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[].{0,24})?",
+    r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[^*].{0,24}|\s+10(?:\^|\*\*?|[eE]).{1,20})?",
     re.IGNORECASE,
 )
 CODE = re.compile(r"[-+]?0\d+")  # a leading zero is lost in a number
@@ -124,11 +140,38 @@ def _is_glued_unit(suffix: str) -> bool:
 
 def is_unit(text: str) -> bool:
     """Whether a text is a unit, or several with / * ^ between."""
-    text = re.sub(r"\s*(/|\*|·|\bper\b)\s*", "/", text.lower().replace("μ", "µ"))
+    text = LONG_AGE.sub("", _plain(text).lower())
+    if text in UNITS:
+        return True
+    text = re.sub(r"\s*(/|\*|·|\bper\b)\s*", "/", text)
     parts = [
         re.sub(r"\^?-?[123]$", "", part) if part not in UNITS else part for part in text.split("/")
     ]
-    return bool(text.strip("/")) and all(part in UNITS or part in ("", "1") for part in parts)
+    powers = ("", "1")
+    return bool(text.strip("/")) and all(
+        part in UNITS or part in powers or POWER_OF_TEN.fullmatch(part) for part in parts
+    )
+
+
+def _plain(unit: str) -> str:
+    """A unit in the characters of a keyboard: "×10⁹/L" is "x10^9/L"."""
+    unit = re.sub(rf"[{POWER_SIGNS}]+", lambda found: f"^{found[0].translate(_DIGITS)}", unit)
+    return POWER_OF_TEN.sub(r"x10^\1", unit.replace("μ", "µ").strip())
+
+
+_DIGITS = str.maketrans(POWER_SIGNS, "0123456789-+")
+
+
+@lru_cache(maxsize=4096)
+def same_unit(unit: str) -> str:
+    """What all spellings of a unit have in common: "yrs" and "y/o" are "y". The case of a single
+    letter says something: G/L and g/L differ."""
+    text = LONG_AGE.sub("", _plain(unit))
+    if text.lower() in SAME:
+        return SAME[text.lower()]
+    parts = [re.sub(r"([mµdcfnu]?)[lL]", r"\1L", p) for p in re.split(r"\s*/\s*", text)]
+    parts = [part if len(part) < 2 else part.lower() for part in parts]
+    return "/".join(SAME.get(part, part) for part in parts)
 
 
 def read_numbers(
@@ -178,19 +221,18 @@ def _affixes(
     suffixes: dict[str, Counter[str]] = {}
     for text, cell in cells.items():
         prefixes[cell.prefix] += counts[text]
-        key = re.sub(r"(?<![A-Za-z])([mµdcfu]?)l\b", r"\1L", cell.suffix.strip())
-        suffixes.setdefault(key, Counter())[cell.suffix] += counts[text]
+        suffixes.setdefault(same_unit(cell.suffix), Counter())[cell.suffix] += counts[text]
     if len({prefix.strip() for prefix in prefixes}) > 1:
         return "", "", Numbers([], "the currency changes from cell to cell")
     if unit is not None:
-        suffix = next(
-            (max(c, key=c.get) for c in suffixes.values() if unit in (s.strip() for s in c)), unit
-        )
-        for text in [t for t, cell in cells.items() if cell.suffix.strip() not in ("", unit)]:
+        wanted = same_unit(unit)
+        suffix = max(suffixes[wanted], key=suffixes[wanted].get) if wanted in suffixes else unit
+        for text in [t for t, cell in cells.items() if same_unit(cell.suffix) not in ("", wanted)]:
             del cells[text]
     elif len(suffixes) > 1:
-        if all(not key or is_unit(key) for key in suffixes):
-            units = tuple(sorted(suffixes))
+        spelled = {key: max(found, key=found.get).strip() for key, found in suffixes.items()}
+        if all(not key or is_unit(key) for key in spelled.values()):
+            units = tuple(sorted(spelled.values()))
             named = ", ".join(repr(key) if key else "none" for key in units)
             return "", "", Numbers([], f"the unit changes from cell to cell ({named})", units)
         return "", "", Numbers([])

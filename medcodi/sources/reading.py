@@ -1,14 +1,13 @@
 """Tables as they come: csv with whatever separator and encoding (also .gz), tsv, parquet, xlsx ->
 texts.
 
-What was decided stands in `frame.attrs`: `notes`, lines for people, and `separator` ("" where the
-file has types of its own).
+What was decided stands in `frame.attrs`: `notes`, lines for people, `separator` ("" where the file
+has types of its own), and `left_out`, rows that are no data with their reasons.
 """
 
 import csv
 import datetime
 import gzip
-import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,10 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SEPARATORS = ",;\t|"  # the first of equally good ones
+from medcodi.sources.layout import num_above, odd_rows, split_rows
+from medcodi.sources.workbook import read_sheet
+
 MAX_CELL = 1 << 24  # characters
-SNIFFED = 1 << 16  # characters that the separator is looked for in
+SHEET_HEAD = 200  # rows of a sheet in which its header is looked for
+BLANKS = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"  # characters that nobody sees
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+WHOLE = re.compile(r"\d+(?:\.0+)?")
 SHEETS = (".xlsx", ".xlsm")
 
 
@@ -53,7 +56,7 @@ def frame_of_texts(columns: dict[str, Iterable[Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(
         {name: [_text(v) for v in values] for name, values in columns.items()}, dtype=object
     )
-    frame.attrs |= {"notes": [], "separator": ""}
+    frame.attrs |= {"notes": [], "separator": "", "left_out": {}}
     return frame
 
 
@@ -97,42 +100,26 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_workbook(path: Path, sheet: str) -> pd.DataFrame:
-    try:
-        import openpyxl
-    except ImportError:
-        raise ValueError("workbooks need openpyxl: pip install 'medcodi[xlsx]'") from None
-    from zipfile import BadZipFile
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (BadZipFile, KeyError, OSError) as error:
-        raise ValueError(f"it is no workbook ({error})") from None
-    full = [name for name in book.sheetnames if getattr(book[name], "max_row", 0)]
-    if sheet and sheet not in book.sheetnames:
-        raise ValueError(f"it has no sheet {sheet!r}; there are {book.sheetnames}")
-    if not sheet and len(full) != 1:
-        raise ValueError(f"it has the sheets {full}: name one as `sheet`")
-    rows = [list(row) for row in book[sheet or full[0]].iter_rows(values_only=True)]
-    book.close()
-    rows = [row for row in rows if any(cell not in (None, "") for cell in row)]
+    rows, notes = read_sheet(path, sheet)
+    above = num_above([[_text(cell) for cell in row] for row in rows[:SHEET_HEAD]])
+    told = [next(_text(cell) for cell in row if _text(cell)) for row in rows[:above]]
+    rows = rows[above:]
     if not rows:
         raise ValueError("it is empty")
-    width = max(i + 1 for row in rows for i, cell in enumerate(row) if cell not in (None, ""))
-    rows = [(row + [None] * width)[:width] for row in rows]
-    names, notes = _names([_text(cell) for cell in rows[0]])
+    names, renamed = _names([_text(cell) for cell in rows[0]])
     frame = frame_of_texts({name: [row[i] for row in rows[1:]] for i, name in enumerate(names)})
-    frame.attrs["notes"] += notes
-    return frame
+    frame.attrs["notes"] += notes + _told_above(told) + renamed
+    return _without_odd_rows(frame)
 
 
 def _read_csv(path: Path, encoding: str) -> pd.DataFrame:
     csv.field_size_limit(MAX_CELL)
     raw = (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb").read()
     text, notes = _decoded(raw, encoding)
-    separator, start = _separator(text)
-    names, *rows = [
-        row for row in csv.reader(io.StringIO(text[start:], newline=""), delimiter=separator) if row
-    ] or [[]]
+    separator, rows = split_rows(text)
+    above = num_above(rows)
+    told = [separator.join(row).strip(separator) for row in rows[:above]]
+    names, *rows = rows[above:] or [[]]
     if not names:
         raise ValueError("it is empty")
     names, renamed = _names(names)
@@ -142,8 +129,30 @@ def _read_csv(path: Path, encoding: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=names, dtype=object)
     if separator != ",":
         notes.append(f"cells are separated by {separator!r}")
-    frame.attrs |= {"notes": notes + renamed, "separator": separator}
-    return frame
+    frame.attrs |= {"notes": notes + _told_above(told) + renamed, "separator": separator}
+    return _without_odd_rows(frame)
+
+
+def _told_above(texts: list[str]) -> list[str]:
+    if not texts:
+        return []
+    told = ", ".join(repr(text[:60]) for text in texts[:3])
+    return [f"{len(texts)} lines above the table were left out: {told}"]
+
+
+def _without_odd_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` without its rows that are no data, which `attrs["left_out"]` lists with their
+    reasons."""
+    rows = frame.values.tolist()
+    odd = dict(odd_rows(list(frame.columns), rows))
+    kept = pd.DataFrame(
+        [row for index, row in enumerate(rows) if index not in odd],
+        index=[index for index in range(len(rows)) if index not in odd],
+        columns=frame.columns,
+        dtype=object,
+    )
+    kept.attrs |= frame.attrs | {"left_out": {f"row {i + 1}": why for i, why in odd.items()}}
+    return kept
 
 
 def _decoded(raw: bytes, encoding: str) -> tuple[str, list[str]]:
@@ -160,7 +169,10 @@ def _decoded(raw: bytes, encoding: str) -> tuple[str, list[str]]:
         except LookupError:
             raise ValueError(f"encoding {encoding!r} is not known") from None
     if "\0" in text:
-        raise ValueError("it holds NUL characters, so that it is no text")
+        raise ValueError(
+            "it holds NUL characters: it is no text, or UTF-16 without its mark, whose `encoding` "
+            "has to be named"
+        )
     return text, notes
 
 
@@ -178,16 +190,6 @@ def _western(raw: bytes, error: UnicodeDecodeError) -> tuple[str, list[str]]:
         raise ValueError(f"{error}; nor is it Windows-1252: name its `encoding`")
     examples = ", ".join(repr(word) for word in dict.fromkeys(words[:3]))
     return text, [f"it is no UTF-8 and was read as Windows-1252 (Latin-1): {examples}"]
-
-
-def _separator(text: str) -> tuple[str, int]:
-    """The separator and where the table starts. A first line `sep=;`, as Excel writes it, decides;
-    else the one that the header has most of, outside quotes."""
-    if match := re.match(r"sep=(.)\r?\n", text):
-        return match[1], match.end()
-    head = re.sub(r'"(?:[^"]|"")*"', "", text[:SNIFFED]).lstrip("\r\n")
-    header = head.partition("\n")[0]
-    return max(SEPARATORS, key=header.count), 0
 
 
 def _names(names: list[str]) -> tuple[list[str], list[str]]:
@@ -209,13 +211,28 @@ def _check_names(names: list[str]) -> None:
         raise ValueError("it is empty")
 
 
+def whole_identifiers(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """`frame` with the columns `names` of identifiers as a spreadsheet had them before it made them
+    numbers: "123.0" is "123", where all of a column are whole numbers; told in the notes."""
+    for name in dict.fromkeys(names):
+        cells = frame[name].tolist()
+        if all(WHOLE.fullmatch(cell) for cell in cells if cell) and any("." in c for c in cells):
+            changed = next(cell for cell in cells if "." in cell)
+            frame = frame.assign(**{name: [cell.partition(".")[0] for cell in cells]})
+            note = (
+                f"identifiers of {name!r} are whole: {changed!r} is {changed.partition('.')[0]!r}"
+            )
+            frame.attrs["notes"] = [*frame.attrs.get("notes", []), note]
+    return frame
+
+
 def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
     columns, changed = {}, {}
     for name in frame.columns:
         cells = frame[name].tolist()
-        columns[name] = [cell.strip() for cell in cells]
+        columns[name] = [cell.strip().strip(BLANKS).strip() for cell in cells]
         if count := sum(a != b for a, b in zip(cells, columns[name], strict=True)):
             changed[name] = count
-    stripped = pd.DataFrame(columns, dtype=object)
+    stripped = pd.DataFrame(columns, index=frame.index, dtype=object)
     stripped.attrs |= frame.attrs | {"stripped": changed}
     return stripped

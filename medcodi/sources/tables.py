@@ -14,7 +14,7 @@ from medcodi.sources.finding import ColumnCorrection
 from medcodi.sources.folder import prepare_rows
 from medcodi.sources.inference import Decision, infer_columns
 from medcodi.sources.mapping import FolderMapping, TableMapping
-from medcodi.sources.reading import read_table
+from medcodi.sources.reading import read_table, whole_identifiers
 
 MISSING = (
     *(
@@ -103,6 +103,8 @@ def prepare_table(
     tell(decisions)
     refuse_ambiguous(decisions, str(path))
     patient, study = _naming(frame, decisions, options)
+    names = [name for name in (patient, *study) if name != ROW]
+    frame = whole_identifiers(frame, names)
     if ROW in (patient, *study):
         frame[ROW] = [f"{number:06d}" for number in range(1, len(frame) + 1)]
     columns = [

@@ -292,7 +292,8 @@ def test_bounds_in_words_and_what_is_no_unit(tmp_path):
         ),
     )
     assert told["age"].kind == "integer" and rows[0]["age"] > 90 > rows[1]["age"]
-    assert told["visit"].kind == "categorical"  # and no number of the unit "März 2020"
+    assert told["visit"].mapping.date_format == "de: %d. %B %Y"  # and no unit "März 2020"
+    assert rows[3]["visit"] == 3.0  # days since the first
     assert 'censored: {"BLQ": BOUND}' in told["crp"].why
 
 
@@ -310,7 +311,7 @@ def test_numbers_in_brackets_are_negative():
     found = infer(["(7.56)", "3.20", "1.10", "(0.50)", "12.00"] * 8, "balance")
     assert found.kind == "ordinal"
     assert found.details["categories"] == ["-7.56", "-0.50", "1.10", "3.20", "12.00"]
-    assert "'(7.56)' is -7.56" in found.changed
+    assert "'(7.56)' is -7.56, and 1 more" in found.changed
     many = infer([f"{n}.5" for n in range(40)] + ["(3.25)"], "balance")
     assert many.kind == "continuous" and many.details["map"]["(3.25)"] == "-3.25"
     assert infer(["(a)", "(b)"] * 9).kind == "categorical"

@@ -1,5 +1,6 @@
 """`medcodi prepare folder | table | phantom`: a csv file and its images, a table, the test body."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,9 @@ def table(
 
     options = load_options(name, corrections)
     counts = get_source("table")(path, options, output, validation, test, overwrite, tell)
+    notes = json.loads((output / "prepared.json").read_text(encoding="utf-8"))["notes"]
+    for told in notes["reading"]:
+        console.print(told, markup=False, highlight=False)
     _show(output, counts)
 
 
