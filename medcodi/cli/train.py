@@ -97,6 +97,8 @@ def quickstart(
     short training of every stage from its weights."""
     from medcodi.quickstart import run_from_scratch, run_quickstart
 
+    if from_scratch and pipeline != QUICKSTART:
+        raise ValueError("--from-scratch trains every stage: it takes no --pipeline")
     recipe = chosen(config)
     if not from_scratch:
         run_quickstart(pipeline, recipe, overrides or [], num_evaluated, console)

@@ -144,6 +144,8 @@ class Request:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
         if self.studies is None and (self.given or self.limit):
             raise ValueError("given and limit choose among studies: name their prepared folder too")
+        if self.studies is None and self.split != "test":
+            raise ValueError("split chooses among studies: name their prepared folder too")
         if self.studies is not None and (self.prompts or self.labels):
             raise ValueError(
                 "the prompts are either given one by one or taken from studies, not both"
@@ -151,6 +153,10 @@ class Request:
         if self.pixel_spacing is not None and not 0 < self.pixel_spacing < 100:
             raise ValueError(
                 f"pixel_spacing must lie between 0 and 100 mm, got {self.pixel_spacing}"
+            )
+        if self.pixel_spacing is not None and "dicom" not in self.format and self.format != "fhir":
+            raise ValueError(
+                f"pixel_spacing goes into DICOM files: the format {self.format!r} has none"
             )
         if self.dtype is not None and self.dtype not in DTYPES:
             raise unknown_key(self.dtype, DTYPES, "the dtypes")

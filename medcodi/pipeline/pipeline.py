@@ -29,6 +29,7 @@ from medcodi.pipeline.denoising import (
 )
 from medcodi.pipeline.encoding import PromptReader
 from medcodi.pipeline.folders import Folders
+from medcodi.pipeline.idle import what_is_seen
 from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.networks import FamilyNetworks, module_dict
 from medcodi.pipeline.order import InOrder
@@ -174,8 +175,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
                 varied by as a whole (SDEdit); with a mask, inside it.
             privacy: a filter (`medcodi.privacy.filter.PrivacyFilter`): a sample that it refuses is
                 drawn again, up to `max_draws` times; `out.refused[i]` says why.
-            coupling_scale: as guidance_scale, how strongly an output follows the others of the
-                call; 1 is as stage 3 trained it, and costs less.
+            coupling_scale: how strongly outputs follow each other; 1: as stage 3 trained it.
             order: every output once: they are made one after the other, prompted by those before.
             labels: "Edema, no effusion", or R of them, as prompts: pipeline/labels.py.
 
@@ -209,7 +209,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             callback_tensors=callback_on_step_end_tensor_inputs,
             max_draws=max_draws,
         )
-        see = flag(coupled, "coupled"), flag(condition_on_latents, "condition_on_latents")
+        see = what_is_seen(call, coupled, condition_on_latents, coupling_scale, self.environments)
         run = lambda part: self._run(part, *see, callback_on_step_end)
         run = InOrder(run, self.family) if call.order else run
         if privacy is not None:

@@ -57,6 +57,7 @@ def read_grey(path: Path, max_value_16bit: int = 65535) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as image:
                 _check_size(image)
                 image.load()
+                _check_opaque(image)
                 return _to_unit(ImageOps.exif_transpose(image), max_value_16bit)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"image is too large: {error}") from None
@@ -76,6 +77,16 @@ def _check_size(image: Image.Image) -> None:
         )
     if getattr(image, "n_frames", 1) > 1:
         raise ValueError(f"image has {image.n_frames} frames, expected one")
+
+
+def _check_opaque(image: Image.Image) -> None:
+    """Raises ValueError where pixels are transparent: what they show depends on the viewer."""
+    if not image.has_transparency_data:
+        return
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    if (alpha < 255).any():
+        share = np.mean(alpha < 255)
+        raise ValueError(f"{share:.1%} of the pixels are transparent, expected an opaque image")
 
 
 def _to_unit(image: Image.Image, max_value_16bit: int) -> np.ndarray:

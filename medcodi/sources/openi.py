@@ -63,6 +63,10 @@ class OpeniOptions(DicomOptions):
             raise ValueError("options.text_sections: the source openi takes options.texts instead")
         if self.texts not in TEXTS:
             raise unknown_key(self.texts, TEXTS, "options.texts")
+        if self.min_reports != OpeniOptions.min_reports and not self.mesh:
+            raise ValueError(
+                "options.min_reports belongs to the table of MeSH terms: name it, mesh"
+            )
         for what, name in (("MeSH terms", self.mesh), ("findings", self.findings)):
             others = {self.mesh, self.findings} - {name, ""} | {self.front, self.side, self.text}
             if name in others or (name and self.mesh == self.findings):

@@ -62,6 +62,8 @@ class StonyBrookOptions(FrontAndTableOptions):
             raise unknown_key(self.variables, VARIABLES, "options.variables")
         if not 0 <= self.max_missing <= 1:
             raise ValueError(f"options.max_missing is a share, got {self.max_missing}")
+        if self.variables != "rule" and self.max_missing != StonyBrookOptions.max_missing:
+            raise ValueError("options.max_missing belongs to the variables of the rule, got paper")
 
 
 def _is_frontal(record: Record) -> bool:

@@ -11,6 +11,8 @@ from medcodi.sources.archive.options import RejectedError
 from medcodi.sources.images import with_look
 from medcodi.sources.letters import text_note
 
+MAX_RATIO = 4  # of the sides of an image
+
 
 @dataclass
 class PlainImage:
@@ -26,8 +28,16 @@ def plain_image(image: np.ndarray, look: str, policy: str, limits: GreyLimits) -
     RejectedError for one that is not to be used."""
     image = with_look(image, look)
     greys = Greys.of_image(image)
-    notes = judged(greys, limits, policy)
+    notes = judged(greys, limits, policy, shape_note(image.shape))
     return PlainImage(image, greys, notes + (text_note(image) if policy != "accept" else []))
+
+
+def shape_note(shape: tuple[int, ...]) -> list[str]:
+    """What is told of an image (H, W) that is a strip: no radiograph of a chest is one."""
+    height, width = shape
+    if max(shape) <= MAX_RATIO * min(shape):
+        return []
+    return [f"{width} x {height} pixels, one side over {MAX_RATIO} times the other"]
 
 
 def judged(greys: Greys, limits: GreyLimits, policy: str, others: Sequence[str] = ()) -> list[str]:

@@ -232,6 +232,8 @@ def test_a_disk_that_takes_no_more(tiny_run, whole, tmp_path):
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"shard": (2, 2)}, r"shard must read K/N with 0 <= K < N, got 2/2"),
         ({"pixel_spacing": -1.0}, "pixel_spacing must lie between 0 and 100 mm"),
+        ({"pixel_spacing": 0.2}, "goes into DICOM files: the format 'png' has none"),
+        ({"split": "train"}, "split chooses among studies: name their prepared folder too"),
         (
             {"format": "imagefolder", "outputs": ["tabular"]},
             "needs an output that is a picture, got tabular",

@@ -187,11 +187,20 @@ def test_coupling_scale_is_how_much_outputs_follow_each_other(pipe):
     assert torch.equal(frontal(both, coupling_scale=1.0), together)
     assert not torch.equal(stronger, together)
     assert torch.equal(frontal(both, coupling_scale={"lateral": 1.0}), together)
-    alone = frontal(["frontal"])
-    assert torch.equal(frontal(["frontal"], coupling_scale=3.0), alone)
-    assert torch.equal(
-        frontal(both, coupling_scale=3.0, coupled=False), frontal(both, coupled=False)
-    )
+    for outputs, settings, why in (
+        (["frontal"], {}, "the call has one output"),
+        (both, {"coupled": False}, "coupled is False"),
+        (both, {"order": both}, "order makes them one after the other"),
+    ):
+        with pytest.raises(ValueError, match=f"does nothing here: {why}"):
+            frontal(outputs, coupling_scale=3.0, **settings)
+
+
+def test_negative_prompts_without_guidance_are_told(pipe, caplog):
+    pipe("Edema.", ["frontal"], 2, guidance_scale=2.0, negative_prompts="A nodule.")
+    assert "negative_prompts do nothing" not in caplog.text
+    pipe("Edema.", ["frontal"], 2, guidance_scale=1.0, negative_prompts="A nodule.")
+    assert "negative_prompts do nothing here" in caplog.text
 
 
 def test_order_prompts_each_output_with_those_before_it(pipe):

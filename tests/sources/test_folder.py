@@ -335,6 +335,31 @@ def test_shipped_mappings_parse():
         assert mapping.fields and all(schema.columns for schema in mapping.schemas.values())
 
 
+def test_transparent_pixels_are_refused_and_strips_are_suspects(source):
+    rng = np.random.default_rng(0)
+    film = Image.fromarray(rng.integers(60, 200, (80, 80)).astype(np.uint8))
+    alpha = Image.new("L", (80, 80), 255)
+    Image.merge("LA", [film, alpha]).save(source / "opaque.png")
+    alpha.paste(0, (0, 0, 80, 8))
+    Image.merge("LA", [film, alpha]).save(source / "la.png")
+    Image.merge("RGBA", [film, film, film, alpha]).save(source / "rgba.png")
+    film.quantize(16).save(source / "palette.png", transparency=0)
+    strip = rng.integers(60, 200, (20, 400)).astype(np.uint8)
+    Image.fromarray(strip).save(source / "strip.png")
+    Image.fromarray(strip[:1]).save(source / "line.png")
+    names = ("opaque", "la", "rgba", "palette", "strip", "line")
+    rows = [row(f"r{i}", f"p{i}", "0", "PA", f"{name}.png") for i, name in enumerate(names)]
+    counts, studies, rejects = prepare(source, rows, tables={})
+    assert sorted(studies) == ["p0_0", "p4_0", "p5_0"]
+    assert "10.0% of the pixels are transparent" in rejects["r1/front"]
+    assert "10.0% of the pixels are transparent" in rejects["r2/front"]
+    assert "transparent, expected an opaque image" in rejects["r3/front"]
+    assert counts["images"] + counts["image_rejects"] == counts["rows"] == 6
+    listed = pd.read_csv(source.parent / "out" / "suspects.csv", dtype=str).set_index("study_id")
+    assert "400 x 20 pixels, one side over 4 times the other" in listed["reasons"]["p4_0"]
+    assert "400 x 1 pixels" in listed["reasons"]["p5_0"]
+
+
 def test_suspects_are_listed_refused_or_accepted(source):
     """A black image shows nothing, a dark one is a suspect, letters near the border are listed."""
     rng = np.random.default_rng(0)

@@ -173,6 +173,8 @@ def test_gold_findings_become_a_table(data, tmp_path):
 
 
 def test_wrong_input(tmp_path, data):
+    with pytest.raises(ValueError, match="min_reports belongs to the table of MeSH terms"):
+        get_source("openi")(None, OPTIONS | {"mesh": "", "min_reports": 3}, tmp_path / "out")
     with pytest.raises(ValueError, match="did you mean 'impression'"):
         get_source("openi")(None, OPTIONS | {"texts": "impresion"}, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match=r"NLMCXR_reports.tgz does not exist"):

@@ -120,6 +120,8 @@ def test_variables_by_the_rule(source):
 def test_wrong_input(source, tmp_path):
     with pytest.raises(ValueError, match="did you mean 'paper'"):
         prepare(source, "x", variables="papers")
+    with pytest.raises(ValueError, match="max_missing belongs to the variables of the rule"):
+        prepare(source, "x", max_missing=0.2)
     with pytest.raises(ValueError, match="max_missing is a share, got 5"):
         prepare(source, "x", max_missing=5)
     (tmp_path / "s").mkdir()

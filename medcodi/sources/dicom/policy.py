@@ -14,7 +14,7 @@ from medcodi.data.greys import LEVELS, GreyLimits, Greys
 from medcodi.sources.archive.options import DicomOptions, RejectedError
 from medcodi.sources.dicom.grey import GreyScale, grey_scale, has_window, rescaled
 from medcodi.sources.images import equalisation
-from medcodi.sources.suspects import judged
+from medcodi.sources.suspects import judged, shape_note
 
 CHUNK = 1 << 20  # pixels that are counted at a time
 TAIL = 0.001  # share of the pixels at each end that does not count as used
@@ -57,7 +57,8 @@ def choose_greys(ds: pydicom.Dataset, pixels: np.ndarray, options: DicomOptions)
             break
     if chosen is None:
         raise refusal
-    chosen.notes = judged(chosen.greys, options.grey_limits, options.suspects, chosen.notes)
+    told = [*chosen.notes, *shape_note(pixels.shape)]
+    chosen.notes = judged(chosen.greys, options.grey_limits, options.suspects, told)
     return chosen
 
 

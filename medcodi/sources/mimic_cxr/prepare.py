@@ -23,6 +23,7 @@ from medcodi.sources.dicom.view import Seen
 from medcodi.sources.mimic_cxr.layout import labels, splits, views
 from medcodi.sources.mimic_cxr.selection import SELECT, StudyFiles, select_studies
 
+SHARE = 0.1  # of a split, where none is given
 DEFAULT_SECTIONS = ("impression", "conclusion", "last paragraph")
 
 
@@ -187,6 +188,11 @@ def prepare_mimic_cxr(
     """
     source, reports = Path(source_dir), Path(reports_dir or source_dir)
     options = build_dataclass(MimicOptions, options, "options")
+    shares = {key: writing[key] for key in ("validation", "test") if key in writing}
+    if options.official_split and any(share != SHARE for share in shares.values()):
+        raise ValueError(
+            f"the published split has its own shares: leave out {' and '.join(shares)}"
+        )
     if not reports.is_dir():
         raise FileNotFoundError(f"folder of reports {reports} does not exist")
     return prepare_archive(

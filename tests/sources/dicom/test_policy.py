@@ -46,6 +46,11 @@ def test_suspects_are_told(attributes, why):
     assert prepared_image(film(**attributes), options(suspects="accept"), 1.0).notes == []
 
 
+def test_a_strip_is_a_suspect():
+    strip = prepared_image(image(np.tile(film().pixel_array[:4], (1, 4))), options(), 1.0)
+    assert any("one side over 4 times the other" in note for note in strip.notes)
+
+
 @pytest.mark.parametrize(
     "attributes",
     [

@@ -136,6 +136,9 @@ def test_patients_stay_in_one_split(source):
 
 def test_the_official_split_and_labels(source):
     out = source.with_name("official")
+    with pytest.raises(ValueError, match="the published split has its own shares"):
+        options = {**OPTIONS, "official_split": True}
+        get_source("mimic_cxr")(source, options, out, validation=0.2, test=0.1)
     counts = prepare(source, out, official_split=True, labels="findings")
     for split, studies in zip(SPLITS, ([50000001], [50000003], [50000006]), strict=True):
         assert set(by_text(out, split)) == {text(study) for study in studies}
