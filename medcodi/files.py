@@ -22,6 +22,8 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 
 @contextlib.contextmanager
 def written(path: str | Path) -> Iterator[Path]:
@@ -52,7 +54,8 @@ def staged(folder: str | Path, overwrite: bool = False, durable: bool = False) -
     well. `overwrite` replaces a folder that exists: the old one lives until the new one is whole.
     With `durable` the files are on the disk (fsync) before the rename.
 
-    Raises ValueError when `folder` exists and `overwrite` is off, or when it is no folder.
+    Raises ValueError when `folder` exists and `overwrite` is off, or when it is no folder; OSError
+    where the disk takes no more.
     """
     folder = Path(folder)
     _check_is_folder(folder)
@@ -71,6 +74,8 @@ def staged(folder: str | Path, overwrite: bool = False, durable: bool = False) -
         _put(temporary, folder)
         if durable:
             sync(folder.parent)
+    except SafetensorError as error:  # no OSError, whatever the disk said
+        raise OSError(f"{folder} cannot be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

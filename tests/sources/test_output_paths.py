@@ -67,6 +67,7 @@ def test_errors_of_the_database_become_those_of_its_file(tmp_path):
 COMMANDS = {
     "table": ("prepare", "table", "rows.csv", "--output"),
     "folder": ("prepare", "folder", "films", "--mapping", "mapping.yaml", "--output"),
+    "fit": ("table", "fit", "rows.csv", "--output"),
     "label": ("label", "reports.csv", "--vocabulary", "chexpert", "--output"),
     "merge": ("data", "merge", "one=good", "two=good", "--output"),
     "show": ("data", "show", "good", "--page"),
