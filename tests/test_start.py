@@ -9,6 +9,7 @@ from medcodi.config import STAGES
 from medcodi.export import assemble
 from medcodi.pipeline import MedCoDiPipeline
 from medcodi.start import start_from_pipeline
+from medcodi.training.run import Run
 from medcodi.training.starting import STARTED
 from medcodi.training.tasks import train_stage
 from tests.tiny import STAGE, tiny_recipe
@@ -19,6 +20,23 @@ MEASURED = ("latent_mean", "latent_std")  # on the data at hand
 @pytest.fixture(scope="module")
 def given(tiny_run):
     return MedCoDiPipeline.from_pretrained(tiny_run.run_dir / "pipeline")
+
+
+def test_a_decoder_trains_on_alone(given, tiny_prepared, tmp_path):
+    recipe = recipe_of(tmp_path, tiny_prepared, autoencoder=STAGE)
+    for name in ("frontal", "lateral"):
+        recipe.modalities[name]["autoencoder"]["train_encoder"] = False
+    recipe.autoencoder.modality = "frontal"
+    recipe.autoencoder.optim.weight_decay = 0.1
+    with pytest.raises(ValueError, match=r"weight_decay: 0, got 0.1, which would move the encoder"):
+        start_from_pipeline(recipe, "autoencoder", given, "given")
+    recipe.autoencoder.optim.weight_decay = 0.0
+    start_from_pipeline(recipe, "autoencoder", given, "given")
+    train_stage(recipe, "autoencoder")
+    after = Run(recipe).autoencoder("radiograph").state_dict()
+    before = given.components["autoencoder"]["radiograph"].state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])} - set(MEASURED)
+    assert moved and all("decoder" in key or "post_quant" in key for key in moved)
 
 
 def recipe_of(folder, tiny_prepared, **changed):

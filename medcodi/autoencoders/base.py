@@ -25,6 +25,7 @@ class Autoencoder(nn.Module, ABC):
 
     latent_mean: Tensor
     latent_std: Tensor
+    all_trained: bool = True  # False: parts rest, their parameters have no gradient
 
     def __init__(self, latent_shape: tuple[int, ...]):
         super().__init__()

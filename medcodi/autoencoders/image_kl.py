@@ -36,6 +36,7 @@ class ImageKL(Autoencoder):
         edge_weight: float,
         in_channels: int = 1,
         patch: int = 1,
+        train_encoder: bool = True,
     ) -> None:
         levels = len(block_out_channels)
         factor = patch * 2 ** (levels - 1)
@@ -45,7 +46,7 @@ class ImageKL(Autoencoder):
             )
         super().__init__((latent_channels, image_size // factor, image_size // factor))
         self.kl_weight, self.edge_weight, self.in_channels = kl_weight, edge_weight, in_channels
-        self.patch = patch
+        self.patch, self.all_trained = patch, train_encoder
         self.vae = AutoencoderKL(
             in_channels=in_channels * patch**2,
             out_channels=in_channels * patch**2,
@@ -71,7 +72,8 @@ class ImageKL(Autoencoder):
     def losses(
         self, values: torch.Tensor, progress: float, generator: torch.Generator | None = None
     ) -> dict[str, torch.Tensor]:
-        mean, logvar = self.posterior(values)
+        with torch.set_grad_enabled(self.all_trained and torch.is_grad_enabled()):
+            mean, logvar = self.posterior(values)
         decoded = self.decode_posterior(reparametrize(mean, logvar, generator))
         l1 = F.l1_loss(decoded, values)
         edges = sum(

@@ -49,7 +49,9 @@ class ImageEncoderArgs:
 
 @dataclass
 class ImageAutoencoderArgs:
-    """diffusers AutoencoderKL."""
+    """diffusers AutoencoderKL. Without `train_encoder` the decoder alone trains on: latents stay
+    what they are (their mean and spread are measured on the data at hand, as always), and so do the
+    denoisers that were trained on them."""
 
     block_out_channels: list[int] = field(default_factory=lambda: [16, 32, 64, 64])
     layers_per_block: int = 1
@@ -60,6 +62,7 @@ class ImageAutoencoderArgs:
     edge_weight: float = 1.0
     in_channels: int = 1
     patch: int = 1  # above 1 the network sees patch x patch pixels as channels: space to depth
+    train_encoder: bool = True
 
 
 @dataclass

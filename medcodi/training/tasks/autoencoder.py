@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from medcodi.config_io import for_modality
 from medcodi.data.prepared import PreparedDataset
 from medcodi.modalities.family import seeded
 from medcodi.modalities.sheet import contact_sheet
@@ -55,6 +56,13 @@ class AutoencoderTask(Task):
         self.modality = run.family.representative(group)
         with seeded(run.recipe.seed):
             self.autoencoder = self.modality.build_autoencoder()
+        self.find_unused_parameters = not self.autoencoder.all_trained
+        decay = for_modality(run.recipe.autoencoder, self.modality.name).optim.weight_decay
+        if decay and not self.autoencoder.all_trained:
+            raise ValueError(
+                f"modalities.{self.modality.name}.autoencoder.train_encoder: false needs "
+                f"autoencoder.optim.weight_decay: 0, got {decay:g}, which would move the encoder"
+            )
 
     def dependencies(self) -> dict[str, Any]:
         return identity.of_autoencoder(self.run, self.group)
