@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 def words(text: str) -> list[str]:
@@ -15,6 +15,8 @@ CONTENT = ("impression", "conclusion", "findings")
 KINDS = {  # word of a heading -> the section it opens
     "impression": "impression",
     "impressions": "impression",
+    "imp": "impression",
+    "impr": "impression",
     **dict.fromkeys(
         words("conclusion conclusions summary opinion interpretation assessment"), "conclusion"
     ),
@@ -36,6 +38,8 @@ KINDS = {  # word of a heading -> the section it opens
         words("notification notifications addendum communication accession signed dictated"),
         "other",
     ),
+    **dict.fromkeys(words("comment comments"), "weak conclusion"),
+    **dict.fromkeys(words("diagnosis diagnoses dx"), "diagnosis"),
     **dict.fromkeys(words("chest report result results"), "weak findings"),
 }
 ORDER = (  # which word of a heading counts
@@ -46,6 +50,8 @@ ORDER = (  # which word of a heading counts
     "technique",
     "recommendation",
     "other",
+    "diagnosis",
+    "weak conclusion",
     "weak findings",
 )
 # Words of headings within the findings: what they head stays part of the section, with its heading.
@@ -71,8 +77,24 @@ LINE = re.compile(  # at the start of a line: with a colon; some words without o
     rf"|[A-Z][a-z]+(?: (?:and )?[A-Za-z]+){{0,3}})[ \t*_]*:[*_]*(?!\d)"
     rf"|((?:IMPRESSION|CONCLUSION|FINDING|Impression|Conclusion|Finding)[Ss]?)[ \t*_]*"
     rf"(?:$|[.-](?=\s))|((?:INDICATION|COMPARISON|TECHNIQUE|HISTORY|CLINICAL HISTORY)[Ss]?)"
-    rf"[ \t*_]*$)",
+    rf"[ \t*_]*$)|(?<![^.:\n]\n)((?i:impressions?|conclusions?|findings?|opinion|summary|"
+    rf"interpretation|comments?|narrative))[ \t\r*_]*$",
     re.MULTILINE,
+)
+NAMES = (  # of sections, where no colon follows
+    r"(?:clinical )?(?:indication|history)s?|reason for (?:the |this )?(?:exam|examination|study)|"
+    r"(?:clinical )?(?:information|details)|findings?|impressions?|comparisons?|technique|"
+    r"conclusions?|opinion|interpretation|summary|comments?"
+)
+DASHED = re.compile(  # "Indication - cough. Findings = clear lungs."
+    rf"(?:^|(?<=[.\n]))([ \t]*(?:{NAMES}))"
+    r"(?:[ \t]+-+[ \t]+|[ \t]*[\u2013\u2014]+[ \t]*|[ \t]*[;=][ \t]*)(?=\w)",
+    re.IGNORECASE,
+)
+BRACKETED = re.compile(rf"(?:^|(?<=[.\n]))([ \t]*)\[({NAMES})\][ \t]*:?", re.IGNORECASE)
+BARE = re.compile(  # "FINDINGS The lungs are clear. IMPRESSION Normal."
+    r"(?:^|(?<=[.!?]\s)|(?<=\n))((?:FINDING|IMPRESSION|CONCLUSION|INDICATION|TECHNIQUE|COMPARISON|"
+    r"HISTORY|Finding|Impression|Conclusion)[Ss]?)[ \t]+(?=[A-Z][a-z]|\d{1,2}[.)])"
 )
 INLINE = re.compile(  # names of sections wherever they stand, up to their colon
     r"(?<![\w/])((?:end of |clinical |relevant |patient |past medical |brief |final |revised |"
@@ -85,8 +107,9 @@ INLINE = re.compile(  # names of sections wherever they stand, up to their colon
     r"order comments|clinical (?:summary|details|notes?)|pmhx?|"
     r"(?:history|indications?)(?: and |/| & )(?:indications?|history)|history|hx|info|information|"
     r"data|details|statement|question|reason for (?:the |this )?(?:exam|examination|study|visit|"
-    r"test|request|order)|comparisons?|stud(?:y|ies)|exams?|examinations?|technique|procedure(?: "
-    r"comments)?|recommendations?|narrative|addendum|notification|accession number|wet read)"
+    r"test|request|order)|comparisons?|comments?|impr?|diagnos[ei]s|stud(?:y|ies)|exams?|"
+    r"examinations?|technique|procedure(?: comments)?|recommendations?|narrative|addendum|"
+    r"notification|accession number|wet read)"
     r"(?: ?\([^()\n]{0,40}\))?)[ \t*_]*$",
     re.IGNORECASE,
 )
@@ -111,13 +134,20 @@ class Heading:
     text: str
 
 
+def with_colons(report: str) -> str:
+    """`report` with a colon behind the names of sections that a dash, "=", ";" or brackets mark, or
+    that stand in capitals before a sentence."""
+    report = BARE.sub(r"\1: ", DASHED.sub(r"\1: ", report))
+    return BRACKETED.sub(r"\1\2: ", report) if "[" in report else report
+
+
 def find_headings(report: str, known: Mapping[str, str]) -> list[Heading]:
     """The headings that open sections, in their order. `known`: further ones in lower case ->
     kind. One within the findings ("Lungs:") opens a section only behind one without findings, and
     stays in its text then."""
     found: dict[int, Heading] = {}
     for match in LINE.finditer(report):
-        text = match[1] or match[2] or match[3]
+        text = match[1] or match[2] or match[3] or match[4]
         start = match.start() + match[0].index(text)
         if _runs_into(text):
             continue  # it is found where it stands
@@ -152,9 +182,12 @@ def _without_parts(report: str, headings: list[Heading]) -> list[Heading]:
     """Parts of the findings open a section (theirs, with the heading in it) only behind one that
     is none."""
     kept: list[Heading] = []
-    for heading in headings:
+    for place, heading in enumerate(headings):
         if kept and heading.start < kept[-1].end:
             continue
+        if heading.kind == "diagnosis":
+            before = any(later.kind in CONTENT for later in headings[place + 1 :])
+            heading = replace(heading, kind="indication" if before else "conclusion")
         if heading.kind != "part":
             kept.append(heading)
         elif kept and kept[-1].kind not in CONTENT:
@@ -163,7 +196,8 @@ def _without_parts(report: str, headings: list[Heading]) -> list[Heading]:
 
 
 def heading_kind(heading: str, known: Mapping[str, str]) -> str:
-    """Section that a heading opens: one of ORDER, "part" for one within the findings, "other" for
+    """Section that a heading opens: one of ORDER ("diagnosis" is a conclusion, or before the
+    findings what was asked), "part" for one within the findings, "other" for
     an unknown one in capitals, "" for a line that only looks like one. Findings and impression
     under one heading are an impression."""
     lowered = " ".join(heading.lower().split())
@@ -172,6 +206,8 @@ def heading_kind(heading: str, known: Mapping[str, str]) -> str:
     words = re.findall(r"[a-z]+", lowered)
     if lowered.startswith("end of"):
         return "other"
+    if "differential" in words or "ddx" in words:
+        return ""  # what follows may be
     if PRIOR.search(lowered):
         return "comparison"
     if ASKED.search(lowered.replace("-", " ")):

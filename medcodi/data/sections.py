@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from medcodi.data.headings import CONTENT, Heading, find_headings, words
+from medcodi.data.headings import CONTENT, Heading, find_headings, with_colons, words
 
 BOTH = "both"  # findings and impression, joined
 SECTIONS = ("impression", "conclusion", "findings", BOTH, "last paragraph")
@@ -68,11 +68,7 @@ PARTS = re.compile(
 RULE = re.compile(
     r"^[ \t]*[_=*-]{5,}[ \t]*$", re.MULTILINE
 )  # ___ alone is the mark of a removed name
-DASHED = re.compile(  # "Indication - cough. Findings - clear lungs."
-    r"(?:^|(?<=[.\n]))([ \t]*(?:indication|history|findings?|impression|comparison|technique|"
-    r"conclusion)s?)[ \t]+[-\u2013\u2014]+[ \t]+(?=\w)",
-    re.IGNORECASE,
-)
+ORPHAN = re.compile(r"(?:^|(?<=\s))[(]?\d{1,2}[.)]\s*$")  # the number of the heading behind
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 SENTENCE = re.compile(r"[.;!?]+(?=\s|$)|\n")
 ASKED = re.compile(  # what goes on with the question, or with the history
@@ -193,12 +189,13 @@ def _points(words: list[str]) -> bool:
 def split_sections(report: str, known: Mapping[str, str] | None = None) -> list[Section]:
     """The sections of `report` in their order, the text before the first heading first. `known`:
     further headings in lower case -> kind. Nothing of the report is lost but headings."""
-    report = DASHED.sub(r"\1: ", report)
+    report = with_colons(report)
     headings = find_headings(report, known or {})
     end = headings[0].start if headings else len(report)
-    sections = [Section("", report[:end])]
+    sections = [Section("", ORPHAN.sub("", report[:end]) if headings else report)]
     for heading, following in itertools.pairwise([*headings, None]):
         text = report[heading.end : following.start if following else len(report)]
+        text = ORPHAN.sub("", text) if following else text
         sections += _with_rest(heading, text, last=following is None)
     return [section for section in sections if section.text.strip() or section.heading]
 

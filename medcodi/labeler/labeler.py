@@ -27,7 +27,7 @@ from medcodi.labeler.scope import (
     choose_stops,
     status,
 )
-from medcodi.labeler.sides import tell_sides_apart
+from medcodi.labeler.sides import name_again, tell_sides_apart, tells_sides
 from medcodi.labeler.text import TextCleaner
 from medcodi.labeler.vocabulary import Vocabulary, load_vocabulary
 
@@ -128,8 +128,11 @@ class Labeler:
             return True
         sentences = self._cleaner.sentences(self._cleaner.findings(text))
         return any(
-            self._needs.find(text := self._cleaner.clean(sentence))
-            or (self._findings.find(text) and not self._sentence(sentence))  # "pericardial ..."
+            not _only_history(read := self._sentence(sentence))
+            and (
+                self._needs.find(text := self._cleaner.clean(sentence))
+                or (self._findings.find(text) and not read)  # "pericardial ..."
+            )
             for sentence in sentences
         )
 
@@ -172,10 +175,8 @@ class Labeler:
             mentions = _without_keys(mentions, sentence)
         if not mentions:
             return []
-        if depth < MAX_PARTS and "left " in sentence and "right " in sentence:
-            for span in mentions:
-                if parts := tell_sides_apart(sentence, span.start, span.end):
-                    return [found for part in parts for found in self._read(part, depth + 1)]
+        if depth < MAX_PARTS and (parts := _parts(sentence, mentions)):
+            return [found for part in parts for found in self._read(part, depth + 1)]
         spans: dict[type, list[Span]] = defaultdict(list)
         for span in self._scope.find(sentence):
             spans[type(span.meaning)].append(span)
@@ -220,6 +221,17 @@ class Labeler:
             if kind != "exclude" and (kind == "implied" or not hidden):
                 counted.append(span)
         return counted
+
+
+def _parts(sentence: str, mentions: list[Span]) -> list[str] | None:
+    """The statements of a sentence that tells the sides apart, or that names a finding again."""
+    if parts := name_again(sentence, [(span.start, span.end) for span in mentions]):
+        return parts
+    if tells_sides(sentence):
+        for span in mentions:
+            if parts := tell_sides_apart(sentence, span.start, span.end):
+                return parts
+    return None
 
 
 def _without_keys(mentions: list[Span], sentence: str) -> list[Span]:

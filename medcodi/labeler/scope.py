@@ -1,8 +1,9 @@
 """Scope: is a mention affirmed, negated or hedged? By cue phrases, in the order of the CheXpert
 labeler (Irvin et al. 2019): pre-negation uncertainty ("cannot exclude X"), negation ("no X"),
 post-negation uncertainty ("possible X"). Before all of them stand what was taken away
-("X removal"), history ("history of X": what was there before is no finding) and questions
-("rule out X", which the rest of the report may answer).
+("X removal"), what the examination cannot show ("not sensitive for X"), history ("history of X":
+what was there before is no finding) and questions ("rule out X", which the rest of the report may
+answer).
 
 A cue reaches the mentions on its side (`before` them or `after` them) until a stop of one of its
 groups begins in between. Of overlapping cues the first and then the longest holds, so that "no
@@ -18,6 +19,7 @@ POSITIVE, NEGATIVE, UNCERTAIN = 1, 0, -1
 ASKED = -2  # a question: uncertain where the report does not answer it
 STAGES = {
     "gone": NEGATIVE,
+    "limits": None,
     "history": None,
     "pre_negation_uncertainty": UNCERTAIN,
     "negation": NEGATIVE,

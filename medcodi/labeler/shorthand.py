@@ -29,10 +29,14 @@ NOT_SAID = (
     r"_{2,}|x{3,}|-{2,3}|"
     r"unable\s+to\s+(?:assess|evaluate)|(?:cannot|can't|can\s+not)\s+be\s+(?:assessed|evaluated)"
 )
+VALUE = (  # the beginning of an answer other than yes or no
+    r"(?:(?:very |only )?(?:small|tiny|trace|minimal|mild|moderate|large|severe|left|right|"
+    r"bilateral|unilateral|possible|possibly|unchanged|stable|resolved|improved))"
+)
 SEPARATOR = (
     r"(?:\s*(?::|=|\||\.{3,})\s*|[ \t]+-+>?[ \t]+|[ \t]*[\u2013\u2014\u2192][ \t]*|[ \t]*\t[ \t]*)"
 )
-END = r"(?=[ \t]*(?:[.,;|()]|\n(?!\s*(?:on|in|at|of)\b)|$))"
+END = r"(?=[ \t]*(?:[.,;|()]|[-\u2013\u2014][ \t]|\n(?!\s*(?:on|in|at|of)\b)|$))"
 CLOSED = (  # "no" at the end of a line may go on in the next
     rf"(?=[ \t]*(?:[.,;|()]|\n\s*\n|\n[ \t]*[(]?\d{{1,2}}[.):]|\n[ \t]*[-*\u2022][ \t]*{NOUN}"
     rf"|\n[ \t]*{NOUN}[ \t]*(?:[:=|]|-[ \t])|\s*$))"
@@ -49,7 +53,7 @@ SAID_YES, SAID_NO = (  # a box for yes and one for no, before or behind their wo
 SIDED = r"(?:(?:left|right|l|r)(?:-?sided)?\s+)?"
 ONE_SIDE = r"(left|right|l|r)"
 MINUS_SIGN = re.compile(r"-(?:[\s,;.)]|$|ve\b)|(?:^|[\s,;:(=])-")
-LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg\.)", re.IGNORECASE)
+LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg\b|negative\b)", re.IGNORECASE)
 MORE_OR_LESS = r"(?:\+\s*/\s*-|\u00b1|\+-)"
 KEYS = "-:=|\t.\u2013\u2014\u2192"  # what may stand between a key and its value; "." of three dots
 STEPS = [  # in this order: (signs, one of which a text must have; what is found; what it becomes)
@@ -68,11 +72,14 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     (":", rf"(?<=\w)[ \t]*:\s*{UNTICKED}", " : none . "),
     ("[(\u2611\u2612\u2713", TICKED, ". there is "),
     ("[(\u2610", UNTICKED, ". no "),
-    ("[(", rf"(?<=\w)\s*[(\[]\s*(?!\d)(?:{NONE}|no|n)\s*[)\]]", " : none . "),
-    ("[(", rf"(?<=\w)\s*[(\[]\s*(?!\d)(?:{PRESENT})\s*[)\]]", " : present . "),
+    ("[(", rf"(?<=\w)(?:\s*[:=])?\s*[(\[]\s*(?!\d)(?:{NONE}|no|n)\s*[)\]]", " : none . "),
+    ("[(", rf"(?<=\w)(?:\s*[:=])?\s*[(\[]\s*(?!\d)(?:{PRESENT})\s*[)\]]", " : present . "),
+    ("/", rf"([:=]\s*(?:{NONE}|no))(?:\s*/\s*(?:{NONE}|no))+{END}", r"\1"),
+    (";", rf"({NOUN})\s*;\s*(?=(?:{NONE}){END}|no{CLOSED})", r"\1: "),
+    ("?", rf"({NOUN})\s*\?+\s+(?={VALUE}\b)", r"\1: "),
     ("N", rf"({NOUN})\s+N(?=[,;.|\n]|\s*$)", r"\1 : none . "),
     ("N", rf"({NOUN})\s+Y(?=[,;.|\n]|\s*$)", r"\1 : present . "),
-    ("N", rf"(?:^|(?<=[.,;\n]))(\s*)neg\.\s+(?={NOUN})", r"\1no "),
+    ("N", rf"(?:^|(?<=[.,;\n]))(\s*)neg(?:\.|ative)?\s+(?={NOUN})", r"\1no "),
     ("-", rf"(?:^|(?<=[.;\n]))(\s*(?:{NOUN}|{PLACE}\b))[ \t]+-+[ \t]+(?=[a-z])", r"\1 : "),
     ("(", r"(?<=\w)(?:\s*[:=]\s*)?\(\s*-\s*\)", " : none . "),
     ("(", r"(?<=\w)(?:\s*[:=]\s*)?\(\s*\+\s*\)", " : present . "),
@@ -80,7 +87,7 @@ STEPS = [  # in this order: (signs, one of which a text must have; what is found
     (":=", r"(?<=\w)\s*[:=]\s*-(?=\s*(?:[,;.|\n]|$))", " : none . "),
     (":=", r"(?<=\w)\s*[:=]\s*\?+\s*(?=[a-z])", " : query "),
     ("+\u00b1", rf"(\b(?:no|without|w/o)(?:\s+[\w-]+){{1,3}}?)\s*{MORE_OR_LESS}", r"\1 or "),
-    ("+\u00b1", MORE_OR_LESS, " , possible "),
+    ("+\u00b1", MORE_OR_LESS, " plus minus "),
     (KEYS, rf"(?:^|(?<=[.;\n]))[^.;:\n|]*{SEPARATOR}(?:{NOT_SAID}){END}", " "),
     (f"{KEYS}?", rf"(?:{SEPARATOR}|\?[\s-]*)(?:(?:{NONE}){END}|(?:no|n){CLOSED})", " : none . "),
     (f"{KEYS}?", rf"(?:{SEPARATOR}|\?[\s-]*)(?:{PRESENT}){END}", " : present . "),
@@ -110,7 +117,8 @@ LAST = rf"(?:{NONE}|no|n|{PRESENT}|{GONE}|{NOT_SAID})[ \t]*[.;]?[ \t]*(?:\n|$)" 
 VALUE_ALONE = re.compile(rf"\n{BULLET}{LAST}", re.IGNORECASE)
 ENDS_HERE = rf"(?=[ \t]*[.;]?[ \t]*(?:\n[ \t]*(?:\n|{BULLET}{NOUN})|\s*$))"
 VALUE_BELOW = re.compile(  # a key and, below, its value: "Effusion\\n- no", "Pneumothorax:\\n none"
-    rf"({NOUN})[ \t]*-?[ \t]*\n(?:[ \t]*\n)?{BULLET}(?=(?:{NONE}|no|n|yes|y|{GONE}|{NOT_SAID})"
+    rf"({NOUN})[ \t]*-?[ \t]*\n(?:[ \t]*\n)?{BULLET}(?!can)(?=(?:{NONE}|no|n|yes|y|{GONE}|"
+    rf"{NOT_SAID})"
     rf"{ENDS_HERE})"
     rf"|:[ \t]*\n{BULLET}(?={LAST})",
     re.IGNORECASE,
@@ -127,7 +135,7 @@ KEY_LINE = re.compile(r"[ \t]*[A-Za-z][A-Za-z /&,-]{1,40}[ \t]*(?::|=|\||\t)")
 GOES_ON = re.compile(  # a line that ends so goes on in the next
     r"(?:[,/&:-]|\b(?:no|not|of|the|an?|and|or|nor|with|without|in|on|at|to|for|from|by|is|are|was|"
     r"were|has|have|been|be|may|could|which|that|than|versus|vs|as|mild|moderate|severe|small|large"
-    r"|left|right|new|dr|stable|focal|pleural|acute|definite|any|no evidence))\s*$",
+    r"|left|right|new|dr|stable|focal|pleural|acute|definite|any|no evidence|costophrenic|cp))\s*$",
     re.IGNORECASE,
 )
 CONTINUES = re.compile(  # a line that begins so goes on from the one before
@@ -145,6 +153,18 @@ STARTS = re.compile(  # a line in capitals that begins so begins a statement
 DENIED_LINE = re.compile(rf"\s*(?:no|without|negative for)\b.*\b{NOUN}\s*$", re.IGNORECASE)
 
 
+LEFT_ALONE = (  # "None today." as a sentence of its own
+    rf"\.\s+(?:{NONE})(?:\s+(?:today|now|currently|at\s+present|on\s+(?:this|today's|the\s+current)"
+    r"\s+\w+))?[ \t]*(?=[.;\n]|$)"
+)
+ALONE = re.compile(LEFT_ALONE, re.IGNORECASE)
+ANSWERED = re.compile(  # "History of effusion. None today.": the answer to the sentence before
+    r"(\b(?:history|rule\s+out|r/o|h/o|hx|evaluate|evaluation|assess|exclude|previous|prior|known|"
+    rf"looking|check|query)\b[^.;:?]*?\b({NOUN})[^.;:?]{{0,40}}){LEFT_ALONE}",
+    re.IGNORECASE,
+)
+
+
 def write_out(text: str) -> str:
     """`text` with signs as words; a line that is a statement of its own ends with a blank line."""
     if "\n" in text:
@@ -153,6 +173,8 @@ def write_out(text: str) -> str:
         if VALUE_ALONE.search(text):
             text = VALUE_BELOW.sub(lambda match: f"{match[1] or ''}: ", text)
         text = _lines(text)
+    if ALONE.search(text):
+        text = ANSWERED.sub(r"\1. no \2", text)
     signs = _signs(text)
     if "-" in signs:
         text = _minus(text)

@@ -2,6 +2,7 @@
 effusion" says two things. Each is written out as a sentence of its own."""
 
 import re
+from collections.abc import Sequence
 
 SIDE = r"(?:left|right)"
 WORD = (
@@ -14,6 +15,13 @@ WORD = (
     r"negative|positive|yes)"
 )
 JOIN = r"(?:, |and |but |with |while |whereas |though )+"
+BOTH = r"(?:bilateral|both|bibasilar)"
+BOTH_SIDES = re.compile(rf"\b{BOTH} ")
+NAMED_AGAIN = re.compile(  # "none on the right, and a small one on the left", "that on the left"
+    rf"(?P<join>{JOIN})(?:(?P<head>(?:[a-z]+ ){{0,8}}?(?:an?|the|small|tiny|trace|minimal|moderate|"
+    r"large|big|new|old|another|second|sided|basal|basilar|apical|left|right) )ones?(?! of)"
+    rf"|(?P<that>)(?:that|those)(?= (?:on|at|in) (?:the )?{SIDE})) "
+)
 NEGATIVE = re.compile(r"\b(?:no|not|without|nil|none|absent|negative|resolved|cleared)\b")
 NONE = re.compile(r"\b(?:none|nil|absent|negative)\b")
 ONE = rf"(?:{WORD} )*{SIDE} (?:sided )?(?:(?:apical|basal|basilar|pleural) )?"
@@ -43,9 +51,29 @@ ELSEWHERE = re.compile(  # "effusions have resolved on the right and persist on 
 CLAUSE = re.compile(
     rf"(?P<first>[^,]*?)(?P<join>{JOIN})(?:the |on the )?(?P<side>{SIDE}) "
     r"(?:one |side |sided one )?"
-    r"(?P<rest>(?:has|is|was|persists?|remains?|unchanged|stable|resolved|not|no longer|none|"
-    r"larger|smaller|increased|decreased|improved|cleared|gone|absent)\b)"
+    r"(?P<rest>(?:has|having|is|was|persists?|remains?|unchanged|stable|resolved|not|no longer|"
+    r"none|larger|smaller|increased|decreased|improved|cleared|gone|absent)\b)"
 )
+
+
+def tells_sides(sentence: str) -> bool:
+    """May `sentence` say different things of the two sides?"""
+    left, right = "left " in sentence, "right " in sentence
+    return (left and right) or ((left or right) and bool(BOTH_SIDES.search(sentence)))
+
+
+def name_again(sentence: str, nouns: Sequence[tuple[int, int]]) -> list[str] | None:
+    """The statements of `sentence` where a later one says "one" or "that" for the last of the
+    findings before it, which stand at the characters of `nouns`; None where none does."""
+    if " one" not in sentence and " that " not in sentence and " those " not in sentence:
+        return None
+    match = NAMED_AGAIN.search(sentence)
+    before = [noun for noun in nouns if match and noun[1] <= match.start()]
+    if not (match and before):
+        return None
+    start, end = before[-1]
+    second = f"{match['head'] or ''}{sentence[start:end]}{sentence[match.end() :]}"
+    return [f"{sentence[: match.start()]}. ", second]
 
 
 def tell_sides_apart(sentence: str, start: int, end: int) -> list[str] | None:
@@ -88,10 +116,10 @@ def _item(item: str, finding: str) -> str:
 
 def _clauses(sentence: str, start: int, end: int) -> list[str] | None:
     """ "The right effusion has resolved and the left is unchanged." """
-    side = re.search(rf"{SIDE} (?:sided )?(?:[a-z]+ ){{0,3}}$", sentence[:start])
+    side = re.search(rf"(?:{SIDE}|{BOTH}) (?:sided )?(?:[a-z]+ ){{0,3}}$", sentence[:start])
     match = CLAUSE.match(sentence, end)
     if not (side and match) or side[0].startswith(match["side"]):
         return None
-    noun = re.sub(rf"^{SIDE} ", "", side[0]) + sentence[start:end]
+    noun = re.sub(rf"^(?:{SIDE}|{BOTH}) ", "", side[0]) + sentence[start:end]
     second = f"{match['side']} {noun}{sentence[match.start('rest') :]}"
     return [f"{sentence[: match.start('join')]}. ", second]

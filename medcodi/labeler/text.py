@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from medcodi.data.headings import CONTENT, words
 from medcodi.data.sections import has_content, split_sections
-from medcodi.labeler.shorthand import write_out
+from medcodi.labeler.shorthand import NOUN, PLACE, write_out
 
 # A full stop ends a sentence unless a digit follows ("1.5 cm"); so do ; ! ? a blank line, a bullet
 # and a numbered item.
@@ -19,35 +19,39 @@ NUMBERED = re.compile(
 )
 ITEM = re.compile(r"\d[.)\]]|#\d|(?:^|[\s(])[a-hA-H]\)")
 DASHED_NUMBERS = re.compile(  # where the first is a 1
-    r"(?:^|(?<=\s))\d[:/-](?=\s+[A-Za-z])|(?:^|(?<=\n))[ \t]*\d(?=[ \t]+[A-Z])"
+    r"(?:^|(?<=\s))\d\s?[:/-](?=\s+[A-Za-z])|(?:^|(?<=\n))[ \t]*\d(?=[ \t]+[A-Z])"
 )
 OPENS_LIST = re.compile(r"\s*1[:/-]?\s")
 ESCAPED = re.compile(r"(?:\\r)?\\n|\\r")  # a line end as an export of a table writes it
 BROKEN = re.compile(r"\b([A-Za-z]{2,})-[ \t]*\n[ \t]*([A-Za-z]{2,})")  # a word over two lines
 ABBREVIATION = re.compile(
     r"\b(?:(?:dr|mr|mrs|ms|vs?|e\.g|i\.e|approx|resp|st|incl|cf)"
+    r"|(?:sm|mod|evid|pulm|vasc|sil|silh|poss|prob|assoc)(?=\.\s+[A-Za-z])"
     r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w|effs?|opacs?|consol|infil|atel|assoc|incr|decr|"
-    r"pulm|vasc|evid)(?=\.\s+(?![lr]\s*:)(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
+    r"pulm|vasc|evid|sil|silh|mediast|cardiomeg|unch|resid|inf|sup|lat)(?=\.\s+(?![lr]\s*:)(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
     re.IGNORECASE,
 )
 SPACES = re.compile(r" {2,}")
+COLUMNS = re.compile(rf"^([ \t]*(?:{NOUN}|{PLACE})) {{3,}}(?=\w)", re.MULTILINE | re.IGNORECASE)
 SHORT = tuple(
     f"{before}{word}"
     for before in " \n"
     for word in words(
         "dr mr mrs ms v vs g e approx resp st incl cf neg pos poss prob bilat sm mod lt rt w eff "
-        "effs opac opacs consol infil atel assoc incr decr pulm vasc evid"
+        "effs opac opacs consol infil atel assoc incr decr pulm vasc evid sil silh mediast "
+        "cardiomeg unch resid inf sup lat"
     )
 )
 TOKEN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[,:;()]")
 HEADED = re.compile(
-    r":|[a-zA-Z]\s+[-\u2013\u2014]\s|^\s*(?:FINDING|IMPRESSION|Finding|Impression|CONCLUSION)",
-    re.MULTILINE,
+    r"[:=\[]|[a-z]\s+[-\u2013\u2014]|(?:^|[.!?])\s*(?:finding|impression|conclusion|opinion|summary|"
+    r"interpretation|comment|narrative|indication|technique|comparison|history)s?\b",
+    re.MULTILINE | re.IGNORECASE,
 )
 READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
 AGED = re.compile(r"\b\d{1,3} ?[MF]\b(?=,? (?:with|w/|s/p|h/o|c/o|p/w))")  # "67F w/ CHF"
 SECOND_SIDE = re.compile(  # "no effusion on the left; small on the right"
-    r";(?=[^.;]{0,40}\bone\s+(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
+    r";(?=[^.;]{0,60}\bones?\b(?!\s+of)|\s*that\s+(?:on|at|in)\s+the\b"
     r"|\s*(?:(?:a|very|only|small|tiny|trace|minimal|mild|moderate|large|none|present|absent)\s+)"
     r"{1,3}"
     r"(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
@@ -93,6 +97,8 @@ class TextCleaner:
         text = unicodedata.normalize("NFKC", text) if not text.isascii() else text
         if "<" in text or "&" in text:
             text = html.unescape(MARKUP.sub(_without_tag, text)).replace("\u00a0", " ")
+        if "   " in text:
+            text = COLUMNS.sub(r"\1: ", text)  # a key and its value in columns
         text = SPACES.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
         if "\\" in text:
             text = ESCAPED.sub("\n", text)
