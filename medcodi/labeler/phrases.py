@@ -106,6 +106,19 @@ class PhraseCompiler:
             raise ValueError(f"phrase {phrase!r}: {error}") from None
         return first, re.compile(pattern)
 
+    def needed(self, phrase: str) -> frozenset[str]:
+        """Words, one of which every match of `phrase` holds behind a gap of it; empty where that is
+        not known."""
+        elements, forms = phrase.lower().split(), frozenset[str]()
+        gaps = [place for place, element in enumerate(elements) if GAP.fullmatch(element)]
+        for element in elements[gaps[0] :] if gaps else ():
+            if GAP.fullmatch(element) or element.endswith("?"):
+                continue
+            found = [_forms(option[0]) for option in self.alternatives(element)]
+            if not any(beginning for _, beginning in found):
+                forms = frozenset().union(*(words for words, _ in found))
+        return forms
+
     def _element(self, element: str) -> str:
         if gap := GAP.fullmatch(element):
             return f"(?:{self.gap_word}){{0,{gap[1] or DEFAULT_GAP}}}?"
@@ -117,21 +130,25 @@ class PhraseCompiler:
         return f"(?:{'|'.join(options)}){'?' if optional else ''}"
 
 
+Candidate = tuple[re.Pattern, frozenset[str], Any]  # a phrase, words that it needs, its meaning
+
+
 class PhraseTable:
     """Finds every phrase of a vocabulary. Candidates are looked up by the word at hand (remembered
     a word), so that the cost grows with the words of a sentence and hardly with the number of
     phrases."""
 
     def __init__(self, compiler: PhraseCompiler, phrases: Iterable[tuple[str, Any]]) -> None:
-        self._words: dict[str, list[tuple[re.Pattern, Any]]] = defaultdict(list)
-        self._beginnings: list[tuple[str, tuple[re.Pattern, Any]]] = []
-        self._by_word: dict[str, list[tuple[re.Pattern, Any]]] = {}
+        self._words: dict[str, list[Candidate]] = defaultdict(list)
+        self._beginnings: list[tuple[str, Candidate]] = []
+        self._by_word: dict[str, list[Candidate]] = {}
         for phrase, meaning in phrases:
             first, regex = compiler.compile(phrase)
+            candidate = (regex, compiler.needed(phrase), meaning)
             for form in sorted(set().union(*(_forms(word)[0] for word in first))):
-                self._words[form].append((regex, meaning))
+                self._words[form].append(candidate)
             self._beginnings += [
-                (beginning, (regex, meaning))
+                (beginning, candidate)
                 for word in first
                 if (beginning := _forms(word)[1]) is not None
             ]
@@ -139,16 +156,20 @@ class PhraseTable:
     def find(self, sentence: str) -> list[Span]:
         """Every match of every phrase, by start; phrases may overlap."""
         found, start = [], 0
-        for word in sentence.split():
+        words = sentence.split()
+        held = frozenset(words)
+        for word in words:
             candidates = self._by_word.get(word)
             if candidates is None:
                 candidates = self._by_word[word] = self._candidates(word)
-            for regex, meaning in candidates:
+            for regex, needed, meaning in candidates:
+                if needed and held.isdisjoint(needed):
+                    continue
                 if match := regex.match(sentence, start):
                     found.append(Span(start, match.end(), meaning))
             start += len(word) + 1
         return found
 
-    def _candidates(self, word: str) -> list[tuple[re.Pattern, Any]]:
+    def _candidates(self, word: str) -> list[Candidate]:
         begun = [entry for beginning, entry in self._beginnings if word.startswith(beginning)]
         return [*self._words.get(word, ()), *begun]

@@ -16,7 +16,7 @@ PLACE = (
     r"bones)"
 )
 NONE = (
-    r"(?:none|nothing)(?:\s+(?:seen|identified|noted|present|evident|significant|acute|visible|"
+    r"(?:none|nothing)(?:\s+(?:is\s+|are\s+)?(?:seen|identified|noted|present|evident|significant|acute|visible|"
     r"detected|visuali[sz]ed|demonstrated|apparent|observed|appreciated|found|today))?|nil|"
     r"negative|neg|absent|0|false|without|denied|excluded|ruled\s+out|no\s+evidence(?:\s+of)?|"
     r"not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|visible|"
@@ -53,7 +53,10 @@ SAID_YES, SAID_NO = (  # a box for yes and one for no, before or behind their wo
 SIDED = r"(?:(?:left|right|l|r)(?:-?sided)?\s+)?"
 ONE_SIDE = r"(left|right|l|r)"
 MINUS_SIGN = re.compile(r"-(?:[\s,;.)]|$|ve\b)|(?:^|[\s,;:(=])-")
-LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg\b|negative\b)", re.IGNORECASE)
+LETTERS = re.compile(r"\b(?:[NY](?=[,;.|\n]|\s*$)|neg(?:\.|(?:ative)?\s(?!for\b)))", re.IGNORECASE)
+NO_BEHIND = {  # these are signs only before a "no"
+    sign: re.compile(rf"{sign}\s*(?:n|abs|exc|not|den|rul|false|0)", re.IGNORECASE) for sign in ";/"
+}
 MORE_OR_LESS = r"(?:\+\s*/\s*-|\u00b1|\+-)"
 KEYS = "-:=|\t.\u2013\u2014\u2192"  # what may stand between a key and its value; "." of three dots
 STEPS = [  # in this order: (signs, one of which a text must have; what is found; what it becomes)
@@ -160,7 +163,7 @@ LEFT_ALONE = (  # "None today." as a sentence of its own
 ALONE = re.compile(LEFT_ALONE, re.IGNORECASE)
 ANSWERED = re.compile(  # "History of effusion. None today.": the answer to the sentence before
     r"(\b(?:history|rule\s+out|r/o|h/o|hx|evaluate|evaluation|assess|exclude|previous|prior|known|"
-    rf"looking|check|query)\b[^.;:?]*?\b({NOUN})[^.;:?]{{0,40}}){LEFT_ALONE}",
+    rf"looking|check|query|suspected)\b[^.;:?]*?\b({NOUN})[^.;:?]{{0,40}}){LEFT_ALONE}",
     re.IGNORECASE,
 )
 
@@ -192,6 +195,9 @@ def _signs(text: str) -> set[str]:
         signs.remove("-")
     if "." in signs and "..." not in text:
         signs.remove(".")
+    for sign, pattern in NO_BEHIND.items():
+        if sign in signs and not pattern.search(text):
+            signs.remove(sign)
     if LETTERS.search(text):
         signs.add("N")
     return signs

@@ -43,10 +43,16 @@ SHORT = tuple(
     )
 )
 TOKEN = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[,:;()]")
+HEADINGS = words(
+    "finding impression conclusion opinion summary interpretation comment narrative indication "
+    "technique comparison history"
+)
+HEADING_SIGNS = (":", "=", "[", " -", "-\n", "\u2013", "\u2014")
 HEADED = re.compile(
-    r"[:=\[]|[a-z]\s+[-\u2013\u2014]|(?:^|[.!?])\s*(?:finding|impression|conclusion|opinion|summary|"
-    r"interpretation|comment|narrative|indication|technique|comparison|history)s?\b",
-    re.MULTILINE | re.IGNORECASE,
+    r"(?:^|[.!?])\s*(?:"
+    + "|".join(form for name in HEADINGS for form in (name, name.title(), name.upper()))
+    + ")",
+    re.MULTILINE,
 )
 READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
 AGED = re.compile(r"\b\d{1,3} ?[MF]\b(?=,? (?:with|w/|s/p|h/o|c/o|p/w))")  # "67F w/ CHF"
@@ -57,6 +63,9 @@ SECOND_SIDE = re.compile(  # "no effusion on the left; small on the right"
     r"(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
     r"|\s*(?:and\s+)?the\s+(?:left|right)\s+(?:one\s+)?(?:is|has|was|persists?|remains?)\b)",
     re.I,
+)
+OTHER_SIDE = re.compile(  # "No left effusion. The right-sided one is small."
+    r"\.\s+(?=the\s+(?:left|right)(?:[ -]sided)?\s+one\b)", re.IGNORECASE
 )
 MARKUP = re.compile(
     r"</?(?:b|i|u|em|strong|span|div|p|br|li|ul|ol|tr|td|th|font)\b[^<>\n]{0,80}>", re.I
@@ -104,7 +113,7 @@ class TextCleaner:
             text = ESCAPED.sub("\n", text)
         if "-\n" in text:
             text = BROKEN.sub(self._whole, text)
-        if HEADED.search(text):
+        if any(sign in text for sign in HEADING_SIGNS) or HEADED.search(text):
             kept = [
                 f"{section.heading}: {section.text}"
                 if section.kind == "other"
@@ -123,6 +132,8 @@ class TextCleaner:
     def sentences(self, findings: str) -> list[str]:
         """Raw sentences of what `findings` gave; what runs on for more than 1,000 characters is
         cut."""
+        if "one" in findings or "ONE" in findings:
+            findings = OTHER_SIDE.sub(", ", findings)
         text = write_out(findings).replace("./", "/")  # "no consol./eff."
         if ";" in text:
             text = SECOND_SIDE.sub(",", text)
