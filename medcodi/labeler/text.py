@@ -28,7 +28,8 @@ ABBREVIATION = re.compile(
     r"\b(?:(?:dr|mr|mrs|ms|vs?|e\.g|i\.e|approx|resp|st|incl|cf)"
     r"|(?:sm|mod|evid|pulm|vasc|sil|silh|poss|prob|assoc)(?=\.\s+[A-Za-z])"
     r"|(?:neg|pos|poss|prob|bilat|sm|mod|lt|rt|w|effs?|opacs?|consol|infil|atel|assoc|incr|decr|"
-    r"pulm|vasc|evid|sil|silh|mediast|cardiomeg|unch|resid|inf|sup|lat)(?=\.\s+(?![lr]\s*:)(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
+    r"pulm|vasc|evid|sil|silh|mediast|cardiomeg|unch|resid|inf|sup|lat)"
+    r"(?=\.\s+(?![lr]\s*:)(?:for\b|or\b|and\b|(?-i:[a-z]))))\.",
     re.IGNORECASE,
 )
 SPACES = re.compile(r" {2,}")
