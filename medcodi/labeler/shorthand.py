@@ -17,7 +17,8 @@ PLACE = (
 )
 NONE = (
     r"(?:none|nothing)(?:\s+(?:is\s+|are\s+)?(?:seen|identified|noted|present|evident|"
-    r"significant|acute|visible|detected|visuali[sz]ed|demonstrated|apparent|observed|appreciated|found|today))?|nil|"
+    r"significant|acute|visible|detected|visuali[sz]ed|demonstrated|apparent|"
+    r"observed|appreciated|found|today))?|nil|"
     r"negative|neg|absent|0|false|without|denied|excluded|ruled\s+out|no\s+evidence(?:\s+of)?|"
     r"not\s+(?:seen|present|identified|noted|detected|visuali[sz]ed|evident|found|visible|"
     r"demonstrated|apparent|observed|appreciated|suspected)"
