@@ -12,6 +12,7 @@ from medcodi.start import start_from_pipeline
 from medcodi.training.run import Run
 from medcodi.training.starting import STARTED
 from medcodi.training.tasks import train_stage
+from medcodi.training.tracking import read_metrics
 from tests.tiny import STAGE, tiny_recipe
 
 MEASURED = ("latent_mean", "latent_std")  # on the data at hand
@@ -22,10 +23,12 @@ def given(tiny_run):
     return MedCoDiPipeline.from_pretrained(tiny_run.run_dir / "pipeline")
 
 
-def test_a_decoder_trains_on_alone(given, tiny_prepared, tmp_path):
+@pytest.mark.parametrize("adversarial_weight", [0.0, 0.01])
+def test_a_decoder_trains_on_alone(given, tiny_prepared, tmp_path, adversarial_weight):
     recipe = recipe_of(tmp_path, tiny_prepared, autoencoder=STAGE)
     for name in ("frontal", "lateral"):
-        recipe.modalities[name]["autoencoder"]["train_encoder"] = False
+        changed = {"train_encoder": False, "adversarial_weight": adversarial_weight}
+        recipe.modalities[name]["autoencoder"] |= changed
     recipe.autoencoder.modality = "frontal"
     recipe.autoencoder.optim.weight_decay = 0.1
     with pytest.raises(ValueError, match=r"weight_decay: 0, got 0.1, which would move the encoder"):
@@ -37,6 +40,8 @@ def test_a_decoder_trains_on_alone(given, tiny_prepared, tmp_path):
     before = given.components["autoencoder"]["radiograph"].state_dict()
     moved = {key for key in before if not torch.equal(before[key], after[key])} - set(MEASURED)
     assert moved and all("decoder" in key or "post_quant" in key for key in moved)
+    row = read_metrics(recipe.run_dir / "autoencoder/radiograph/metrics.jsonl")[0]
+    assert ("discriminator" in row) == (adversarial_weight > 0)
 
 
 def recipe_of(folder, tiny_prepared, **changed):

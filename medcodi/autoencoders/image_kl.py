@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
+from medcodi.autoencoders.adversary import PatchAdversary
 from medcodi.autoencoders.base import Autoencoder, kl_per_dimension, reparametrize
+
+RAMP = 0.05  # share of the training over which the weight of the adversary rises
 
 
 def image_gradients(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,7 +24,8 @@ class ImageKL(Autoencoder):
     """(B, 1, S, S) in [-1, 1] <-> latents (B, C, S/f, S/f), f = p 2^(levels - 1).
 
     Loss: L1 + edge_weight * L1 of image gradients (keeps ribs and lung edges sharp without a
-    downloaded perceptual network) + kl_weight * KL to N(0, I).
+    downloaded perceptual network) + kl_weight * KL to N(0, I), and in training, with an adversary,
+    adversarial_weight * its score of what is decoded + the loss of the adversary itself.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class ImageKL(Autoencoder):
         in_channels: int = 1,
         patch: int = 1,
         train_encoder: bool = True,
+        adversarial_weight: float = 0.0,
     ) -> None:
         levels = len(block_out_channels)
         factor = patch * 2 ** (levels - 1)
@@ -47,6 +52,7 @@ class ImageKL(Autoencoder):
         super().__init__((latent_channels, image_size // factor, image_size // factor))
         self.kl_weight, self.edge_weight, self.in_channels = kl_weight, edge_weight, in_channels
         self.patch, self.all_trained = patch, train_encoder
+        self.adversarial_weight = adversarial_weight
         self.vae = AutoencoderKL(
             in_channels=in_channels * patch**2,
             out_channels=in_channels * patch**2,
@@ -70,7 +76,11 @@ class ImageKL(Autoencoder):
         return decoded.mean(dim=1, keepdim=True)  # (B, 1, S, S)
 
     def losses(
-        self, values: torch.Tensor, progress: float, generator: torch.Generator | None = None
+        self,
+        values: torch.Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+        adversary: PatchAdversary | None = None,
     ) -> dict[str, torch.Tensor]:
         with torch.set_grad_enabled(self.all_trained and torch.is_grad_enabled()):
             mean, logvar = self.posterior(values)
@@ -82,7 +92,13 @@ class ImageKL(Autoencoder):
         )
         kl = kl_per_dimension(mean, logvar).sum(dim=(1, 2, 3)).mean() / values[0].numel()
         loss = l1 + self.edge_weight * edges + self.kl_weight * kl
-        return {"loss": loss, "l1": l1.detach(), "edges": edges.detach(), "kl": kl.detach()}
+        parts = {"l1": l1, "edges": edges, "kl": kl}
+        if adversary is not None and self.training:  # validation says how well it reconstructs
+            judged = adversary.losses(decoded, values)
+            weight = self.adversarial_weight * min(progress / RAMP, 1.0)
+            loss = loss + weight * judged["adversarial"] + judged["discriminator"]
+            parts |= judged
+        return {"loss": loss} | {name: part.detach() for name, part in parts.items()}
 
     @torch.no_grad()
     def reconstruction(self, values: torch.Tensor) -> dict[str, float]:

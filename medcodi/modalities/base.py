@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from medcodi.autoencoders.base import Autoencoder
 from medcodi.config import DiffusionConfig, SharedSpaceConfig
@@ -164,6 +165,11 @@ class Modality(ABC):
 
     @abstractmethod
     def build_autoencoder(self) -> Autoencoder: ...
+
+    def build_adversary(self) -> nn.Module | None:
+        """What trains beside the autoencoder and judges what it decodes; its `losses` take it
+        then."""
+        return None
 
     @abstractmethod
     def build_denoiser(

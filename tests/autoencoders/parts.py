@@ -1,7 +1,8 @@
-"""Reports and a tokenizer for the tests of Optimus."""
+"""Reports and a tokenizer for the tests of Optimus; a small autoencoder of images."""
 
 import torch
 
+from medcodi.autoencoders.image_kl import ImageKL
 from medcodi.autoencoders.optimus import OptimusConfig, OptimusVAE
 
 REPORTS = [
@@ -30,3 +31,10 @@ CONFIG = {
 def build(tokenizer, **changes):
     torch.manual_seed(0)
     return OptimusVAE(OptimusConfig(**{**CONFIG, **changes}), tokenizer)
+
+
+def image_autoencoder(**changes):
+    torch.manual_seed(0)
+    sizes = {"image_size": 16, "block_out_channels": [8, 8], "layers_per_block": 1}
+    sizes |= {"latent_channels": 4, "norm_num_groups": 4, "mid_block_add_attention": False}
+    return ImageKL(**sizes | {"kl_weight": 1e-4, "edge_weight": 1.0} | changes).eval()

@@ -56,6 +56,7 @@ class AutoencoderTask(Task):
         self.modality = run.family.representative(group)
         with seeded(run.recipe.seed):
             self.autoencoder = self.modality.build_autoencoder()
+            self.adversary = self.modality.build_adversary()
         self.find_unused_parameters = not self.autoencoder.all_trained
         decay = for_modality(run.recipe.autoencoder, self.modality.name).optim.weight_decay
         if decay and not self.autoencoder.all_trained:
@@ -72,7 +73,8 @@ class AutoencoderTask(Task):
         return GroupRows(self.run.data(split, names), self.modality, names)
 
     def forward(self, batch: Any, draws: Draws, progress: float) -> dict[str, torch.Tensor]:
-        return self.autoencoder.losses(batch, progress, draws.local_generator)
+        judge = () if self.adversary is None else (self.adversary,)
+        return self.autoencoder.losses(batch, progress, draws.local_generator, *judge)
 
     def _first_rows(self, split: str, count: int) -> Any:
         data = self.dataset(split)
