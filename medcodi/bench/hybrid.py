@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 PRIVATE_SEED, PUBLIC_SEED, TEST_SEED, OTHER_SEED = 401, 402, 403, 404
 REAL, OTHER, OURS = "real", "other real patients", "medcodi"
+ROW_FIRST = "medcodi, row first"  # the finished row is the prompt of the image
 
 
 def study(plan: Plan, pipe: MedCoDiPipeline) -> tuple[dict[str, Any], dict[str, Pairs]]:
@@ -44,6 +45,7 @@ def study(plan: Plan, pipe: MedCoDiPipeline) -> tuple[dict[str, Any], dict[str, 
     coders = fit_coders(plan, phantoms(plan, plan.num_public, PUBLIC_SEED))
     sets = {REAL: given, OTHER: phantoms(plan, count, OTHER_SEED)}
     sets[OURS] = pipeline_pairs(plan, pipe, count)
+    sets[ROW_FIRST] = pipeline_pairs(plan, pipe, count, ["tabular", "frontal"])
     for coder, system in plan.methods:
         name = f"{coders[coder].title.partition(',')[0]} codes, {system}"
         logger.info(name)

@@ -156,9 +156,11 @@ def _table_sampler(plan: Plan, system: str) -> TableFit:
     return fit
 
 
-def pipeline_pairs(plan: Plan, pipe: MedCoDiPipeline, count: int) -> Pairs:
-    """`count` pairs of one joint call from nothing each. The pipeline never saw the private
-    studies."""
+def pipeline_pairs(
+    plan: Plan, pipe: MedCoDiPipeline, count: int, order: Sequence[str] | None = None
+) -> Pairs:
+    """`count` pairs from nothing, image and row together, or one after the other in `order`. The
+    pipeline never saw the private studies."""
     images, rows = [], []
     for start in range(0, count, 32):
         seeds = [plan.seed + i for i in range(start, min(start + 32, count))]
@@ -168,6 +170,7 @@ def pipeline_pairs(plan: Plan, pipe: MedCoDiPipeline, count: int) -> Pairs:
             seeds=seeds,
             num_inference_steps=plan.num_inference_steps,
             output_type="np",
+            order=order,
         )
         images.append(np.asarray(made.frontal)[..., 0])
         rows += _rows(made.tabular)

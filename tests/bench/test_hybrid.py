@@ -47,10 +47,10 @@ def test_every_set_is_measured(tiny_run):
     pipe = MedCoDiPipeline.from_pretrained(tiny_run.run_dir / "pipeline")
     pipe.set_progress_bar_config(disable=True)
     tables, sets = study(TINY, pipe)
-    assert len(sets) == 4 and all(len(pairs.rows) == 120 for pairs in sets.values())
+    assert len(sets) == 5 and all(len(pairs.rows) == 120 for pairs in sets.values())
     assert [row["system"] for row in tables["ranks"]] == list(sets)
     ratios = [row["real:synthetic"] for row in tables["outcome"]]
-    assert ratios == ["1:0", *(3 * [".75:.25", ".5:.5", ".25:.75", "0:1", "both"])]
+    assert ratios == ["1:0", *(4 * [".75:.25", ".5:.5", ".25:.75", "0:1", "both"])]
     assert tables["outcome"][0]["difference"].value == 0
     text = markdown(tables)
     assert "PCA codes, medcodi table" in text and "length_of_stay" in text
