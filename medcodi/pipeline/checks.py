@@ -36,6 +36,7 @@ from medcodi.pipeline.labels import label_prompts
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 MAX_GUIDANCE, MAX_SAMPLES = 100.0, 1_000_000
+MAX_DRAWS = 50  # of one sample, with a privacy filter
 
 Stored = dict[str, list[Any]]  # modality name -> R stored values, None where a row lacks it
 
@@ -152,7 +153,7 @@ class CallChecker:
             eta=number(eta, "eta", 0, 1),
             output_type=known(output_type, OUTPUT_TYPES, "the values of output_type"),
             callback_tensors=check_callback(callback, callback_tensors),
-            max_draws=count(max_draws, "max_draws"),
+            max_draws=count(MAX_DRAWS if max_draws is None else max_draws, "max_draws"),
         )
 
     def negative(self, prompts: Any, outputs: Sequence[str], rows: int) -> Stored:

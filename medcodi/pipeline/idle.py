@@ -16,8 +16,7 @@ def what_is_seen(
     """`coupled` and `condition_on_latents` of a checked call of a pipeline with `environments`
     (None: without stage 3).
 
-    Raises ValueError for what is no flag and for a `coupling_scale` where no output sees another;
-    warns of negative prompts where nothing is guided.
+    Raises ValueError for what is no flag and for a `coupling_scale` where no output sees another.
     """
     seen = flag(coupled, "coupled"), flag(condition_on_latents, "condition_on_latents")
     idle = {
@@ -31,9 +30,27 @@ def what_is_seen(
         raise ValueError(
             f"coupling_scale weighs what outputs tell each other, and does nothing here: {why[0]}"
         )
+    return seen
+
+
+def tell_idle(
+    call: Call, guidance_scale: Any, guidance_interval: Any, max_draws: Any, privacy: Any
+) -> None:
+    """Warns of guidance that has no prompt, and of negative prompts where nothing is guided.
+
+    Raises ValueError for `max_draws` without a filter that draws again.
+    """
+    if max_draws is not None and privacy is None:
+        raise ValueError("max_draws bounds how often privacy draws again: give privacy, too")
+    if not (call.prompts or call.negative_prompts or call.order):
+        guided = {"guidance_scale": guidance_scale, "guidance_interval": guidance_interval}
+        for name, value in guided.items():
+            if value is not None:
+                logger.warning(
+                    "%s does nothing here: guidance leads towards prompts, there is none", name
+                )
     if call.negative_prompts and all(scale == 1 for scale in call.guidance.values()):
         logger.warning(
             "negative_prompts do nothing here: guidance leads away from them, and guidance_scale "
             "is 1 for every output"
         )
-    return seen

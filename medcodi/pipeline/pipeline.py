@@ -29,7 +29,7 @@ from medcodi.pipeline.denoising import (
 )
 from medcodi.pipeline.encoding import PromptReader
 from medcodi.pipeline.folders import Folders
-from medcodi.pipeline.idle import what_is_seen
+from medcodi.pipeline.idle import tell_idle, what_is_seen
 from medcodi.pipeline.memory import memory_advice
 from medcodi.pipeline.networks import FamilyNetworks, module_dict
 from medcodi.pipeline.order import InOrder
@@ -134,7 +134,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
         keep: dict[str, Any] | None = None,
         strength: float | dict[str, float] | None = None,
         privacy: Privacy | None = None,
-        max_draws: int = 50,
+        max_draws: int | None = None,
         coupling_scale: float | dict[str, float] | None = None,
         order: Sequence[str] | None = None,
         labels: str | Sequence[str] | None = None,
@@ -162,8 +162,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             seeds: one a sample instead of `generator`: `out.seeds[i]` regenerates sample i.
             guidance_interval: name -> noise levels [low, high] in [0, 1] that are guided, or None
                 for all of them; what is not named takes the recipe's.
-            negative_prompts: as `prompts`, with the same rows or one for all: what guidance leads
-                away from, instead of no prompt.
+            negative_prompts: as `prompts`, or one row for all: what guidance leads away from.
             latents: noise (N, *latent_shape) of unit variance to begin with, name -> tensor.
             output_type: "pil" (pictures as PIL images), "np" (N, H, W, 1) and "pt" (N, 1, H, W) in
                 [0, 1], or "latent"; texts and rows stay what they are except with "latent".
@@ -174,7 +173,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             strength: kept output -> share of the noise schedule, in (0, 1], that the value is
                 varied by as a whole (SDEdit); with a mask, inside it.
             privacy: a filter (`medcodi.privacy.filter.PrivacyFilter`): a sample that it refuses is
-                drawn again, up to `max_draws` times; `out.refused[i]` says why.
+                drawn again, up to `max_draws` times (50); `out.refused[i]` says why.
             coupling_scale: how strongly outputs follow each other; 1: as stage 3 trained it.
             order: every output once: they are made one after the other, prompted by those before.
             labels: "Edema, no effusion", or R of them, as prompts: pipeline/labels.py.
@@ -210,6 +209,7 @@ class MedCoDiPipeline(Folders, Placement, DiffusionPipeline):
             max_draws=max_draws,
         )
         see = what_is_seen(call, coupled, condition_on_latents, coupling_scale, self.environments)
+        tell_idle(call, guidance_scale, guidance_interval, max_draws, privacy)
         run = lambda part: self._run(part, *see, callback_on_step_end)
         run = InOrder(run, self.family) if call.order else run
         if privacy is not None:

@@ -109,7 +109,8 @@ def test_a_call_that_is_interrupted_before_all_outputs_are_reached_keeps_none(ti
         ({"privacy": "filter"}, "privacy must be a PrivacyFilter, got 'filter'"),
         ({"privacy": Parity(2), "output_type": "latent"}, "'latent' has none"),
         ({"privacy": Parity(2), "latents": torch.zeros(1, 2, 8, 8)}, "cannot be given"),
-        ({"max_draws": 0}, "max_draws must be at least 1"),
+        ({"privacy": Parity(2), "max_draws": 0}, "max_draws must be at least 1"),
+        ({"max_draws": 9}, "max_draws bounds how often privacy draws again: give privacy, too"),
     ],
 )
 def test_calls_that_cannot_be_judged_are_refused(tiny_pipeline, arguments, message):

@@ -203,6 +203,18 @@ def test_negative_prompts_without_guidance_are_told(pipe, caplog):
     assert "negative_prompts do nothing here" in caplog.text
 
 
+def test_guidance_without_prompts_is_told(pipe, caplog):
+    guided = {"guidance_scale": 3.0, "guidance_interval": {"frontal": (0.2, 0.8)}}
+    pipe("Edema.", ["frontal"], 2, **guided)
+    pipe(None, ["frontal"], 2, negative_prompts="A nodule.", **guided)
+    pipe(None, ["frontal", "lateral"], 2, order=["lateral", "frontal"], **guided)
+    pipe(None, ["frontal"], 2)
+    assert "does nothing here" not in caplog.text
+    pipe(None, ["frontal"], 2, **guided)
+    assert "guidance_scale does nothing here" in caplog.text
+    assert "guidance_interval does nothing here" in caplog.text
+
+
 def test_order_prompts_each_output_with_those_before_it(pipe):
     both, texts = ["frontal", "lateral"], ["Edema.", "A nodule."]
     out = pipe({"report": texts}, both, 2, seeds=[7, 8], order=["lateral", "frontal"])
