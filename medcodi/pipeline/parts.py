@@ -8,6 +8,8 @@ it.
 """
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,7 +23,7 @@ OF_DIFFUSERS, OF_TRANSFORMERS = "diffusion_pytorch_model.safetensors", "model.sa
 
 
 def library_parts(module: nn.Module) -> dict[str, ModelMixin | PreTrainedModel]:
-    """Dotted name -> model of a library, the outermost ones. Their folder is the last name."""
+    """Dotted name -> model of a library, the outermost ones."""
     found: dict[str, ModelMixin | PreTrainedModel] = {}
     for name, part in module.named_modules():
         inside = any(name.startswith(f"{outer}.") for outer in found)
@@ -30,10 +32,14 @@ def library_parts(module: nn.Module) -> dict[str, ModelMixin | PreTrainedModel]:
     return found
 
 
-def part_file(name: str, part: nn.Module) -> str:
-    """Path of a part's weights below its component's folder."""
-    file = OF_DIFFUSERS if isinstance(part, ModelMixin) else OF_TRANSFORMERS
-    return f"{name.rpartition('.')[2]}/{file}"
+def part_files(parts: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Dotted name -> path of the part's weights below its component's folder: a folder with the
+    last name, or with the whole one where several parts have that last name."""
+    last = {name: name.rpartition(".")[2] for name in parts}
+    shared = Counter(last.values())
+    folders = {name: short if shared[short] == 1 else name for name, short in last.items()}
+    file = lambda part: OF_DIFFUSERS if isinstance(part, ModelMixin) else OF_TRANSFORMERS
+    return {name: f"{folders[name]}/{file(part)}" for name, part in parts.items()}
 
 
 def own_keys(part: ModelMixin | PreTrainedModel) -> set[str]:
@@ -48,8 +54,9 @@ def own_keys(part: ModelMixin | PreTrainedModel) -> set[str]:
 def save_parts(module: nn.Module, folder: Path) -> set[str]:
     """Write the parts below `folder`; returns the keys of `module` that they hold."""
     held: set[str] = set()
-    for name, part in library_parts(module).items():
-        path = folder / part_file(name, part)
+    parts = library_parts(module)
+    for name, file in part_files(parts).items():
+        part, path = parts[name], folder / file
         path.parent.mkdir(parents=True)
         state = part.state_dict()
         own = {key: state[key].detach().cpu().contiguous().clone() for key in own_keys(part)}
@@ -65,5 +72,5 @@ def save_parts(module: nn.Module, folder: Path) -> set[str]:
 
 def prefixes(module: nn.Module) -> dict[str, str]:
     """File below the component's folder -> prefix of its keys in `module`, for all of its files."""
-    parts = library_parts(module)
-    return {OF_TRANSFORMERS: ""} | {part_file(n, p): f"{n}." for n, p in parts.items()}
+    files = part_files(library_parts(module))
+    return {OF_TRANSFORMERS: ""} | {file: f"{name}." for name, file in files.items()}

@@ -100,10 +100,10 @@ class _Parts:
         )
 
     def transformer(self, channels: int) -> Transformer2DModel:
-        built = Transformer2DModel(
-            self.num_heads,
-            channels // self.num_heads,
-            channels,
+        built = Transformer2DModel(  # by name: a saved part forgets sizes that were not named
+            num_attention_heads=self.num_heads,
+            attention_head_dim=channels // self.num_heads,
+            in_channels=channels,
             cross_attention_dim=self.context_dim,
             norm_num_groups=self.groups,
         )
