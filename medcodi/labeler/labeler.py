@@ -72,8 +72,10 @@ class Labeler:
         self._findings = PhraseTable(vocabulary.compiler, _finding_phrases(vocabulary))
         self._scope = PhraseTable(vocabulary.compiler, _scope_phrases(vocabulary))
         rule = vocabulary.no_finding
-        needs = [(phrase, None) for phrase in rule.needs] if rule else []
-        self._needs = PhraseTable(vocabulary.compiler, needs)
+        self._needs, self._limits = (
+            PhraseTable(vocabulary.compiler, [(phrase, None) for phrase in phrases])
+            for phrases in ((rule.needs, rule.limits) if rule else ((), ()))
+        )
         self._sentence = lru_cache(CACHED_SENTENCES)(self._parse)
 
     @classmethod
@@ -127,13 +129,17 @@ class Labeler:
         if not (rule and rule.needs):
             return True
         sentences = self._cleaner.sentences(self._cleaner.findings(text))
-        return any(
-            not _only_history(read := self._sentence(sentence))
-            and (
-                self._needs.find(text := self._cleaner.clean(sentence))
-                or (self._findings.find(text) and not read)  # "pericardial ..."
-            )
-            for sentence in sentences
+        return any(map(self._is_said, sentences))
+
+    def _is_said(self, sentence: str) -> bool:
+        """Does a sentence speak of the body, and not of history or of what cannot be seen?"""
+        if _only_history(read := self._sentence(sentence)):
+            return False
+        text = self._cleaner.clean(sentence)
+        if self._limits.find(text) and SAYS_NOW.isdisjoint(text.split()):
+            return False
+        return bool(
+            self._needs.find(text) or (self._findings.find(text) and not read)  # "pericardial ..."
         )
 
     def mentions(self, text: str) -> list[Mention]:

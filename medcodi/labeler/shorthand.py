@@ -60,10 +60,16 @@ NO_BEHIND = {  # these are signs only before a "no"
 }
 MORE_OR_LESS = r"(?:\+\s*/\s*-|\u00b1|\+-)"
 KEYS = "-:=|\t.\u2013\u2014\u2192"  # what may stand between a key and its value; "." of three dots
+BROKEN = r"ribs?|clavic\w+|humer\w+|sternal|vertebral|wedge|old|healed|healing"  # "rib #"
 STEPS = [  # in this order: (signs, one of which a text must have; what is found; what it becomes)
     ("+", r"(?<!\w)\+\s?ve\b", "positive"),
     ("-", r"(?<!\w)-\s?ve\b", "negative"),
     ("\u2205\u00d8\u00f8", r"(?<!\w)[\u2205\u00d8\u00f8](?=\s*[a-z])", " no "),
+    (
+        "#",
+        r"\b(ribs?|clavic\w+|humer\w+|sternal|vertebral|wedge|old|healed|healing)\s+#s?(?![\ds])",
+        r"\1 fracture ",
+    ),
     ("\u2191", r"\u2191", " increased "),
     ("\u2193", r"\u2193", " decreased "),
     (">", r"\b(ctr|(?:cardio-?thoracic|ct) ratio)((?: is|:)?)\s*>", r"\1\2 increased "),
@@ -167,16 +173,30 @@ ANSWERED = re.compile(  # "History of effusion. None today.": the answer to the 
     rf"looking|check|query|suspected)\b[^.;:?]*?\b({NOUN})[^.;:?]{{0,40}}){LEFT_ALONE}",
     re.IGNORECASE,
 )
+WORD_LINE = re.compile(  # of several lines "Consolidation no", "Effusion yes"
+    rf"^([ \t]*{NOUN})[ \t]+(no|yes|none|nil|absent|present|neg|negative|positive)[ \t.;]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+ABSENT = re.compile(rf"(?:^|(?<=[.;\n]))(\s*)absent\s+(?={NOUN})", re.IGNORECASE)
+BY_POSITION = re.compile(  # "Pneumothorax/Effusion: No/Yes"
+    rf"({NOUN}(?:\s*/\s*{NOUN})+)\s*[:=]\s*([^/.:;,\n]+(?:/[^/.:;,\n]+)+)", re.IGNORECASE
+)
 
 
 def write_out(text: str) -> str:
     """`text` with signs as words; a line that is a statement of its own ends with a blank line."""
     if "\n" in text:
+        if len(WORD_LINE.findall(text)) > 1:
+            text = WORD_LINE.sub(r"\1: \2", text)
         if ":" in text:
             text = LEAD.sub(lambda lead: ITEM.sub(r"\n\nno \1.", lead[1]) + "\n\n", text)
         if VALUE_ALONE.search(text):
             text = VALUE_BELOW.sub(lambda match: f"{match[1] or ''}: ", text)
         text = _lines(text)
+    if "bsent" in text or "BSENT" in text:
+        text = ABSENT.sub(r"\1no ", text)
+    if "/" in text:
+        text = BY_POSITION.sub(_by_position, text)
     if ALONE.search(text):
         text = ANSWERED.sub(r"\1. no \2", text)
     signs = _signs(text)
@@ -187,6 +207,16 @@ def write_out(text: str) -> str:
             if not signs.isdisjoint(needed):
                 text = pattern.sub(words, text)
     return text
+
+
+def _by_position(line: re.Match) -> str:
+    """As many answers as findings: each finding with its own."""
+    findings, answers = (re.split(r"\s*/\s*", part.strip()) for part in line.groups())
+    if len(findings) != len(answers):
+        return line[0]
+    return " . ".join(
+        f"{finding}: {answer}" for finding, answer in zip(findings, answers, strict=True)
+    )
 
 
 def _signs(text: str) -> set[str]:

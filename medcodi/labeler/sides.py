@@ -37,6 +37,10 @@ PLACE = (
 PLACES = re.compile(
     rf"{PLACE}(?P<join>{JOIN})(?P<b>(?:{WORD} ){{1,3}}?)(?:one )?(?P<place>{PLACE})"
 )
+BARE_PLACE = rf"{SIDE} (?:(?:apical|basal|basilar|base|apex|side|pleural) )?"
+BARE_PLACES = re.compile(  # "no effusion left, small right"
+    rf"{BARE_PLACE}(?P<join>{JOIN})(?P<b>(?:{WORD} ){{1,3}}?)(?P<place>{BARE_PLACE})(?=[.;])"
+)
 ITEM = rf"(?:on )?(?:the )?(?:{WORD} )*(?:on )?(?:the )?{SIDE} (?:side )?(?:{WORD} )*(?:, |and )*"
 ITEMS = re.compile(rf"(?:: )?(?P<items>(?:{ITEM}){{2,}})(?=\.)")
 SAID = r"(?:(?:has|have|is|are|was|were|it|there|no|longer|now) )*"
@@ -87,7 +91,7 @@ def tell_sides_apart(sentence: str, start: int, end: int) -> list[str] | None:
         if _differ(first, second):
             whole = f"{match['noun']}{noun}"
             return [f"{sentence[: match.end('a')]}{whole}. ", f"{second}{whole}{sentence[end:]}"]
-    if match := PLACES.match(sentence, end):
+    if match := PLACES.match(sentence, end) or BARE_PLACES.match(sentence, end):
         second = NONE.sub("no", match["b"])
         head = sentence[: match.start("join")]
         return [f"{head}. ", f"{second}{noun}{match['place']}{sentence[match.end() :]}"]

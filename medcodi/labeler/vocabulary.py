@@ -18,7 +18,7 @@ appended to the other's lists, mappings merged, single values replaced. The keys
       cues: {NAME: {stage: STAGE, side: before|after|both|within, stops: [groups], max_words: N,
                     subject: true|false, phrases: [...]}}
       pseudo: [phrases]             look like cues and are none
-    no_finding: {observation: NAME, ignore: [names], needs: [phrases]}
+    no_finding: {observation: NAME, ignore: [names], needs: [phrases], limits: [phrases]}
     implications: [{mentions: [phrases], observation: NAME}]   affirmed or hedged, they hedge it
 
 `mentions` speak of the observation, whatever their status; `absent` say themselves that it is not
@@ -108,11 +108,13 @@ class Sections:
 class NoFinding:
     """The column `observation` is positive when no other one, but those in `ignore`, is positive or
     uncertain. A report that mentions none at all has to use one of the phrases in `needs`, where
-    there are any: "Lungs are clear." and not "Limited study."."""
+    there are any: "Lungs are clear." and not "Limited study."; a sentence with one of the phrases
+    in `limits` that says of nothing that it is normal does not count: "Rib detail is limited."."""
 
     observation: str
     ignore: list[str] = field(default_factory=list)
     needs: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
 
 
 @dataclass
