@@ -55,7 +55,9 @@ def main(
     systems: Annotated[
         str, typer.Option(help="comma-separated: " + ", ".join(SYSTEMS))
     ] = "independent,gaussian copula",
-    epochs: Annotated[int, typer.Option(help="of CTGAN and TVAE")] = 300,
+    epochs: Annotated[
+        int, typer.Option(help="of the networks: CTGAN, TVAE, DRAGAN, diffusion")
+    ] = 300,
     targets: Annotated[
         str, typer.Option(help="comma-separated columns that are predicted; default: the first 3")
     ] = "",

@@ -12,5 +12,9 @@ beta_vae.py           beta-VAE (Higgins et al. 2017)
 alpha_gan.py          alpha-GAN (Rosca et al. 2017), codes of 128 numbers
 codes.py              PCA and autoencoder, codes of 128 numbers
 registry.py           all image systems by name
+tables.py             all table systems by name
+row_codes.py          rows of a table as vectors
 gaussian_copula.py    of a table
+dragan.py             DRAGAN of a table (Kodali et al. 2017)
+table_diffusion.py    diffusion on the columns of a table (Kotelnikov et al. 2023)
 """

@@ -2,7 +2,8 @@
 
 CTGAN and TVAE are their authors' package ctgan (Xu et al. 2019; BUSL-1.1, the extra `competitors`).
 The modern one is adversarial random forests (Watson et al. 2023; arfpy, MIT), which needs
-scikit-learn alone: ForestDiffusion would bring xgboost, catboost and NCCL. None of the packages
+scikit-learn alone: ForestDiffusion would bring xgboost, catboost and NCCL. DRAGAN (Kodali et al.
+2017) and diffusion on columns, as TabDDPM (Kotelnikov et al. 2023), are our own. None of these
 takes missing values: a missing category is a category, a missing number the mean beside a flag.
 """
 
@@ -12,7 +13,11 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
+from medcodi.baselines.dragan import DRAGAN
 from medcodi.baselines.gaussian_copula import GaussianCopula
+from medcodi.baselines.loop import drawing
+from medcodi.baselines.row_codes import RowCodes
+from medcodi.baselines.table_diffusion import TableDiffusion
 from medcodi.data.table import TableSchema
 from medcodi.metrics.tabular import independent_marginals
 from medcodi.tabular.states import ColumnStates
@@ -81,13 +86,38 @@ def _old_numpy() -> Iterator[None]:
         delattr(np, "in1d")
 
 
+def dragan(train: pd.DataFrame, schema: TableSchema, epochs: int, seed: int) -> Sampler:
+    return _of_codes(DRAGAN, train, schema, epochs, seed)
+
+
+def diffusion(train: pd.DataFrame, schema: TableSchema, epochs: int, seed: int) -> Sampler:
+    return _of_codes(TableDiffusion, train, schema, epochs, seed)
+
+
 SYSTEMS: dict[str, Callable[[pd.DataFrame, TableSchema, int, int], Sampler]] = {
     "independent": independent,
     "gaussian copula": gaussian_copula,
     "CTGAN": ctgan,
     "TVAE": tvae,
     "ARF": adversarial_forest,
+    "DRAGAN": dragan,
+    "diffusion": diffusion,
 }
+
+
+def _of_codes(
+    kind: type[DRAGAN | TableDiffusion],
+    train: pd.DataFrame,
+    schema: TableSchema,
+    epochs: int,
+    seed: int,
+) -> Sampler:
+    given, discrete = without_gaps(train, schema)
+    codes = RowCodes.fit(given, schema, discrete)
+    with drawing(seed, "weights"):
+        model = kind(len(codes.numbers), codes.sizes)
+    model.fit(codes.encode(given), epochs, seed)
+    return lambda n: with_gaps(codes.decode(model.sample(n, seed)), schema)
 
 
 def _of_package(

@@ -1,5 +1,6 @@
 """`medcodi table`: a table alone, learnt, sampled and filled in."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,6 @@ import typer
 
 from medcodi.cli.console import console
 from medcodi.cli.options import file_to_write, folder_to_write
-from medcodi.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ table_app = typer.Typer(
     no_args_is_help=True, help="A table alone: learn it, draw rows, fill its gaps."
 )
 Model = Annotated[Path, typer.Argument(help="folder that `medcodi table fit` wrote")]
-Output = Annotated[Path, file_to_write("csv file to write")]
+Output = Annotated[Path, file_to_write("csv, tsv, parquet or xlsx file to write")]
 Seed = Annotated[int, typer.Option(help="the same seed draws the same rows")]
 
 
@@ -60,11 +60,14 @@ def sample(
     ] = "",
     seed: Seed = 0,
 ) -> None:
-    """Draw new rows; what is given is kept to the value."""
+    """Draw new rows; what is given is kept to the value. Rows are written as they are drawn."""
     from medcodi.tabular import TabularSynthesizer
+    from medcodi.tabular.writing import check_table, number_columns
 
-    rows = TabularSynthesizer.load(model).sample(n, _pairs(given), seed)
-    _write(rows, output)
+    check_table(output, n)
+    synthesizer = TabularSynthesizer.load(model)
+    blocks = synthesizer.sample_batches(n, _pairs(given), seed)
+    _write(blocks, output, number_columns(synthesizer.columns))
 
 
 @table_app.command()
@@ -74,10 +77,13 @@ def impute(
     output: Output,
     seed: Seed = 0,
 ) -> None:
-    """Fill the gaps of a table; what is there is not touched."""
+    """Fill the gaps of a table; what is there is not touched: all cells are texts as in the
+    file."""
     from medcodi.tabular import TabularSynthesizer
+    from medcodi.tabular.writing import check_table
 
-    _write(TabularSynthesizer.load(model).impute(_read(path), seed), output)
+    check_table(output)
+    _write([TabularSynthesizer.load(model).impute(_read(path), seed)], output)
 
 
 def _read(path: Path) -> "pd.DataFrame":
@@ -100,6 +106,10 @@ def _pairs(text: str) -> dict[str, Any]:
     return pairs
 
 
-def _write(rows: "pd.DataFrame", output: Path) -> None:
-    write_text(output, rows.to_csv(index=False))
-    console.print(f"wrote {len(rows)} rows to {output}", markup=False, highlight=False)
+def _write(
+    blocks: Iterable["pd.DataFrame"], output: Path, numbers: dict[str, str] | None = None
+) -> None:
+    from medcodi.tabular.writing import write_table
+
+    count = write_table(output, blocks, numbers)
+    console.print(f"wrote {count} rows to {output}", markup=False, highlight=False)

@@ -8,7 +8,9 @@ synthesizer   the class
 states        a column as states of a finite set
 forest        p(column | columns before it, given columns after it), by trees
 tree          one tree as arrays
+sampling      rows from the forest, chunk by chunk
 constraints   what holds in every row
+writing       rows to a file, block by block
 """
 
 from medcodi.tabular.constraints import Constraint

@@ -74,9 +74,12 @@ class UserColumn:
         except ValueError as error:
             raise ValueError(f"column {self.name!r}: {error}") from None
 
-    def restore(self, stored: Sequence[Any]) -> pd.Series | None:
+    def restore(
+        self, stored: Sequence[Any], first: int = 1, may_miss: bool = False
+    ) -> pd.Series | None:
         """Stored values (N,) of a modelled column -> the column of a user's frame; None where the
-        column is left out."""
+        column is left out. `first` is the number of the first row, for identifiers; where a cell
+        `may_miss` the type is one that has missing values, whether any misses or not."""
         num = len(stored)
         if self.role == LEFT_OUT:
             return None
@@ -85,7 +88,7 @@ class UserColumn:
         if self.role == CONSTANT:
             return _typed(pd.Series([self.value] * num, dtype=object), self.dtype)
         if self.role == IDENTIFIER:
-            numbers = range(1, num + 1)
+            numbers = range(first, first + num)
             if self.value:
                 return _typed(pd.Series([str(int(self.value) + n) for n in numbers]), self.dtype)
             return pd.Series([f"SYN-{n:06d}" for n in numbers], dtype=object)
@@ -94,7 +97,7 @@ class UserColumn:
         shown = np.empty(len(different) + 1, object)
         shown[:-1] = [show(value) for value in different]
         series = pd.Series(shown[places], dtype=object)
-        return self._as_category(series) if self.levels else _typed(series, self.dtype)
+        return self._as_category(series) if self.levels else _typed(series, self.dtype, may_miss)
 
     def _as_category(self, series: pd.Series) -> pd.Series:
         """Values of a Categorical; numbers that are none of its levels are levels, too."""
@@ -225,8 +228,10 @@ def _stored(decision: Decision, column: UserColumn, cells: list[str]) -> list[An
     return [found[cell] for cell in cells]
 
 
-def _typed(series: pd.Series, dtype: str) -> pd.Series:
-    """The column in the type that it had; whole numbers with missing ones as pandas' Int64."""
+def _typed(series: pd.Series, dtype: str, may_miss: bool = False) -> pd.Series:
+    """The column in the type that it had; whole numbers as pandas' Int64, and truths as its
+    boolean, where any is missing or may be."""
+    gaps = may_miss or bool(series.isna().any())
     if dtype.startswith("datetime64"):
         moments = pd.to_datetime(series, utc=True, format="ISO8601")
         zone = getattr(pd.api.types.pandas_dtype(dtype), "tz", None)
@@ -234,12 +239,11 @@ def _typed(series: pd.Series, dtype: str) -> pd.Series:
     if dtype.startswith("timedelta64"):
         return pd.to_timedelta(pd.to_numeric(series), unit="s").astype(dtype)
     if dtype == "bool":
-        has_none = series.isna().any()
         flags = series.map({"True": True, "False": False, "1": True, "0": False, None: None})
-        return flags.astype("boolean" if has_none else bool)
+        return flags.astype("boolean" if gaps else bool)
     if dtype.lower().startswith(("int", "uint")):
         numbers = pd.to_numeric(series)
-        return numbers.astype("Int64" if numbers.isna().any() else dtype)
+        return numbers.astype("Int64" if gaps else dtype)
     if dtype.lower().startswith("float"):
         return pd.to_numeric(series).astype(dtype)
     return series

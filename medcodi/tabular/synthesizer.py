@@ -4,9 +4,10 @@ The reader, the schema and the notations are those of `prepare table` and of the
 that holds table rows, so that values come back in the form and the type of the input.
 """
 
+import itertools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from medcodi.sources.finding import ColumnCorrection
 from medcodi.tabular.constraints import Constraint, build_constraints
 from medcodi.tabular.forest import Forest, ForestConfig
 from medcodi.tabular.frame import MODELLED, UserColumn, fill, read_frame
-from medcodi.tabular.sampling import GivenRows, RowSampler
+from medcodi.tabular.sampling import CHUNK, GivenRows, RowSampler, regrouped
 from medcodi.tabular.states import MISSING, ColumnStates
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ VERSION = 3
 
 
 class TabularSynthesizer:
-    """fit(frame), sample(n), sample(n, given=...), impute(frame), save, load.
+    """fit(frame), sample(n), sample(n, given=...), sample_batches, impute(frame), save, load.
 
     Args:
         columns: corrections of columns, as under `columns:` of `medcodi prepare table`.
@@ -109,18 +110,31 @@ class TabularSynthesizer:
         Raises ValueError for an unknown column, a category that the data did not have, and given
         values that break a constraint.
         """
-        self._check_fitted()
-        if isinstance(given, pd.DataFrame):
-            if n not in (None, len(given)):
-                raise ValueError(f"given has {len(given)} rows, n is {n}")
-            n, rows = len(given), given.reset_index(drop=True)
-        else:
-            if n is None:
-                raise ValueError("sample needs n, the number of rows, or a frame of given values")
-            if n < 1:
-                raise ValueError(f"n must be at least 1, got {n}")
-            rows = pd.DataFrame({k: [v] for k, v in (given or {}).items()}, index=[0])
-        return self._restored(self._sampler(self.may_miss).complete(self._given(rows), seed, n))
+        n, rows = self._asked(n, given)
+        sampler = self._sampler(self.may_miss)
+        return self._restored(sampler.complete(rows, seed, n), self.may_miss)
+
+    def sample_batches(
+        self,
+        n: int | None = None,
+        given: Mapping[str, Any] | pd.DataFrame | None = None,
+        seed: int = 0,
+        rows: int = CHUNK,
+    ) -> Iterator[pd.DataFrame]:
+        """The rows of `sample`, to the cell, as frames of `rows` rows, the last one of the rest:
+        memory holds a frame, whatever `n` is, and 8 bytes a row of each `unique` constraint.
+
+        Columns have the same type in each frame; only a Categorical of more than a hundred numbers
+        may gain levels. Raises ValueError as `sample`: at the call, and with the frame in which a
+        constraint cannot hold.
+        """
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
+        n, wanted = self._asked(n, given)
+        chunks = self._sampler(self.may_miss).chunks(wanted, seed, n)
+        starts = itertools.count(1, rows)
+        parts = zip(regrouped(chunks, rows), starts, strict=False)
+        return (self._restored(part, self.may_miss, first) for part, first in parts)
 
     def impute(self, frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         """`frame` with its missing cells drawn given the others; what is there is not touched.
@@ -133,8 +147,8 @@ class TabularSynthesizer:
         left_out = {column.name for column in self.columns if column.role != MODELLED}
         names = [name for name in frame.columns if str(name) not in left_out]
         given = self._given(frame[names].reset_index(drop=True))
-        sampler = self._sampler(np.zeros(len(self.states), bool))
-        filled = self._restored(sampler.complete(given, seed))
+        never = np.zeros(len(self.states), bool)
+        filled = self._restored(self._sampler(never).complete(given, seed), never)
         known = dict(zip(given.stored.columns, given.known.T, strict=True))
         result = frame.copy()
         for name in names:
@@ -217,6 +231,22 @@ class TabularSynthesizer:
     def _sampler(self, may_miss: np.ndarray) -> RowSampler:
         return RowSampler(self.forest, self.states, self.constraints, may_miss, self.progress)
 
+    def _asked(
+        self, n: int | None, given: Mapping[str, Any] | pd.DataFrame | None
+    ) -> tuple[int, GivenRows]:
+        """How many rows are drawn, and what is given of them: one row for all, or one for each."""
+        self._check_fitted()
+        if isinstance(given, pd.DataFrame):
+            if n not in (None, len(given)):
+                raise ValueError(f"given has {len(given)} rows, n is {n}")
+            return len(given), self._given(given.reset_index(drop=True))
+        if n is None:
+            raise ValueError("sample needs n, the number of rows, or a frame of given values")
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        rows = pd.DataFrame({k: [v] for k, v in (given or {}).items()}, index=[0])
+        return n, self._given(rows)
+
     def _given(self, rows: pd.DataFrame) -> GivenRows:
         """What a user gives of each row."""
         users = {c.name: c for c in self.columns if c.role == MODELLED}
@@ -237,12 +267,14 @@ class TabularSynthesizer:
             states[:, j] = self.states[j].encode(_raw(user, stored[name]))
         return GivenRows(pd.DataFrame(stored, index=range(num)), states, known)
 
-    def _restored(self, stored: pd.DataFrame) -> pd.DataFrame:
-        """Stored values -> a user's frame, columns in the order of the data."""
-        columns = {}
+    def _restored(self, stored: pd.DataFrame, may_miss: np.ndarray, first: int = 1) -> pd.DataFrame:
+        """Stored values -> a user's frame, columns in the order of the data; `first` is the number
+        of its first row."""
+        modelled = [user.name for user in self.columns if user.role == MODELLED]
+        gaps, columns = dict(zip(modelled, may_miss.tolist(), strict=True)), {}
         for user in self.columns:
             cells = stored[user.name] if user.role == MODELLED else [None] * len(stored)
-            series = user.restore(cells)
+            series = user.restore(cells, first, gaps.get(user.name, False))
             if series is not None:
                 columns[user.name] = series
         return pd.DataFrame(columns)

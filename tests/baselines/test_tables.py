@@ -24,7 +24,9 @@ def test_gaps_are_told_to_packages_that_take_none():
     pd.testing.assert_frame_equal(tables.with_gaps(given, SCHEMA), frame)
 
 
-@pytest.mark.parametrize("name", ["independent", "gaussian copula", "ARF", "CTGAN"])
+@pytest.mark.parametrize(
+    "name", ["independent", "gaussian copula", "DRAGAN", "diffusion", "ARF", "CTGAN"]
+)
 def test_systems_draw_rows(name):
     pytest.importorskip({"ARF": "arfpy", "CTGAN": "ctgan"}.get(name, "numpy"))
     made = tables.SYSTEMS[name](rows(), SCHEMA, 1, 0)(100)

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from medcodi.cli.app import app
+from medcodi.sources.reading import read_table
 
 CONFIG = """
 constraints: [{less_equal: [in, out]}]
@@ -40,6 +41,14 @@ def test_rows_follow_what_is_given_and_keep_the_constraints(folder):
     assert (made["in"] <= made["out"]).all()
 
 
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet", ".xlsx"])
+def test_the_suffix_says_the_format(folder, suffix):
+    for name in (f"s{suffix}", "s.csv"):
+        assert run("sample", folder / "model", 40, "--output", folder / name).exit_code == 0
+    made = [read_table(folder / name) for name in (f"s{suffix}", "s.csv")]
+    pd.testing.assert_frame_equal(*made)
+
+
 def test_gaps_are_filled(folder):
     frame = pd.read_csv(folder / "rows.csv").head(20)
     frame.loc[:9, "sex"] = None
@@ -53,6 +62,8 @@ def test_gaps_are_filled(folder):
 def test_errors_name_what_is_wrong(folder):
     result = run("sample", folder / "model", 5, "--output", folder / "b.csv", "--given", "sex")
     assert "column=value;column=value" in str(result.exception)
+    for words in (["sample", folder / "model", 5], ["impute", folder / "model", folder / "no.csv"]):
+        assert "got '.txt'" in str(run(*words, "--output", folder / "b.txt").exception)
     (folder / "wrong.yaml").write_text("constraint: []")
     result = run(
         *("fit", folder / "rows.csv", "--output", folder / "c", "--config", folder / "wrong.yaml")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medcodi.tabular import TabularSynthesizer
+from medcodi.tabular import TabularSynthesizer, sampling
 
 ROWS = 400
 FOREST = {"trees": 2}
@@ -174,6 +174,56 @@ def test_what_is_given_is_kept(fitted):
     assert np.allclose(rows["height"], given["height"]) and rows["smoker"].equals(given["smoker"])
     tall = fitted.sample(200, given={"height": 190.0})["sex"]
     assert (tall == "M").mean() > 0.8
+
+
+def shop(rows=400, seed=0):
+    """Types that depend on whether a cell of a block is missing, and a key in two columns."""
+    rng = np.random.default_rng(seed)
+    whole = pd.Series(rng.integers(0, 900, rows))
+    return pd.DataFrame(
+        {
+            "number": range(50, 50 + rows),
+            "code": rng.integers(0, 400, rows),
+            "ward": rng.choice(["a", "b"], rows),
+            "done": pd.Series(rng.random(rows) < 0.5).astype("boolean").mask(whole < 20),
+            "stay": pd.to_timedelta(rng.integers(1, 90, rows), "h"),
+            "count": whole.astype("Int64").mask(whole < 5),
+        }
+    ).drop_duplicates(["code", "ward"], ignore_index=True)
+
+
+@pytest.mark.parametrize("rules", [[], [{"unique": ["code", "ward"]}]])
+def test_rows_by_blocks_are_the_rows_of_one_call(rules, monkeypatch):
+    monkeypatch.setattr(sampling, "CHUNK", 64)
+    made_of = TabularSynthesizer(constraints=rules, forest=FOREST, progress=False).fit(shop())
+    whole = made_of.sample(300, seed=3)
+    assert not rules or not whole.duplicated(["code", "ward"]).any()
+    for rows in (7, 64, 130, 1000):
+        blocks = list(made_of.sample_batches(300, seed=3, rows=rows))
+        assert [len(block) for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
+        assert all((block.dtypes == whole.dtypes).all() for block in blocks)
+        pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), whole)
+
+
+def test_given_rows_come_in_blocks(fitted):
+    given = pd.DataFrame({"height": np.linspace(150, 190, 60), "smoker": [True, False] * 30})
+    blocks = list(fitted.sample_batches(given=given, seed=2, rows=25))
+    whole = fitted.sample(given=given, seed=2)
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), whole)
+
+
+def test_keys_that_run_out_are_refused_with_the_block(monkeypatch):
+    monkeypatch.setattr(sampling, "CHUNK", 32)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"code": rng.permutation(60), "x": rng.normal(size=60).round(1)})
+    rules = {"constraints": [{"unique": ["code"]}], "columns": {"code": {"type": "integer"}}}
+    synthesizer = TabularSynthesizer(**rules, forest=FOREST, progress=False).fit(frame)
+    blocks = synthesizer.sample_batches(96, rows=8)
+    assert len(next(blocks)) == 8
+    with pytest.raises(ValueError, match=r"cannot hold \(unique \(code\)"):
+        list(blocks)
+    with pytest.raises(ValueError, match=r"cannot hold \(unique \(code\)"):
+        synthesizer.sample(96)
 
 
 def test_missing_cells_are_filled_and_others_stay(fitted):
@@ -348,6 +398,9 @@ def test_rows_that_break_a_constraint_can_be_dropped_or_repaired():
         (lambda s: s.sample(), "needs n"),
         (lambda s: s.sample(0), "at least 1"),
         (lambda s: s.sample(-1, given={"sex": "F"}), "at least 1"),
+        (lambda s: s.sample_batches(0), "at least 1"),
+        (lambda s: s.sample_batches(5, rows=0), "rows must be at least 1"),
+        (lambda s: s.sample_batches(5, given={"sex": "X"}), "'X' is not one of"),
         (lambda s: s.sample(3, given={"site": "A"}), "'site' is not modelled"),
         (lambda s: s.sample(2, given=pd.DataFrame({"sex": ["F"]})), "given has 1 rows, n is 2"),
         (
