@@ -179,7 +179,7 @@ WORD_LINE = re.compile(  # of several lines "Consolidation no", "Effusion yes"
 )
 ABSENT = re.compile(rf"(?:^|(?<=[.;\n]))(\s*)absent\s+(?={NOUN})", re.IGNORECASE)
 BY_POSITION = re.compile(  # "Pneumothorax/Effusion: No/Yes"
-    rf"({NOUN}(?:\s*/\s*{NOUN})+)\s*[:=]\s*([^/.:;,\n]+(?:/[^/.:;,\n]+)+)", re.IGNORECASE
+    rf"({NOUN}(?:\s*/\s*{NOUN})+)\s*[:=]\s*([^/.:;,\n]+(?:/\s*[^/.:;,\n]+)+)", re.IGNORECASE
 )
 
 
