@@ -139,9 +139,10 @@ class RowSampler:
         broken = {name: int(bad.sum()) for name, bad in self._broken(rows, taken).items()}
         if told := ", ".join(f"{name}: {count} rows" for name, count in broken.items() if count):
             columns = np.array(given.stored.columns)[given.known.any(axis=0)]
+            ends = ", or the keys that a unique one may draw run out" if "unique" in told else ""
             raise ValueError(
                 f"these constraints cannot hold ({told}); they contradict each other or what is "
-                f"given ({', '.join(columns) or 'nothing'})"
+                f"given ({', '.join(columns) or 'nothing'}){ends}"
             )
 
 
