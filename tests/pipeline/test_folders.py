@@ -36,7 +36,7 @@ def test_diffusers_own_loader_gives_this_pipeline(folder):
     assert half.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("first", ["medcodi", "diffusers"])
+@pytest.mark.parametrize("first", ["medcodi", pytest.param("diffusers", marks=pytest.mark.slow)])
 def test_the_class_is_registered_by_importing_medcodi(first):
     """Whichever package comes first; `import medcodi` itself loads neither diffusers nor torch."""
     other = "diffusers" if first == "medcodi" else "medcodi"

@@ -12,7 +12,7 @@ from medcodi.pipeline import MedCoDiPipeline
 from medcodi.pipeline.index import INDEX, check_plain, read_index
 from tests.pipeline.damage import damage
 
-FAST, ALL = 60, 500
+FAST, ALL = 30, 500
 
 
 @pytest.fixture(scope="module")
