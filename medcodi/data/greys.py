@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 LEVELS, NUM_BINS = 256, 32  # of the histogram that is judged; of the one that is kept
-FIGURES = ("black", "white", "low", "high", "entropy", "used")
+FIGURES = ("black", "white", "low", "high", "entropy", "used", "coloured")
 
 
 @dataclass
@@ -15,7 +15,8 @@ class Greys:
     """Figures of one image, without its padding. `black`, `white`: shares of the pixels at the ends
     of 256 levels; `low`, `high`: 1st and 99th percentile, in [0, 1]; `entropy` of the 256 levels in
     bits, at most 8; `used`: share of the range of the stored bits between the .1st and the 99.9th
-    percentile (None where it is not known); `histogram`: pixels in 32 equal bins, in thousandths.
+    percentile (None where it is not known); `histogram`: pixels in 32 equal bins, in thousandths;
+    `coloured`: share of the pixels that had a colour before they became grey (None: not known).
     """
 
     black: float
@@ -25,6 +26,7 @@ class Greys:
     entropy: float
     used: float | None = None
     histogram: list[int] = field(default_factory=list)
+    coloured: float | None = None
 
     @classmethod
     def of_levels(cls, greys: np.ndarray, counts: np.ndarray, used: float | None = None) -> "Greys":
@@ -62,13 +64,14 @@ class Greys:
 
 @dataclass
 class GreyLimits:
-    """An image outside of these is a suspect. The defaults leave all of 2,646 public radiographs
-    (ChestX-ray14, the COVID-19 image collection, Hannover, Kermany) inside."""
+    """An image outside of these is a suspect. The defaults leave the greys of all of 2,646 public
+    radiographs (ChestX-ray14, the COVID-19 image collection, Hannover, Kermany) inside."""
 
     max_black: float = 0.4
     max_white: float = 0.15
     min_spread: float = 0.2
     min_entropy: float = 4.5
+    max_coloured: float = 0.0005
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -81,6 +84,8 @@ class GreyLimits:
         if greys.is_one_grey:
             return [f"every pixel has the grey {greys.low:.3f}"]
         found = []
+        if greys.coloured is not None and greys.coloured > self.max_coloured:
+            found.append(f"{greys.coloured:.2%} of the pixels had a colour and were made grey")
         for name in ("black", "white"):
             share, limit = getattr(greys, name), getattr(self, f"max_{name}")
             if share > limit:

@@ -1,4 +1,5 @@
-"""Names of the months in several languages, long and short, as they are written."""
+"""Names of the months in several languages, long and short, and ordinal numbers of days, as they
+are written."""
 
 from functools import lru_cache
 
@@ -31,6 +32,14 @@ NAMES = {
     "dezembro / jan fev mar abr mai jun jul ago set out nov dez",
 }
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+FIRST = {
+    "fr": "1er|1 er|1\u1d49\u02b3",
+    "es": "1\u00ba|1ro|1.\u00ba",
+    "it": "1\u00ba|1\u00b0",
+    "pt": "1\u00ba|1\u00b0",
+}
+
 
 @lru_cache
 def month_names(language: str) -> tuple[list[str], list[str]]:
@@ -53,3 +62,16 @@ def languages_of(words: set[str]) -> list[str]:
     and whose months the English ones do not cover."""
     found = {language: words & names for language, names in _lowered().items()}
     return [one for one, names in found.items() if one != "en" and names - found["en"]]
+
+
+def ordinals(language: str) -> str:
+    """The pattern of a day as an ordinal number; most languages have one for the first alone."""
+    first = FIRST.get(language[:2])
+    return f"{first.replace('.', '[.]')}|\\d{{1,2}}" if first else r"\d{1,2}(?:st|nd|rd|th)"
+
+
+def ordinal(language: str, day: int) -> str:
+    if first := FIRST.get(language[:2]):
+        return first.split("|")[0] if day == 1 else str(day)
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{day}{'th' if 10 < day < 14 else ends.get(day % 10, 'th')}"

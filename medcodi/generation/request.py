@@ -168,6 +168,10 @@ class Request:
                 "guidance_interval must read LOW,HIGH with 0 <= LOW < HIGH <= 1, got "
                 f"{self.guidance_interval}"
             )
+        guided = self.prompts or self.labels or self.studies or self.order
+        for name in ("guidance_scale", "guidance_interval"):
+            if getattr(self, name) is not None and not guided:
+                raise ValueError(f"{name} leads towards prompts: give a prompt, labels or studies")
         if not 0 <= self.shard[0] < self.shard[1]:
             raise ValueError(
                 f"shard must read K/N with 0 <= K < N, got {self.shard[0]}/{self.shard[1]}"

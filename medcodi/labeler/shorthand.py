@@ -145,7 +145,8 @@ KEY_LINE = re.compile(r"[ \t]*[A-Za-z][A-Za-z /&,-]{1,40}[ \t]*(?::|=|\||\t)")
 GOES_ON = re.compile(  # a line that ends so goes on in the next
     r"(?:[,/&:-]|\b(?:no|not|of|the|an?|and|or|nor|with|without|in|on|at|to|for|from|by|is|are|was|"
     r"were|has|have|been|be|may|could|which|that|than|versus|vs|as|mild|moderate|severe|small|large"
-    r"|left|right|new|dr|stable|focal|pleural|acute|definite|any|no evidence|costophrenic|cp))\s*$",
+    r"|left|right|new|dr|stable|focal|pleural|acute|definite|any|no evidence|costophrenic|cp"
+    r"|cardiac|cardiomediastinal|mediastinal|hilar|pulmonary|vascular))\s*$",
     re.IGNORECASE,
 )
 CONTINUES = re.compile(  # a line that begins so goes on from the one before

@@ -58,12 +58,19 @@ HEADED = re.compile(
 READ = ("", *CONTENT, "other")  # kinds of sections that hold findings
 AGED = re.compile(r"\b\d{1,3} ?[MF]\b(?=,? (?:with|w/|s/p|h/o|c/o|p/w))")  # "67F w/ CHF"
 SECOND_SIDE = re.compile(  # "no effusion on the left; small on the right"
-    r";(?=[^.;]{0,60}\bones?\b(?!\s+of)|\s*that\s+(?:on|at|in)\s+the\b"
+    r";(?=[^.;]{0,60}\bones?\b(?!\s+of)"
+    r"|\s*(?:left|right)\s+(?:is\s+|has\s+)?(?:un|not\s)?(?:changed|stable|persists?|remains?|resolved|"
+    r"cleared|gone|larger|smaller|improved)\b"
+    r"|\s*that\s+(?:on|at|in)\s+the\b"
     r"|\s*(?:(?:a|very|only|small|tiny|trace|minimal|mild|moderate|large|none|present|absent)\s+)"
     r"{1,3}"
     r"(?:on|at|in)\s+(?:the\s+)?(?:left|right)\b"
     r"|\s*(?:and\s+)?the\s+(?:left|right)\s+(?:one\s+)?(?:is|has|was|persists?|remains?)\b)",
     re.I,
+)
+IN_MAY = re.compile(  # no hedge: "in May", "3 May", "film of 3 MAY SHOWED"
+    r"(?:(?<=\d )|(?<=\b(?:in|of) )|(?<=\bfrom ))May\b|\b(?:May|MAY) (?=\d)"
+    r"|(?<=\d )(?i:may)(?=\s+(?i:showed|demonstrated|revealed|described|had|was)\b)"
 )
 OTHER_SIDE = re.compile(  # "No left effusion. The right-sided one is small."
     r"\.\s+(?=the\s+(?:left|right)(?:[ -]sided)?\s+one\b)", re.IGNORECASE
@@ -135,6 +142,8 @@ class TextCleaner:
         cut."""
         if "one" in findings or "ONE" in findings:
             findings = OTHER_SIDE.sub(", ", findings)
+        if "May" in findings or "may " in findings or "MAY" in findings:
+            findings = IN_MAY.sub("month ", findings)
         text = write_out(findings).replace("./", "/")  # "no consol./eff."
         if ";" in text:
             text = SECOND_SIDE.sub(",", text)

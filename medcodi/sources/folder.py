@@ -17,7 +17,7 @@ from medcodi.data.png import EncodedImage, encode_image
 from medcodi.data.sections import COMPARES, has_content, only_compares, read_report
 from medcodi.data.study import Study
 from medcodi.data.writer import PreparedWriter
-from medcodi.sources.images import read_grey, safe_path, to_square
+from medcodi.sources.images import read_picture, safe_path, to_square
 from medcodi.sources.inference import settle_numbers
 from medcodi.sources.mapping import (
     ColumnMapping,
@@ -27,7 +27,7 @@ from medcodi.sources.mapping import (
     parse_mapping,
 )
 from medcodi.sources.reading import read_table, whole_identifiers
-from medcodi.sources.suspects import plain_image
+from medcodi.sources.suspects import MADE_GREY, plain_image
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ class _StudyMaker:
     def _read_image(self, row: Row, relative: str) -> EncodedImage:
         """An image of (size, size), and why it is a suspect. ValueError with the reason."""
         mapping, size = self.mapping, self.mapping.size
-        image = read_grey(safe_path(self.source, relative), mapping.max_value_16bit)
+        image, coloured = read_picture(safe_path(self.source, relative), mapping.max_value_16bit)
         if image.shape != (size, size) and mapping.on_wrong_size == "reject":
             raise ValueError(
                 f"image is {image.shape[1]} x {image.shape[0]} pixels, expected {size} x {size}"
@@ -221,8 +221,9 @@ class _StudyMaker:
                 f"column {mapping.invert_column!r} must be one of {TRUE + FALSE}, got {mark!r}"
             )
         image = 1.0 - image if mark in TRUE else image
-        seen = plain_image(image, mapping.look, mapping.suspects, mapping.grey_limits)
+        seen = plain_image(image, mapping.look, mapping.suspects, mapping.grey_limits, coloured)
         self.counts["suspects"] += bool(seen.notes)
+        self.counts.update([MADE_GREY] * (coloured > mapping.grey_limits.max_coloured))
         prepared = to_square(seen.image, size)
         return EncodedImage(encode_image(prepared), seen.greys, fingerprint(prepared), seen.notes)
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 # are averaged
 SAMPLES = 2.5
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")
+COLOUR = 24  # of 255: what the channels of a pixel differ by, at least, where it has a colour
 # what Pillow is known to raise on a damaged file
 DAMAGED = (
     OSError,
@@ -51,6 +52,11 @@ def read_grey(path: Path, max_value_16bit: int = 65535) -> np.ndarray:
     """Float32 (H, W) in [0, 1]: EXIF orientation applied, colour to luma (ITU-R 601), 16-bit greys
     keep their bits (`max_value_16bit` is white, 4095 for 12 bits in a 16-bit file). Raises
     ValueError with the reason for any unreadable image."""
+    return read_picture(path, max_value_16bit)[0]
+
+
+def read_picture(path: Path, max_value_16bit: int = 65535) -> tuple[np.ndarray, float]:
+    """`read_grey`, and the share of the pixels that had a colour."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -58,12 +64,21 @@ def read_grey(path: Path, max_value_16bit: int = 65535) -> np.ndarray:
                 _check_size(image)
                 image.load()
                 _check_opaque(image)
-                return _to_unit(ImageOps.exif_transpose(image), max_value_16bit)
+                greys = _to_unit(ImageOps.exif_transpose(image), max_value_16bit)
+                return greys, coloured_share(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"image is too large: {error}") from None
     except DAMAGED as error:
         reason = str(error).replace(str(path), path.name)
         raise ValueError(f"image cannot be read: {reason or type(error).__name__}") from None
+
+
+def coloured_share(image: Image.Image) -> float:
+    """The share of the pixels that have a colour; compression alone gives grey ones none."""
+    if image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I"):
+        return 0.0
+    channels = np.asarray(image.convert("RGB"))  # (H, W, 3)
+    return round(float(np.mean(np.ptp(channels, axis=2) > COLOUR)), 6)
 
 
 def _check_size(image: Image.Image) -> None:

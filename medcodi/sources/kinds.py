@@ -17,11 +17,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from medcodi.data.dates import EXCEL, date_form
-from medcodi.data.notation import parse_number
+from medcodi.data.dates import DURATIONS, EXCEL, NO_TIME, date_form
 from medcodi.sources import moments, numbers
 from medcodi.sources.finding import (
-    EXAMPLES,
     ColumnCorrection,
     Country,
     Finding,
@@ -33,19 +31,12 @@ from medcodi.sources.finding import (
 from medcodi.sources.levels import is_interval, number_levels, read_levels
 from medcodi.sources.mapping import DATETIME
 from medcodi.sources.number_kinds import ID_NAME, MAX_LEVELS, numeric
+from medcodi.sources.odd_texts import about_text, are_values, odd_texts
 from medcodi.sources.respelled import respelled
 
 LEFT_OUT = ("empty", "constant", "identifier", "text", "drop")
 MAX_CATEGORIES, TIMES_A_CATEGORY = 50, 2
-LEAST_NUMBERS = 3  # different ones that make a column of numbers with texts among them
-DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
-NO_DATE = re.compile(r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}.*")
-BELOW_DETECTION = re.compile(
-    r"blq|bloq|bdl|bql|<?\s*(?:lod|loq|lloq)|n\.?d\.?|(?:not detect|undetect|below ).*",
-    re.IGNORECASE,
-)
 PAIR = re.compile(r"\d+\s*/\s*\d+|[\d.,]+\s*(?:±|\+/-)\s*[\d.,]+")
-CLOCK = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*\d\d?:\d\d|^\d+:\d\d(:\d\d)?$")
 DICOM_AGE = re.compile(r"\d{1,3}[DWMY]")
 FAR_DAYS = frozenset(  # that stand for no date
     [
@@ -159,13 +150,14 @@ def _dates(
     known = {t: m for t in counts if (m := shape.read(t, rules.first_year)) is not None}
     details: dict[str, Any] = {"date_format": form}
     if known:
-        details["origin"] = min(known.values()).date().isoformat()
+        origin = NO_TIME if form in DURATIONS else min(known.values())
+        details["origin"] = origin.date().isoformat()
     if not moments.is_padded(form, known):
         details["padded"] = False
-    what = "times" if found.clock else "dates"
+    what = "durations" if form in DURATIONS else "times" if found.clock else "dates"
     why = f"{len(known)} {what}" + (f" as {form}" if form else ", ISO 8601")
     changed = unread([text for text in counts if text not in known], counts, what)
-    if not form and any(moments.OFFSET.search(text) for text in known if ":" in text):
+    if not form and any(moments.ZONE.search(text) for text in known if ":" in text):
         changed.append("times of several zones are read, and written again, in UTC")
     ambiguous = ""
     if len(found.forms) > 1:
@@ -217,58 +209,13 @@ def _texts(counts: Counter[str], name: str, read: numbers.Numbers) -> Finding:
         lines = ('type: integer, suffix: "Y"', "type: drop")
         why = "ages as DICOM writes them"
         return finding("text", why, ambiguous=settle(name, why, *lines))
-    if len(counts) == total and not ID_NAME.search(name) and _are_values(counts):
-        return finding("text", _about_text(counts, total))
+    if len(counts) == total and not ID_NAME.search(name) and are_values(counts):
+        return finding("text", about_text(counts, total))
     if len(counts) == total or (ID_NAME.search(name) and len(counts) > MAX_CATEGORIES):
         once = "each value once" if len(counts) == total else f"{len(counts)} values, and named so"
         return finding("identifier", once)
     if size <= MAX_CATEGORIES and total >= TIMES_A_CATEGORY * size:
-        if ambiguous := _odd_numbers(counts, name):
-            return finding("text", "numbers in another form", ambiguous=ambiguous)
+        if ambiguous := odd_texts(counts, name):
+            return finding("text", "numbers or times in another form", ambiguous=ambiguous)
         return finding("categorical", f"{size} texts", details, levels.changed)
-    return finding("text", _about_text(counts, total))
-
-
-def _odd_numbers(counts: Counter[str], name: str) -> str:
-    """Numbers beside texts, and ages as DICOM writes them: what settles it; "" for other texts."""
-    total = sum(counts.values())
-    plain = [text for text in counts if parse_number(text) is not None]
-    days = moments.most_days(counts)
-    if not plain and sum(counts[text] for text in days) > total / 2:
-        odd = [json.dumps(t[:30], ensure_ascii=False) for t in counts if t not in days]
-        what = f"most are dates, others are not ({', '.join(odd[:EXAMPLES])})"
-        lines = (f"missing: [{', '.join(odd[:EXAMPLES])}]", "type: categorical", "type: drop")
-        return settle(name, what, *lines) if odd else ""
-    rest = [text for text in counts if text not in plain]
-    share = sum(counts[text] for text in plain) / total
-    if len(plain) < LEAST_NUMBERS or share <= 0.5 or not rest or any(map(str.isspace, rest)):
-        return ""
-    told = [json.dumps(text[:30], ensure_ascii=False) for text in rest[:EXAMPLES]]
-    what = f"most are numbers, others are not ({', '.join(told)})"
-    return settle(name, what, f"missing: [{', '.join(told)}]", "type: categorical")
-
-
-def _are_values(counts: Counter[str]) -> bool:
-    """Whether most texts are numbers with something about them, or times: no names of rows."""
-    found = [text for text in counts if numbers.take_apart(text) and not text.isdigit()]
-    times = [text for text in counts if CLOCK.search(text)]
-    return max(len(found), len(times)) > len(counts) / 2 and not moments.read_moments(counts).forms
-
-
-def _about_text(counts: Counter[str], total: int) -> str:
-    """Why a column is free text, and what would make it more."""
-    why = f"{len(counts)} texts in {total} rows"
-    cells = {text for text in counts if numbers.take_apart(text) is not None}
-    if sum(counts[text] for text in cells) > total / 2:
-        rest = [text for text, _ in counts.most_common() if text not in cells]
-        if rest:
-            told = ", ".join(json.dumps(t[:30], ensure_ascii=False) for t in rest[:EXAMPLES])
-            bound = f" or as `censored: {{{json.dumps(rest[0][:30], ensure_ascii=False)}: BOUND}}`"
-            bound = bound if BELOW_DETECTION.fullmatch(rest[0]) else ""
-            return f"{why}; most are numbers: list the others as `missing: [{told}]`{bound}"
-    rest = [text for text, _ in counts.most_common() if not DATE.match(text)]
-    rest += [text for text in counts if NO_DATE.fullmatch(text)]
-    if rest and sum(counts[text] for text in rest) < total / 2:
-        told = ", ".join(json.dumps(t[:30], ensure_ascii=False) for t in rest[:EXAMPLES])
-        return f"{why}; most look like dates: list the others as `missing: [{told}]`"
-    return why
+    return finding("text", about_text(counts, total))

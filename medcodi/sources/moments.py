@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from medcodi.data.dates import EXCEL, date_form
+from medcodi.data.dates import DURATIONS, EXCEL, date_form
 from medcodi.data.month_names import languages_of
 
 SHARE_OF_DATES = 0.95
+SAMPLE = 200  # texts that show how times are written
 DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d"),
     *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m.%d.%Y"),
@@ -17,11 +18,26 @@ DAYS = (
     *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%y-%m-%d", "%d-%m-%y", "%m-%d-%y", "%y/%m/%d"),
     *("%d-%b-%y", "%d %b %y", "%d%b%y", "%d. %b %y", "%d.%b.%y"),
+    *("%o %B %Y", "%o of %B %Y", "%o %b %Y", "%B %o, %Y", "%B %o %Y", "%b %o, %Y", "%b %o %Y"),
+    *("%d of %B %Y", "%d de %B de %Y", "%o de %B de %Y", "%d de %b de %Y"),
+    *("%a, %d %b %Y", "%a %d %b %Y", "%A, %B %d, %Y", "%A, %d %B %Y", "%A %d %B %Y"),
+    *("%a %d/%m/%Y", "%a %m/%d/%Y", "%a, %b %d, %Y", "%a %b %d %Y"),
 )
 MONTHS_ONLY = ("%Y-%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
-CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
+CLOCKS = (
+    *("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p"),
+    *("%Hh%M", "%H h %M"),
+)
 CUSTOM = {"%m.%d.%Y": "%d.%m.%Y"}  # nobody writes the first where the second fits as well
-OFFSET = re.compile(r"(?<=\d)(?: ?(?:Z|UTC)|[+-]\d\d:?\d\d)$")
+ZONES = (
+    "CET|CEST|MEZ|MESZ|WET|WEST|EET|EEST|GMT|BST|IST|EST|EDT|CST|CDT|MST|MDT|PST|PDT|AKST|AKDT|HST"
+    "|AEST|AEDT|ACST|AWST|NZST|NZDT|JST|ET|CT|MT|PT|UTC|Z"
+)
+ZONE = re.compile(rf"(?:(?<=\d)|(?<=[AaPp][Mm])) ?(?:{ZONES}|Uhr|hrs|h|[+-]\d\d:?\d\d)$")
+TIME = re.compile(r"\d\d? ?[:h] ?\d\d")  # of a day
+SPAN = re.compile(r"\d{1,5}:[0-5]\d(?P<seconds>:[0-5]\d)?", re.ASCII)  # a time or a duration
+DAY_HOURS = 24
+MIDNIGHTS = ("24:00", "24:00:00")
 SHAPE = re.compile(r"\d{8}|(?=.*\d).*[-/.: ,A-Za-z].*")
 WORD = re.compile(r"[^\W\d_]{3,}")
 NAMED = re.compile(r"date|datum|fecha|dob\b|_dt\b|birth(?!_?(weight|order))", re.IGNORECASE)
@@ -44,30 +60,30 @@ def read_moments(counts: Mapping[str, int]) -> Moments:
     total = sum(counts.values())
     if not counts or sum(n for text, n in counts.items() if SHAPE.match(text)) < 0.3 * total:
         return Moments(())
-    offset = _offset(counts)
+    if spans := _spans(counts, total):
+        return Moments(spans)
+    zones = _zones(counts)
+    offset = zones.pop() if len(zones) == 1 else ""
     texts = {text[: len(text) - len(offset)]: n for text, n in counts.items()} if offset else counts
-    clocks = any(":" in text for text in texts)
+    clocks = any(TIME.search(text) for text in texts)
     words = {word.lower() for text in texts for word in WORD.findall(text)}
     named = [form for form in (*DAYS, *MONTHS_ONLY) if "%b" in form.lower()]
     foreign = [f"{one}: {form}" for one in languages_of(words) for form in named]
-    forms = [*DAYS, *MONTHS_ONLY, *foreign]
+    known = [form for form in DAYS if words or form not in named]
+    forms = [*known, *MONTHS_ONLY, *foreign]
     if clocks:
-        days = [form for form in (*DAYS, *foreign) if form not in MONTHS_ONLY]
-        forms = [
-            f"{day}{mark}{clock}" for day in days for mark in (" ", "T", ", ") for clock in CLOCKS
-        ]
+        days = [form for form in (*known, *foreign) if form not in MONTHS_ONLY]
+        forms = [f"{day}{clock}" for clock in _clocks(texts) for day in days]
         forms += CLOCKS
     reads = {form: read for form in forms if (read := _read(texts, form))}
     weights = {form: sum(texts[text] for text in read) for form, read in reads.items()}
     best = max(weights.values(), default=0)
-    if best < total and (iso := _read(counts, ISO)) and sum(counts[t] for t in iso) > best:
-        return (
-            Moments((ISO,))
-            if sum(counts[t] for t in iso) >= SHARE_OF_DATES * total
-            else Moments(())
-        )
-    if best < SHARE_OF_DATES * total:
-        return Moments((), mixed=_why_not(counts, texts, reads, best, total))
+    least = SHARE_OF_DATES * total
+    mixed = _several_zones(counts, zones) if best < least and len(zones) > 1 else ""
+    if best < total and (iso := sum(counts[text] for text in _read(counts, ISO))) > best:
+        return Moments((ISO,) if iso >= least else (), mixed=mixed if iso < least else "")
+    if best < least:
+        return Moments((), mixed=mixed or _why_not(counts, texts, reads, best, total))
     chosen: list[str] = []
     for form, read in reads.items():
         same = any(read == reads[other] for other in chosen)
@@ -77,6 +93,22 @@ def read_moments(counts: Mapping[str, int]) -> Moments:
     if any(rest & set(read) for form, read in reads.items() if form not in chosen):
         return Moments((), mixed=_why_not(counts, texts, reads, best, total))
     return Moments(tuple(form + offset for form in chosen), chosen[0] in CLOCKS)
+
+
+def _clocks(texts: Iterable[str]) -> list[str]:
+    """The forms of a clock, with the mark before them, that end one of the texts."""
+    texts = list(texts)
+    some = texts[:: 1 + len(texts) // SAMPLE]
+    return [
+        f"{mark}{clock}"
+        for mark in (" ", "T", ", ")
+        for clock in CLOCKS
+        if any(
+            date_form(clock).read(text[start.end() :])
+            for text in some
+            for start in re.finditer(mark, text)
+        )
+    ]
 
 
 def _is_odd(form: str, reads: Mapping, weights: Mapping[str, int], best: int) -> bool:
@@ -99,12 +131,37 @@ def _read(texts: Iterable[str], form: str) -> dict[str, datetime]:
     return found
 
 
-def _offset(texts: Iterable[str]) -> str:
-    """The time zone that stands at the end of all texts, "" where there is none or several."""
-    found = {
-        match[0] if (match := OFFSET.search(text)) and ":" in text[:-4] else "" for text in texts
+def _zones(texts: Iterable[str]) -> set[str]:
+    """The time zones that stand at the ends of the texts, "" for none."""
+    return {
+        match[0] if (match := ZONE.search(text)) and TIME.search(text) else "" for text in texts
     }
-    return found.pop() if len(found) == 1 else ""
+
+
+def _several_zones(counts: Mapping[str, int], zones: set[str]) -> str:
+    """What is told of times of several zones, "" of other texts."""
+    plain: dict[str, int] = {}
+    for text, number in counts.items():
+        text = ZONE.sub("", text) if TIME.search(text) else text
+        plain[text] = plain.get(text, 0) + number
+    if not read_moments(plain).forms:
+        return ""
+    told = ", ".join(sorted(zone.strip() or "none" for zone in zones))
+    return f"times have several zones ({told})"
+
+
+def _spans(counts: Mapping[str, int], total: int) -> tuple[str, ...]:
+    """The forms of durations, of texts such as "36:15" that are no times of a day; () of others."""
+    spans = {text: match for text in counts if (match := SPAN.fullmatch(text))}
+    long = {t for t in spans if int(t.partition(":")[0]) >= DAY_HOURS and t not in MIDNIGHTS}
+    if not long or sum(counts[text] for text in spans) < SHARE_OF_DATES * total:
+        return ()
+    seconds = {bool(match["seconds"]) for match in spans.values()}
+    if len(seconds) > 1:
+        return ()
+    clock, forms = ("%H:%M:%S", ["[h]:mm:ss"]) if seconds.pop() else ("%H:%M", ["[h]:mm", "[m]:ss"])
+    rare = sum(counts[text] for text in long) < (1 - SHARE_OF_DATES) * total
+    return (*forms, clock) if rare else tuple(forms)
 
 
 def _why_not(
@@ -148,6 +205,13 @@ def spelled(form: str, text: str, first_year: int | None = None) -> str:
     moment = date_form(form).read(text, first_year)
     if moment is None:
         return "nothing"
+    if form in DURATIONS:
+        units = ("h", "min", "s") if form.startswith("[h]") else ("min", "s")
+        return " ".join(
+            f"{part} {unit}" for part, unit in zip(text.split(":"), units, strict=False)
+        )
+    if form in CLOCKS:
+        return f"{moment:%H:%M:%S} of the day"
     return f"{moment.day} {moment:%B %Y}" + (f", {moment:%H:%M}" if ":" in text else "")
 
 

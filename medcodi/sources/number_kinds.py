@@ -185,7 +185,7 @@ def number_details(reading: numbers.Reading, counts: Counter[str]) -> dict[str, 
     if spelled:
         details["censored"] = {text: bound for bound, text in spelled.items()}
     for text in reading.numbers:
-        cell = numbers.take_apart(text)
+        cell = numbers.take_apart(text, reading.suffix.strip() or None)
         if cell.suffix not in ("", reading.suffix) or cell.prefix not in ("", reading.prefix):
             changes[text] = f"{reading.prefix}{cell.core}{reading.suffix}"
     return details | ({"map": changes} if changes else {})

@@ -38,6 +38,7 @@ cells copies beats breaths hpf lpf m2 m² cm2 cm² mm2 mm² m3 cm3 mm3 cm³ mm³
 10^12 10^6 10^3 x10^9 x10^12 x10^6 x10^3 pack-years packyears points pts x/min jahre jahr tage tag
 stunden stunde std wochen woche monate monat ans an jours jour mois semaines semaine heures heure
 yo y/o y.o. yrs. yr. mo. mos mths mth percent prozent pct nl tsd
+thou thousand thousands mil mill million millions giga tera mcl mcmol mcgm gm gms kgs cms mls
 """
 UNITS = frozenset(KNOWN_UNITS.split())
 LONG_AGE = re.compile(r"[- ]+(old|of age|alt)$")  # behind a unit
@@ -53,13 +54,18 @@ min mins minute minutes
 """
 SAME = {word: line.split()[0] for line in SAME_UNITS.split("\n") for word in line.split()}
 POWER_SIGNS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺"
-POWER_OF_TEN = re.compile(r"[x×·*]?\s*10(?:\^|\*\*?|e)(-?\d{1,2})")
+POWER_OF_TEN = re.compile(r"[x×·*]?\s*10\s?(?:\^|\*\*?|e|x|\()(-?\d{1,2})\)?", re.IGNORECASE)
+COUNTED = re.compile(r"(\d{1,4}(?:[.,]\d{1,2})?)\s?(\S*)")  # a part of a unit: 24h, 100 mL, 1000
+FIGURED = re.compile(  # a unit with a figure in front, behind its number: "5 10E9/L", "9.1 1000/uL"
+    rf"(?P<number>.*\d)\s+(?P<unit>(?:[x×·*]\s?)?10(?:\^|\*\*?|[eE]|x|\(|(?=[{POWER_SIGNS}]))\S+"
+    r"|1[.,]?000\s?/\s?\S+)"
+)
 GLUED = frozenset("gmshdlLy%‰")  # one letter after a digit that is a unit: 2A and 3C are codes
 CELL = re.compile(
     rf"(?P<bound>{'|'.join(map(re.escape, (*BELOW, *ABOVE)))})?\s*(?P<prefix>[€$£¥]\s*)?"
     rf"(?P<core>[-+\u2212\u2013]?[\d.,'\u2019{SPACES}]*\d[.,]?(?:[eE][-+]?\d{{1,3}}(?![\d.]))?)"
     rf"(?P<plus>\+|{AND_ABOVE}$)?(?P<less>{AND_BELOW}$)?"
-    r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[^*].{0,24}|\s+10(?:\^|\*\*?|[eE]).{1,20})?",
+    r"(?P<suffix>\s*[^\d\s<>≤≥+\-(\[^*].{0,24})?",
     re.IGNORECASE,
 )
 CODE = re.compile(r"[-+]?0\d+")  # a leading zero is lost in a number
@@ -96,7 +102,7 @@ class Reading:
         marks = "." if self.decimal == "." else "," if self.decimal == "," else ".,"
         found = set()
         for text in self.numbers:
-            core = CELL.fullmatch(text)["core"]
+            core = take_apart(text, self.suffix.strip() or None).core
             if "e" in core.lower():
                 return None
             position = max(core.rfind(mark) for mark in marks)
@@ -114,24 +120,36 @@ class Numbers:
     units: tuple[str, ...] = ()
 
 
-def take_apart(text: str) -> Cell | None:
-    """None for a text that is no number with a bound, a currency or a unit."""
+def take_apart(text: str, unit: str | None = None) -> Cell | None:
+    """None for a text that is no number with a bound, a currency or a unit. `unit`: what is known
+    to be one."""
     if not any(character.isdigit() for character in text):
         return None
     if not all(character.isprintable() or character in SPACES for character in text):
         return None
-    match = CELL.fullmatch(text)
-    if match is None or "_" in text:
+    figured = FIGURED.fullmatch(text)
+    number = figured["number"] if figured and is_unit(figured["unit"]) else text
+    if unit and text.endswith(unit):
+        number = text.removesuffix(unit).rstrip()
+    match = CELL.fullmatch(number)
+    if match is None or "_" in text or (number != text and match["suffix"]):
         return None
-    suffix = match["suffix"] or ""
+    suffix = text[len(number) :] if number != text else match["suffix"] or ""
+    if unit and suffix.strip() == unit:
+        return Cell(_sign(match), match["prefix"] or "", match["core"].strip(), suffix)
     if suffix and not suffix[0].isspace() and not _is_glued_unit(suffix):
         return None
     if any(character.isdigit() for character in suffix) and not is_unit(suffix.strip()):
         return None  # "27. März 2020"
-    bound = match["bound"] or ""
-    below = bound.lower() in BELOW or match["less"]
-    sign = "<" if below else ">" if bound or match["plus"] else ""
-    return Cell(sign, match["prefix"] or "", match["core"].strip(), suffix)
+    return Cell(_sign(match), match["prefix"] or "", match["core"].strip(), suffix)
+
+
+def _sign(cell: re.Match[str]) -> str:
+    """The bound of a cell: "<", ">" or ""."""
+    bound = cell["bound"] or ""
+    if bound.lower() in BELOW or cell["less"]:
+        return "<"
+    return ">" if bound or cell["plus"] else ""
 
 
 def _is_glued_unit(suffix: str) -> bool:
@@ -147,15 +165,24 @@ def is_unit(text: str) -> bool:
     parts = [
         re.sub(r"\^?-?[123]$", "", part) if part not in UNITS else part for part in text.split("/")
     ]
-    powers = ("", "1")
-    return bool(text.strip("/")) and all(
-        part in UNITS or part in powers or POWER_OF_TEN.fullmatch(part) for part in parts
+    return bool(text.strip("/")) and all(map(_is_part, parts))
+
+
+def _is_part(part: str) -> bool:
+    """Whether a part of a unit, between its strokes, is one: "l", "10^9", "24h", "1.73m"."""
+    if part in UNITS or part in ("", "1") or POWER_OF_TEN.fullmatch(part):
+        return True
+    counted = COUNTED.fullmatch(part)
+    return counted is not None and (
+        counted[2] in UNITS or (not counted[2] and counted[1] == "1000")
     )
 
 
 def _plain(unit: str) -> str:
     """A unit in the characters of a keyboard: "×10⁹/L" is "x10^9/L"."""
     unit = re.sub(rf"[{POWER_SIGNS}]+", lambda found: f"^{found[0].translate(_DIGITS)}", unit)
+    unit = re.sub(r"(?<![\d.,])1[.,]000(?!\d)", "1000", unit)
+    unit = re.sub(r"(?<=/)(\d+(?:\.\d+)?)\s(?=[^\W\d])", r"\1", unit)
     return POWER_OF_TEN.sub(r"x10^\1", unit.replace("μ", "µ").strip())
 
 
@@ -179,7 +206,7 @@ def read_numbers(
 ) -> Numbers:
     """The readings of distinct texts with their counts. `style`: the notation, where it is known;
     `unit`: the suffix, where it is known."""
-    cells = {text: cell for text in counts if (cell := take_apart(text)) is not None}
+    cells = {text: cell for text in counts if (cell := take_apart(text, unit)) is not None}
     total = sum(counts.values())
     if not cells or sum(counts[text] for text in cells) < SHARE_OF_NUMBERS * total:
         return Numbers([])

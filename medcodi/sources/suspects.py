@@ -2,7 +2,7 @@
 source of images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from medcodi.sources.archive.options import RejectedError
 from medcodi.sources.images import with_look
 from medcodi.sources.letters import text_note
 
+MADE_GREY = "colour made grey"  # a count of the printed report
 MAX_RATIO = 4  # of the sides of an image
 
 
@@ -23,11 +24,13 @@ class PlainImage:
     notes: list[str]
 
 
-def plain_image(image: np.ndarray, look: str, policy: str, limits: GreyLimits) -> PlainImage:
-    """A plain image (H, W) in [0, 1] (PNG, JPEG), looked at as one of a DICOM file. Raises
-    RejectedError for one that is not to be used."""
+def plain_image(
+    image: np.ndarray, look: str, policy: str, limits: GreyLimits, coloured: float = 0.0
+) -> PlainImage:
+    """A plain image (H, W) in [0, 1] (PNG, JPEG), looked at as one of a DICOM file; `coloured`:
+    share of its pixels that had a colour. Raises RejectedError for one that is not to be used."""
     image = with_look(image, look)
-    greys = Greys.of_image(image)
+    greys = replace(Greys.of_image(image), coloured=coloured)
     notes = judged(greys, limits, policy, shape_note(image.shape))
     return PlainImage(image, greys, notes + (text_note(image) if policy != "accept" else []))
 

@@ -74,6 +74,7 @@ def test_generate_has_an_option_for_every_field_of_a_request():
     [
         (("--shard", "3/2"), "shard must read K/N with 0 <= K < N, got 3/2"),
         (("--guidance-interval", "1"), "guidance_interval must read LOW,HIGH"),
+        (("--guidance-scale", "3"), "guidance_scale leads towards prompts"),
         (("--given", "a,b"), "name their prepared folder too"),
         (("--num-processes", "2"), "expected 2 processes, 1 run"),
     ],

@@ -19,11 +19,29 @@ from medcodi.data.dates import EXCEL, date_form
         ("", "2020-03-04 10:30:00", "2020-03-04T10:30:00"),
         (EXCEL, "43894", "2020-03-04T00:00:00"),
         (EXCEL, "43894.4375", "2020-03-04T10:30:00"),
+        ("fr: %o %B %Y", "1er mars 2024", "2024-03-01T00:00:00"),
+        ("%B %o, %Y", "March 22nd, 2024", "2024-03-22T00:00:00"),
+        ("%B %o, %Y", "March 11th, 2024", "2024-03-11T00:00:00"),
+        ("pt: %o de %B de %Y", "1º de maio de 2024", "2024-05-01T00:00:00"),
+        ("%A, %d %B %Y", "Monday, 01 January 2024", "2024-01-01T00:00:00"),
+        ("%H:%M CET", "14:30 CET", "1900-01-01T14:30:00"),
+        ("[h]:mm", "36:15", "1900-01-02T12:15:00"),
+        ("[h]:mm:ss", "100:02:03", "1900-01-05T04:02:03"),
+        ("[m]:ss", "36:15", "1900-01-01T00:36:15"),
     ],
 )
 def test_a_date_comes_back_as_it_is_written(form, text, iso):
     moment = date_form(form).read(text)
     assert moment.replace(tzinfo=None).isoformat() == iso and date_form(form).write(moment) == text
+
+
+def test_a_day_of_the_week_that_is_another():
+    assert date_form("%a, %d %b %Y").read("Tue, 01 Jan 2024") is None
+
+
+def test_no_duration_is_below_zero():
+    form = date_form("[h]:mm")
+    assert form.write(date_form("").read("1899-12-31"), False) == "0:00"
 
 
 def test_leading_zeros_are_an_option():

@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,28 @@ def test_transparent_pixels_are_refused_and_strips_are_suspects(source):
     listed = pd.read_csv(source.parent / "out" / "suspects.csv", dtype=str).set_index("study_id")
     assert "400 x 20 pixels, one side over 4 times the other" in listed["reasons"]["p4_0"]
     assert "400 x 1 pixels" in listed["reasons"]["p5_0"]
+
+
+def test_pictures_in_colour_are_suspects(source):
+    rng = np.random.default_rng(0)
+    film = Image.fromarray(rng.integers(60, 200, (80, 80)).astype(np.uint8)).convert("RGB")
+    film.save(source / "grey.png")
+    film.save(source / "grey.jpg", quality=60)
+    ImageDraw.Draw(film).rectangle((0, 0, 7, 7), (255, 0, 0))
+    film.save(source / "marked.png")
+    names = ("grey.png", "grey.jpg", "marked.png")
+    rows = [row(f"r{i}", f"p{i}", "0", "PA", name) for i, name in enumerate(names)]
+    counts, studies, _ = prepare(source, rows, tables={})
+    assert len(studies) == 3 and (counts["suspects"], counts["colour made grey"]) == (1, 1)
+    (listed,) = pd.read_csv(source.parent / "out" / "suspects.csv").to_dict("records")
+    assert (listed["study_id"], listed["coloured"]) == ("p2_0", 0.01)
+    assert "1.00% of the pixels had a colour and were made grey" in listed["reasons"]
+    index = json.loads((source.parent / "out" / "prepared.json").read_text())
+    assert index["greys"]["front"]["quantiles"]["coloured"]["most"] == 0.01
+    counts, _, rejects = prepare(source, rows, tables={}, suspects="refuse")
+    assert "had a colour" in rejects["r2/front"]
+    counts, _, _ = prepare(source, rows, tables={}, suspects="accept")
+    assert (counts["suspects"], counts["colour made grey"]) == (0, 1)
 
 
 def test_suspects_are_listed_refused_or_accepted(source):

@@ -327,11 +327,30 @@ def test_numbers_in_brackets_are_negative():
         (["1.234", "12.000", "310.500", "980"], "'1.234' is 1.234", 'decimal: ",", thousands: "."'),
         (["2020-03-24", "9999-12-31"], "stands for no value", 'missing: ["9999-12-31"]'),
         (["2020-03-24", "1900-01-01"], "stands for no value", 'keep: ["1900-01-01"]'),
+        (["36:15", "8:05"], "36 h 15 min", 'date_format: "[h]:mm"'),
+        (["14:30 CET", "14:30 CEST"], "several zones (CEST, CET)", "type: drop"),
+        (["5 10 9/L", "6 10 9/L", "7 10 9/L"], "a text behind it", 'suffix: " 10 9/L"'),
+        ([f"{n}% {'RA' if n % 2 else '2L'}" for n in range(80, 99)], "'80% 2L'", "type: drop"),
+        ([f"{n} ft {m} in" for n in (5, 6) for m in range(12)], "'5 ft 0 in'", "type: drop"),
+        ([f"{n} days 21:06:44" for n in range(3, 9)], "looks like a time", 'date_format: "FORM"'),
     ],
 )
 def test_what_looks_like_numbers_or_dates_and_is_not_is_no_category(values, told, line):
     found = infer(values * 8, "value")
     assert told in found.ambiguous and line in found.ambiguous
+
+
+def test_durations_and_ordinal_days_are_days(tmp_path):
+    row = lambda i: (f"{20 + i}:05:30", f"{'1er' if i % 28 == 0 else i % 28 + 1} mars 2024", i * 3)
+    told, rows = prepare(tmp_path, table("stay,day,b", row))
+    assert told["stay"].mapping.origin == "1900-01-01"
+    assert rows[16]["stay"] == pytest.approx(1.5 + 330 / 86400) and rows[28]["day"] == 0
+
+
+def test_a_suffix_may_be_any_text():
+    texts = [f"{n}.5 10 9/L" for n in range(40)]
+    found = infer(texts, "wbc", ColumnCorrection(suffix=" 10 9/L"))
+    assert found.kind == "continuous" and found.details["suffix"] == " 10 9/L"
 
 
 def test_a_line_settles_numbers_beside_texts_and_far_days():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medcodi.sources.moments import is_padded, may_be_serials, read_moments
+from medcodi.sources.moments import is_padded, may_be_serials, read_moments, spelled
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,17 @@ from medcodi.sources.moments import is_padded, may_be_serials, read_moments
         (["2020-03-01", "2020-03-01 10:30"], ("",)),
         (["10:30", "23:59"], ("%H:%M",)),
         (["2020-03", "2021-04"], ("%Y-%m",)),
+        (["1er janvier 2024", "22 mars 2024"], ("fr: %o %B %Y",)),
+        (["2 janvier 2024", "22 mars 2024"], ("fr: %d %B %Y",)),
+        (["January 1st, 2024", "March 22nd, 2024"], ("%B %o, %Y",)),
+        (["1º de maio de 2024", "2 de junho de 2024"], ("pt: %o de %B de %Y",)),
+        (["Mon, 01 Jan 2024", "Tue, 02 Jan 2024"], ("%a, %d %b %Y",)),
+        (["14:30 CET", "8:05 CET"], ("%H:%M CET",)),
+        (["03/24/2024 2:26 PM EST", "03/01/2024 1:00 AM EST"], ("%m/%d/%Y %I:%M %p EST",)),
+        (["14h30", "8h05"], ("%Hh%M",)),
+        (["36:15", "8:05"], ("[h]:mm", "[m]:ss")),
+        (["36:15:00", "8:05:10"], ("[h]:mm:ss",)),
+        (["24:00", *(f"{n}:05" for n in range(24))], ("%H:%M",)),
         (["1.5", "2.5"], ()),
         (["18-59", "60-90"], ()),
         (["120/80", "130/85"], ()),
@@ -44,6 +55,27 @@ def test_forms(texts, forms):
 def test_several_forms_in_one_column(texts):
     found = read_moments(dict.fromkeys(texts, 1))
     assert not found.forms and "dates are written in several forms" in found.mixed
+
+
+def test_a_rare_long_time_may_be_a_slip():
+    counts = {f"{hour}:{minute:02d}": 1 for hour in range(24) for minute in range(60)} | {
+        "36:15": 1
+    }
+    assert read_moments(counts).forms == ("[h]:mm", "[m]:ss", "%H:%M")
+    told = [spelled(form, "36:15") for form in ("[h]:mm", "[m]:ss", "%H:%M")]
+    assert told == ["36 h 15 min", "36 min 15 s", "nothing"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["14:30 CET", "14:30 CEST", "8:05 CEST"], "several zones (CEST, CET)"),
+        (["2024-03-01 10:30", "2024-03-02 10:30 EST"], "several zones (EST, none)"),
+    ],
+)
+def test_times_of_several_zones(texts, told):
+    found = read_moments(dict.fromkeys(texts, 1))
+    assert not found.forms and told in found.mixed
 
 
 def test_serial_days_and_zeros():

@@ -12,8 +12,8 @@ from medcodi.sources.archive.identity import keyed_hash
 from medcodi.sources.archive.options import Record, RejectedError
 from medcodi.sources.archive.work import Job, full_path, guarded, open_file, read_image
 from medcodi.sources.dicom.view import view_of_position
-from medcodi.sources.images import fit_square, read_grey
-from medcodi.sources.suspects import plain_image
+from medcodi.sources.images import fit_square, read_picture
+from medcodi.sources.suspects import MADE_GREY, plain_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,9 @@ def _read_plain(job: HintedJob, path: bytes) -> Record:
     hint, options = job.hint, job.options
     view, projection = view_of_position(hint.view)
     try:
-        image = read_grey(Path(full_path(job, path)))
-        seen = plain_image(image, options.look, options.suspects, options.grey_limits)
+        image, coloured = read_picture(Path(full_path(job, path)))
+        limits = options.grey_limits
+        seen = plain_image(image, options.look, options.suspects, limits, coloured)
     except RejectedError as error:
         error.said, error.view = hint.said, view.value
         raise
@@ -86,7 +87,8 @@ def _read_plain(job: HintedJob, path: bytes) -> Record:
         projection=projection,
         said=hint.said,
         rank=[0.0, 0.0, -float(image.size), 0.0, 0.0, path.decode("utf-8", "backslashreplace")],
-        flags=["view from tables", "no DICOM file"],
+        flags=["view from tables", "no DICOM file"]
+        + [MADE_GREY] * (coloured > limits.max_coloured),
         greys=seen.greys.to_dict(),
         suspect=seen.notes,
         mark=fingerprint(prepared).hex(),
