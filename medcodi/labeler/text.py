@@ -72,6 +72,7 @@ IN_MAY = re.compile(  # no hedge: "in May", "3 May", "film of 3 MAY SHOWED"
     r"(?:(?<=\d )|(?<=\b(?:in|of) )|(?<=\bfrom ))May\b|\b(?:May|MAY) (?=\d)"
     r"|(?<=\d )(?i:may)(?=\s+(?i:showed|demonstrated|revealed|described|had|was)\b)"
 )
+DAY_IN_MAY = re.compile(r"\d may ")
 OTHER_SIDE = re.compile(  # "No left effusion. The right-sided one is small."
     r"\.\s+(?=the\s+(?:left|right)(?:[ -]sided)?\s+one\b)", re.IGNORECASE
 )
@@ -142,7 +143,7 @@ class TextCleaner:
         cut."""
         if "one" in findings or "ONE" in findings:
             findings = OTHER_SIDE.sub(", ", findings)
-        if "May" in findings or "may " in findings or "MAY" in findings:
+        if "May" in findings or "MAY" in findings or DAY_IN_MAY.search(findings):
             findings = IN_MAY.sub("month ", findings)
         text = write_out(findings).replace("./", "/")  # "no consol./eff."
         if ";" in text:
